@@ -1,0 +1,1 @@
+//! The Unix socket between a running node and the verbs.

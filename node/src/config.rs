@@ -1,0 +1,1 @@
+//! The node's TOML file and the environment.

@@ -1,0 +1,3 @@
+//! The `samara` program.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! libp2p: transports, admission, control and data streams. Nothing else names libp2p.

@@ -1,0 +1,1 @@
+//! One stream of typed events feeding logs and metrics.

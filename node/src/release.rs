@@ -1,0 +1,1 @@
+//! Files into releases and releases into files.

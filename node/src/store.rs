@@ -1,0 +1,1 @@
+//! Verified bytes on disk. Nothing else names redb.

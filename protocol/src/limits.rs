@@ -1,0 +1,102 @@
+//! Every bound in one place, with the relations between them asserted at compile time (AI-7).
+//!
+//! A queue in `node` takes its length from here, so a full one is a bug and not a condition to handle.
+
+use std::time::Duration;
+
+/// Bytes of one group, the unit of verification: 2^16.
+pub const GROUP_BYTES: u64 = 1 << 16;
+/// The same as a power of two over BLAKE3's 1 KiB chunk.
+pub const GROUP_CHUNK_LOG: u8 = 6;
+/// Blocks of one layout at the most; the block size follows from it.
+pub const BLOCKS_MAX: u32 = 1 << 12;
+/// Groups of one layout at the most: 2^28 × 64 KiB = 16 TiB.
+pub const GROUPS_MAX: u32 = 1 << 28;
+/// Lines of an entries list.
+pub const ENTRIES_MAX: u32 = 1_000_000;
+/// Bytes of an entries list.
+pub const ENTRIES_BYTES_MAX: u64 = 64 << 20;
+/// Bytes of one line of an entries list.
+pub const ENTRY_LINE_BYTES_MAX: usize = 16 << 10;
+/// Bytes of a path inside a release, and of one of its components.
+pub const PATH_BYTES_MAX: usize = 4096;
+/// See [`PATH_BYTES_MAX`].
+pub const PATH_COMPONENT_BYTES_MAX: usize = 255;
+/// Different platform sets in one release.
+pub const PLATFORM_SETS_MAX: usize = 64;
+/// Bytes of a manifest head.
+pub const HEAD_BYTES_MAX: u64 = 64 << 10;
+/// Attachments of a release.
+pub const ATTACHMENTS_MAX: usize = 256;
+/// Bytes of one metadata file (root, timestamp, snapshot, targets and delegated targets).
+pub const METADATA_BYTES_MAX: u64 = 8 << 20;
+/// Root rotations followed in one refresh.
+pub const ROOT_ROTATIONS_MAX: u32 = 256;
+
+/// Connected, admitted neighbours.
+pub const NEIGHBOURS_MAX: usize = 32;
+/// Hosts (leaves) admitted beside the neighbours.
+pub const LEAVES_MAX: usize = 96;
+/// Connections that have not yet been admitted.
+pub const UNADMITTED_MAX: usize = 16;
+/// The same from one address.
+pub const UNADMITTED_PER_ADDRESS_MAX: usize = 4;
+/// Bytes of a hello message.
+pub const HELLO_BYTES_MAX: usize = 8 << 10;
+/// How long a connection may take to be admitted.
+pub const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
+/// Bytes of one control message.
+pub const CONTROL_BYTES_MAX: usize = 64 << 10;
+/// Control messages queued towards one peer.
+pub const CONTROL_QUEUE_MAX: usize = 256;
+/// Long-lived data streams per peer and direction.
+pub const DATA_STREAMS_MAX: usize = 4;
+/// The least receive window that yamux allows a stream.
+pub const YAMUX_WINDOW_MIN: u64 = 256 << 10;
+/// Substreams of one connection, both directions: control and hello each way, data both ways, two spare.
+pub const SUBSTREAMS_MAX: usize = 2 * DATA_STREAMS_MAX + 6;
+
+/// Ranges in one request.
+pub const REQUEST_RANGES_MAX: usize = 64;
+/// Bytes that one request may name.
+pub const REQUEST_BYTES_MAX: u64 = 16 << 20;
+/// Requests outstanding towards one peer, or accepted from one.
+pub const REQUESTS_PER_PEER_MAX: usize = 16;
+/// Proof bytes of one group frame: two 32-byte hashes a level over 2^28 groups, at the most.
+pub const PROOF_BYTES_MAX: usize = 64 * 64;
+/// Bytes read from the store and not yet taken by the sockets, over all peers.
+pub const SERVE_BYTES_MAX: u64 = 8 << 20;
+/// Bytes received and not yet verified and written, over all peers.
+pub const RECEIVE_BYTES_MAX: u64 = 8 << 20;
+
+/// The most time between two checkpoints of a transfer that makes progress.
+pub const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(2);
+/// The most bytes between two checkpoints.
+pub const CHECKPOINT_BYTES: u64 = 256 << 20;
+
+/// Transfers known at a time (fetching or serving), two per release.
+pub const TRANSFERS_MAX: usize = 512;
+/// Contacts remembered for a product.
+pub const CONTACTS_MAX: usize = 256;
+/// Other customers' sites that one node is ever told of, per release.
+pub const CONTACTS_ACROSS_TENANTS_MAX: usize = 16;
+
+const _: () = assert!(GROUP_BYTES == 1024 << GROUP_CHUNK_LOG, "a group is 2^k chunks of 1 KiB");
+const _: () = assert!(
+    REQUEST_BYTES_MAX.is_multiple_of(GROUP_BYTES),
+    "requests name whole groups"
+);
+const _: () = assert!(PROOF_BYTES_MAX >= 64 * 28, "a proof holds a pair a level");
+const _: () = assert!(
+    SERVE_BYTES_MAX + RECEIVE_BYTES_MAX <= 16 << 20,
+    "payload in memory leaves 48 of 64 MiB for windows, tables and the program"
+);
+const _: () = assert!(
+    HELLO_BYTES_MAX * UNADMITTED_MAX <= 1 << 20,
+    "strangers cost at most a megabyte"
+);
+// A peer that we never read costs what its control queue may hold.
+const _: () = assert!(
+    BLOCKS_MAX as usize / 8 + 256 <= CONTROL_BYTES_MAX,
+    "a whole bitmap fits one control message"
+);

@@ -1,0 +1,2 @@
+//! What a release is made of.
+pub mod layout;

@@ -1,0 +1,1 @@
+//! Who may say what: TUF metadata, grants, enrolments, contacts.

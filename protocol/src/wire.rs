@@ -1,0 +1,3 @@
+//! What peers say to each other, and its bytes.
+pub mod codec;
+pub mod message;
