@@ -21,12 +21,24 @@ const NODE: &[&[&str]] = &[
     &["cli"],
 ];
 
+/// Upward imports that still stand. May only become fewer: one that is gone must leave this list.
+const DEBTS: &[(&str, &str)] = &[
+    // `tree::verify` names `manifest::layout::ArtifactRef`, which belongs below both.
+    ("tree", "manifest"),
+];
+
 type Graph = BTreeMap<String, BTreeSet<String>>;
 
 #[test]
 fn imports_go_down_the_layer_table() {
+    let mut paid = DEBTS.to_vec();
     for (under, table) in [("protocol/src/", PROTOCOL), ("node/src/", NODE)] {
-        let graph = graph(under, &rust(under));
+        let mut graph = graph(under, &rust(under));
+        for (from, to) in DEBTS {
+            if graph.get_mut(*from).is_some_and(|uses| uses.remove(*to)) {
+                paid.retain(|debt| debt != &(*from, *to));
+            }
+        }
         expect_none("AI-9: imports go down", &upward(&graph, table));
         expect_none(
             "AI-9: every module stands in the layer table of tests/tidy/layers.rs",
@@ -34,6 +46,10 @@ fn imports_go_down_the_layer_table() {
         );
         expect_none("AI-9: no circles between modules", &circles(&graph));
     }
+    assert!(
+        paid.is_empty(),
+        "AI-9: no longer a debt, take it out of DEBTS: {paid:?}"
+    );
 }
 
 #[test]

@@ -3,6 +3,8 @@
 //! Each check is a function over text that returns what it found, so that a second test can show that it is able to find
 //! something. Non-goals: behaviour (that is `e2e` and the crates' own tests) and formatting (`cargo fmt`).
 
+#![expect(clippy::print_stdout, reason = "a test says what it measured")]
+
 mod boundaries;
 mod dependencies;
 mod docs;
