@@ -24,6 +24,12 @@ pub const PATH_BYTES_MAX: usize = 4096;
 pub const PATH_COMPONENT_BYTES_MAX: usize = 255;
 /// Different platform sets in one release.
 pub const PLATFORM_SETS_MAX: usize = 64;
+/// Platforms in one of them.
+pub const PLATFORMS_PER_SET_MAX: usize = 16;
+/// Other products that a release may depend on.
+pub const DEPENDENCIES_MAX: usize = 64;
+/// Bytes of a version's text.
+pub const VERSION_BYTES_MAX: usize = 64;
 /// Bytes of a manifest head.
 pub const HEAD_BYTES_MAX: u64 = 64 << 10;
 /// Attachments of a release.
