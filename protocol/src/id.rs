@@ -77,6 +77,10 @@ id! {
     ArtifactId
 }
 id! {
+    /// The SHA-256 of an artifact's bytes, for tools that know no BLAKE3.
+    Sha256
+}
+id! {
     /// The BLAKE3 of a manifest head's bytes: names one immutable release.
     ManifestId
 }
