@@ -125,6 +125,9 @@ pub const CONTACTS_MAX: usize = 256;
 /// Other customers' sites that one node is ever told of, per release.
 pub const CONTACTS_ACROSS_TENANTS_MAX: usize = 16;
 
+/// Bytes of a node's configuration file.
+pub const CONFIG_BYTES_MAX: u64 = 1 << 20;
+
 const _: () = assert!(GROUP_BYTES == 1024 << GROUP_CHUNK_LOG, "a group is 2^k chunks of 1 KiB");
 const _: () = assert!(
     REQUEST_BYTES_MAX.is_multiple_of(GROUP_BYTES),
