@@ -127,6 +127,18 @@ pub const CONTACTS_ACROSS_TENANTS_MAX: usize = 16;
 
 /// Bytes of a node's configuration file.
 pub const CONFIG_BYTES_MAX: u64 = 1 << 20;
+/// Bytes of one line on a node's Unix socket, either way. What is larger travels as files.
+pub const ADMIN_LINE_BYTES_MAX: usize = 1 << 20;
+/// Files that go with one request on that socket.
+pub const ADMIN_FILES_MAX: usize = 64;
+/// Verbs connected to that socket at a time.
+pub const ADMIN_CONNECTIONS_MAX: usize = 64;
+/// Calls of verbs that wait for the daemon.
+pub const ADMIN_CALLS_MAX: usize = 16;
+/// Answers to one call that wait for its verb to read them; progress beyond is dropped.
+pub const ADMIN_ANSWERS_MAX: usize = 64;
+/// Events that wait for a watcher; the oldest are dropped beyond, and the watcher is told.
+pub const EVENT_FEED_MAX: usize = 1024;
 
 const _: () = assert!(GROUP_BYTES == 1024 << GROUP_CHUNK_LOG, "a group is 2^k chunks of 1 KiB");
 const _: () = assert!(
@@ -155,3 +167,4 @@ const _: () = assert!(
     BLOCKS_MAX as usize / 8 + 256 <= CONTROL_BYTES_MAX,
     "a whole bitmap fits one control message"
 );
+const _: () = assert!(ADMIN_FILES_MAX <= 253, "the kernel passes at most 253 files at once");
