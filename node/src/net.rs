@@ -1,1 +1,22 @@
 //! libp2p: transports, admission, control and data streams. Nothing else names libp2p.
+//!
+//! A connection starts unadmitted and can say one thing, a hello; the [`Gate`] judges it. Only then does the peer exist
+//! for the daemon: [`NetEvent::Up`], control messages, asks and replies, [`NetEvent::Down`]. What was decided elsewhere
+//! is done here; nothing is decided here but who may hold a socket.
+//!
+//! Called by `daemon` alone. Not here: what credentials mean, which bytes are served, who is worth a connection.
+
+mod config;
+mod event;
+mod gate;
+mod handle;
+mod pool;
+mod reply;
+mod shared;
+
+pub use config::{NetConfig, NetError};
+pub use event::{NetEvent, PeerUp};
+pub use gate::{Gate, Introduction, Verdict};
+pub use handle::{Net, NetHandle};
+pub use pool::Buffer;
+pub use reply::{ReplyBroken, ReplyFrame, ReplySink, ReplySource, Written};

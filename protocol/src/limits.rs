@@ -43,10 +43,20 @@ pub const UNADMITTED_MAX: usize = 16;
 pub const UNADMITTED_PER_ADDRESS_MAX: usize = 4;
 /// Bytes of a hello message.
 pub const HELLO_BYTES_MAX: usize = 8 << 10;
+/// Of these, credentials.
+pub const CREDENTIALS_BYTES_MAX: usize = 7 << 10;
+/// Bytes of a summary of metadata versions.
+pub const SUMMARY_BYTES_MAX: usize = 512;
+/// Wire versions that a hello may name.
+pub const WIRE_VERSIONS_MAX: usize = 16;
 /// How long a connection may take to be admitted.
 pub const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 /// Bytes of one control message.
 pub const CONTROL_BYTES_MAX: usize = 64 << 10;
+/// Signed contacts in one control message.
+pub const CONTACTS_PER_MESSAGE_MAX: usize = 16;
+/// Bytes of one signed contact.
+pub const CONTACT_BYTES_MAX: usize = 3 << 10;
 /// Control messages queued towards one peer.
 pub const CONTROL_QUEUE_MAX: usize = 256;
 /// Long-lived data streams per peer and direction.
@@ -62,6 +72,10 @@ pub const REQUEST_RANGES_MAX: usize = 64;
 pub const REQUEST_BYTES_MAX: u64 = 16 << 20;
 /// Requests outstanding towards one peer, or accepted from one.
 pub const REQUESTS_PER_PEER_MAX: usize = 16;
+/// Bytes of the name of a file asked for on a data stream.
+pub const FILE_NAME_BYTES_MAX: usize = 255;
+/// Bytes of one chunk of a file sent on a data stream.
+pub const FILE_CHUNK_BYTES_MAX: usize = 64 << 10;
 /// Proof bytes of one group frame: two 32-byte hashes a level over 2^28 groups, at the most.
 pub const PROOF_BYTES_MAX: usize = 64 * 64;
 /// Bytes read from the store and not yet taken by the sockets, over all peers.

@@ -1,2 +1,3 @@
 //! What a release is made of.
 pub mod layout;
+pub mod reply;
