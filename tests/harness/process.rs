@@ -120,6 +120,20 @@ impl Process {
         self.wait(what, limit, |state| wanted(&String::from_utf8_lossy(&state.stdout)))
     }
 
+    /// Waits for a line with `text` on either output, also among those already there.
+    ///
+    /// # Errors
+    /// As [`Process::line`].
+    pub fn line_or_result(&self, what: &str, limit: Duration, text: &str) -> Result<String> {
+        self.wait(what, limit, |state| {
+            let said = state.stderr.iter().find(|line| line.contains(text)).cloned();
+            said.or_else(|| {
+                let printed = String::from_utf8_lossy(&state.stdout);
+                printed.lines().find(|line| line.contains(text)).map(str::to_owned)
+            })
+        })
+    }
+
     /// Every line on stderr so far.
     #[must_use]
     pub fn lines(&self) -> Vec<String> {
