@@ -7,6 +7,7 @@
 pub mod binary;
 pub mod docker;
 pub mod namespace;
+pub mod network;
 pub mod process;
 pub mod seed;
 pub mod skip;

@@ -74,7 +74,7 @@ mod tests {
 
     #[test]
     fn a_row_is_in_the_units_it_says() {
-        let usage = |cpu, rss| Usage {
+        let usage = |cpu, rss: u64| Usage {
             cpu: Duration::from_millis(cpu),
             peak_rss: rss << 20,
         };

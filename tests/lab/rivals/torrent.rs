@@ -43,7 +43,7 @@ mod tests {
     fn a_torrent_names_the_file_and_hashes_each_piece() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("a.bin");
-        std::fs::write(&path, vec![0; (PIECE + 1) as usize]).expect("is ours");
+        std::fs::write(&path, vec![0; 1_048_577]).expect("is ours");
         let torrent = of_file(&path).expect("it is readable");
         let start = b"d4:infod6:lengthi1048577e4:name5:a.bin12:piece lengthi1048576e6:pieces40:";
         assert!(torrent.starts_with(start));
