@@ -16,8 +16,13 @@ use samara_protocol::manifest::entry::Entry;
 use samara_protocol::manifest::list::{ListError, ListReader};
 
 mod digest;
+mod dir;
 mod parallel;
+pub mod place;
+mod record;
 pub mod scan;
+pub mod source;
+pub mod verify;
 
 /// The entries of a list, read as a stream. It ends with the first error.
 #[derive(Debug)]

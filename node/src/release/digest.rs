@@ -36,6 +36,20 @@ fn digest_small(file: &mut File, size: u64, buffer: &mut Vec<u8>) -> io::Result<
     Ok(digest_bytes(buffer))
 }
 
+/// BLAKE3 alone, of a file from its position to its end.
+pub(super) fn root_of(file: &mut File) -> io::Result<ArtifactId> {
+    let size = file.metadata()?.len();
+    let mut buffer = vec![0; usize::try_from(size).map_or(BUFFER, |size| size.clamp(1, BUFFER))];
+    let mut hasher = blake3::Hasher::new();
+    loop {
+        let len = read_full(file, &mut buffer)?;
+        hasher.update(&buffer[..len]);
+        if len < buffer.len() {
+            return Ok(ArtifactId(*hasher.finalize().as_bytes()));
+        }
+    }
+}
+
 /// Both hashes of bytes in memory.
 pub(super) fn digest_bytes(bytes: &[u8]) -> Artifact {
     Artifact {
