@@ -62,8 +62,8 @@ pub(super) enum SessionError {
     Decode(#[from] samara_protocol::wire::codec::DecodeError),
     #[error("protocol: {0}")]
     Protocol(&'static str),
-    #[error("nothing came and nothing went for {} s", live::SILENCE_MAX.as_secs())]
-    Silent,
+    #[error("nothing came and nothing went for {0:?}")]
+    Silent(std::time::Duration),
     #[error("it said goodbye: {0:?}")]
     Goodbye(samara_protocol::wire::control::Goodbye),
     #[error("the daemon closed it")]

@@ -14,7 +14,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use super::address;
-use super::config::NetError;
+use super::config::{NetConfig, NetError};
 use super::dialer::Dialer;
 use super::event::NetEvent;
 use super::gate::Gate;
@@ -32,6 +32,7 @@ pub(super) struct Shared {
     pub(super) pool: Pool,
     pub(super) external: Vec<String>,
     pub(super) peers_max: usize,
+    pub(super) silence_max: Duration,
     pub(super) events: mpsc::Sender<NetEvent>,
     pub(super) next_serve: AtomicU64,
     pub(super) dialer: Mutex<Dialer>,
@@ -128,16 +129,16 @@ impl Shared {
         local: NodeId,
         gate: Arc<dyn Gate>,
         events: mpsc::Sender<NetEvent>,
-        external: Vec<String>,
-        peers_max: usize,
+        config: &NetConfig,
         dialer: Dialer,
     ) -> Self {
         Self {
             local,
             gate,
             pool: Pool::new(),
-            external,
-            peers_max,
+            external: config.external.clone(),
+            peers_max: config.peers_max,
+            silence_max: config.silence_max,
             events,
             next_serve: AtomicU64::new(1),
             dialer: Mutex::new(dialer),
