@@ -2,6 +2,7 @@
 
 use futures::{AsyncReadExt, AsyncWriteExt};
 use samara_protocol::limits::{CREDENTIALS_BYTES_MAX, HELLO_BYTES_MAX, UNADMITTED_PER_ADDRESS_MAX};
+use samara_protocol::wire::control::ControlMessage;
 use samara_protocol::wire::frame;
 use samara_protocol::wire::hello::{Hello, HelloReply};
 use tokio::net::TcpStream;
@@ -208,36 +209,29 @@ async fn two_nodes_that_dial_each_other_at_once_keep_one_connection() {
             .expect("an address");
         right.net.want(left.id, &[left.address()], PRODUCT).expect("an address");
         (left.expect_up().await, right.expect_up().await);
-        // Whatever was replaced: a message sent now or after the replacement arrives, each way.
-        for (from, to) in [(true, false), (false, true)]
-            .map(|(from, _)| (from, ()))
-            .map(|(from, ())| if from { (0, 1) } else { (1, 0) })
-        {
-            let nodes = [&mut left, &mut right];
-            let [left, right] = nodes;
-            let (sender, receiver) = if from < to { (left, right) } else { (right, left) };
-            let sending = async {
+        // Whatever was replaced: messages arrive, each way.
+        let senders = [(&left, &right), (&right, &left)].map(|(from, to)| {
+            let (net, to) = (from.net.clone(), to.id);
+            tokio::spawn(async move {
                 loop {
-                    let message = samara_protocol::wire::control::ControlMessage::Metadata {
-                        product: PRODUCT,
-                        summary: vec![1],
-                    };
-                    sender.net.send(receiver.id, message);
-                    tokio::time::sleep(Duration::from_millis(50)).await;
+                    net.send(
+                        to,
+                        ControlMessage::Metadata {
+                            product: PRODUCT,
+                            summary: vec![1],
+                        },
+                    );
+                    tokio::time::sleep(Duration::from_millis(20)).await;
                 }
-            };
-            let receiving = async {
-                loop {
-                    if let Some(NetEvent::Control { .. }) = receiver.events.recv().await {
-                        return;
-                    }
-                }
-            };
-            let received = async {
-                tokio::select! { () = sending => {}, () = receiving => {} }
-            };
-            in_time("a message after a simultaneous dial", received).await;
+            })
+        });
+        for node in [&mut left, &mut right] {
+            node.expect("message", |event| {
+                matches!(event, NetEvent::Control { .. }).then_some(())
+            })
+            .await;
         }
+        senders.iter().for_each(tokio::task::JoinHandle::abort);
     }
 }
 
