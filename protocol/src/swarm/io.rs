@@ -268,6 +268,14 @@ pub enum Output {
         /// Why.
         reason: Refusal,
     },
+    /// A peer could not verify what this node sent of these groups: read and check them. [`Input::Lost`] follows for
+    /// those that are bad, nothing for good ones. At most one a second and peer.
+    Recheck {
+        /// Of which layout.
+        layout: LayoutId,
+        /// Which groups.
+        groups: RangeSet,
+    },
     /// Take the peer's connection down: it broke the protocol or lied.
     Disconnect {
         /// Whom.
