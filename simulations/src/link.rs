@@ -75,7 +75,7 @@ impl<T> Links<T> {
         }
         self.flows[flow].queue.push_back(chunk);
         if is_idle {
-            self.share(now, from, to);
+            self.share(now, from, to, 0.0);
         }
     }
 
@@ -144,29 +144,25 @@ impl<T> Links<T> {
     fn stop(&mut self, now: Timestamp, flow: usize) {
         let entry = &mut self.flows[flow];
         entry.version += 1;
-        entry.rate = 0.0;
+        let gone = std::mem::take(&mut entry.rate);
         let (from, to) = (entry.from, entry.to);
         self.out[from].retain(|other| *other != flow);
         self.into[to].retain(|other| *other != flow);
-        self.share(now, from, to);
+        self.share(now, from, to, gone);
     }
 
-    /// Shares what a change between `from` and `to` touches.
-    fn share(&mut self, now: Timestamp, from: usize, to: usize) {
+    /// Shares what a change between `from` and `to` touches; `gone` is the rate of a flow that stopped.
+    fn share(&mut self, now: Timestamp, from: usize, to: usize, gone: f64) {
         self.share_uplink(now, from);
         let taken: f64 = self.into[to].iter().map(|flow| self.flows[*flow].rate).sum();
-        let fair = self.down[to] / exact(self.into[to].len().max(1) as u64);
-        let is_narrow = taken >= 0.98 * self.down[to] || self.into[to].iter().any(|flow| self.flows[*flow].rate > fair);
-        if is_narrow || self.into[to].len() > 1 {
-            let mut senders: Vec<usize> = self.into[to].iter().map(|flow| self.flows[*flow].from).collect();
-            senders.retain(|sender| *sender != from);
-            if taken >= 0.9 * self.down[to] {
-                for sender in senders {
-                    self.share_uplink(now, sender);
-                }
-                self.share_uplink(now, from);
-            }
+        if taken + gone < 0.9 * self.down[to] {
+            return;
         }
+        let senders: Vec<usize> = self.into[to].iter().map(|flow| self.flows[*flow].from).collect();
+        for sender in senders.into_iter().filter(|sender| *sender != from) {
+            self.share_uplink(now, sender);
+        }
+        self.share_uplink(now, from);
     }
 
     /// Water filling over one uplink, under what each receiver leaves for it.
