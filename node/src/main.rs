@@ -1,3 +1,7 @@
 //! The `samara` program.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    samara_node::cli::main(std::env::args_os())
+}
