@@ -11,8 +11,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 mod real;
-#[cfg(test)]
-pub(crate) mod fake;
 
 pub use real::RealDisk;
 
@@ -85,7 +83,7 @@ pub trait Disk: Send + Sync + Debug {
     /// # Errors
     /// See [`Disk::open`].
     fn remove(&self, path: &Path) -> io::Result<()>;
-    /// Makes a folder and those above it, and makes their names durable.
+    /// Makes a folder and those above it, unless they are there.
     ///
     /// # Errors
     /// See [`Disk::open`].

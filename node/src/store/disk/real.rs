@@ -48,17 +48,7 @@ impl Disk for RealDisk {
     }
 
     fn create_dir(&self, path: &Path) -> io::Result<()> {
-        if path.is_dir() {
-            return Ok(());
-        }
-        let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) else {
-            return fs::create_dir_all(path);
-        };
-        self.create_dir(parent)?;
-        match fs::create_dir(path) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-            _ => self.sync_dir(parent),
-        }
+        fs::create_dir_all(path)
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<Listed>> {
