@@ -126,6 +126,9 @@ pub const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(2);
 /// The most bytes between two checkpoints.
 pub const CHECKPOINT_BYTES: u64 = 256 << 20;
 
+/// Artifacts and packs whose files the store keeps open; each has two.
+pub const STORE_OPEN_BODIES_MAX: usize = 192;
+
 /// Transfers known at a time (fetching or serving), two per release.
 pub const TRANSFERS_MAX: usize = 512;
 /// Contacts remembered for a product.
