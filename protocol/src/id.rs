@@ -88,6 +88,10 @@ id! {
     /// The BLAKE3 of a product's first root metadata file.
     ProductId
 }
+id! {
+    /// The BLAKE3 of a signed statement's payload: names one grant or enrolment.
+    StatementId
+}
 
 /// A node's or host's Ed25519 public key. Shown as its libp2p PeerId.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -1,0 +1,168 @@
+//! Releases on their way: manifest head, entries list, payload, staged. A table of phases; the driver acts on it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use samara_protocol::manifest::layout::Layout;
+use samara_protocol::id::{LayoutId, ManifestId, NodeId, Part, ProductId};
+use samara_protocol::time::Timestamp;
+use samara_protocol::trust::release::VerifiedManifest;
+use semver::Version;
+
+use super::opening::Selection;
+use crate::store::Pin;
+
+/// All releases that this node works on or serves.
+#[derive(Debug, Default)]
+pub(super) struct Releases {
+    all: BTreeMap<ManifestId, Release>,
+    last_number: u32,
+}
+
+/// One release.
+#[derive(Debug)]
+pub(super) struct Release {
+    pub(super) product: ProductId,
+    pub(super) version: Version,
+    /// Stands for it towards the scheduler.
+    pub(super) number: u32,
+    pub(super) selection: Selection,
+    pub(super) priority: u8,
+    pub(super) phase: Phase,
+    /// The head, once verified.
+    pub(super) manifest: Option<VerifiedManifest>,
+    /// Layouts that the scheduler has open.
+    pub(super) open: BTreeSet<Part>,
+    /// Layouts that are known: what garbage collection keeps.
+    pub(super) layouts: BTreeMap<Part, Arc<Layout>>,
+    /// A verb asked for it by name: it stays although no followed channel lists it.
+    pub(super) asked_for: bool,
+    /// When a blocked one is tried again.
+    pub(super) retry_at: Timestamp,
+    /// What was here before anything was fetched: from an earlier run, and from other releases.
+    pub(super) found: Found,
+}
+
+/// Bytes of the payload that needed no transfer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Found {
+    /// Verified by an earlier run of this node.
+    pub(super) resumed: u64,
+    /// Held for another release.
+    pub(super) reused: u64,
+}
+
+/// How far it is.
+///
+/// | phase | left when | to |
+/// |---|---|---|
+/// | Head | the head is here and verified | Opening(Entries) |
+/// | Opening(p) | the worker opened layout p | Moving(p) |
+/// | Moving(Entries) | the list is durable | Opening(Payload) |
+/// | Moving(Payload) | everything wanted is durable | Staged |
+/// | any | disk or release says no | Blocked |
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// The head is being asked for.
+    Head { asking: Option<NodeId>, refused: BTreeSet<NodeId> },
+    /// A worker opens the layout.
+    Opening(Part),
+    /// The scheduler moves its blocks.
+    Moving(Part),
+    /// Verified and durable, all that is wanted.
+    Staged,
+    /// Cannot go on; says why and what to do.
+    Blocked(String),
+}
+
+impl Phase {
+    /// The start.
+    pub(super) const fn start() -> Self {
+        Self::Head { asking: None, refused: BTreeSet::new() }
+    }
+
+    /// For whoever waits.
+    pub(super) const fn in_words(&self) -> &'static str {
+        match self {
+            Self::Head { .. } => "asking for the release's manifest",
+            Self::Opening(Part::Entries) | Self::Moving(Part::Entries) => "fetching the list of files",
+            Self::Opening(Part::Payload) => "looking at what is here already",
+            Self::Moving(Part::Payload) => "fetching",
+            Self::Staged => "staged",
+            Self::Blocked(_) => "cannot go on",
+        }
+    }
+}
+
+impl Releases {
+    /// Adds a release, unless it is known; its selection and priority are replaced when they differ and nothing is open.
+    pub(super) fn add(&mut self, manifest: ManifestId, product: ProductId, version: Version, selection: Selection, priority: u8) -> bool {
+        if self.all.contains_key(&manifest) {
+            return false;
+        }
+        self.last_number += 1;
+        let release = Release {
+            product,
+            version,
+            number: self.last_number,
+            selection,
+            priority,
+            phase: Phase::start(),
+            manifest: None,
+            open: BTreeSet::new(),
+            layouts: BTreeMap::new(),
+            asked_for: false,
+            retry_at: Timestamp::ZERO,
+            found: Found::default(),
+        };
+        self.all.insert(manifest, release);
+        true
+    }
+
+    pub(super) fn get(&self, manifest: ManifestId) -> Option<&Release> {
+        self.all.get(&manifest)
+    }
+
+    pub(super) fn get_mut(&mut self, manifest: ManifestId) -> Option<&mut Release> {
+        self.all.get_mut(&manifest)
+    }
+
+    pub(super) fn remove(&mut self, manifest: ManifestId) -> Option<Release> {
+        self.all.remove(&manifest)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (ManifestId, &Release)> {
+        self.all.iter().map(|(manifest, release)| (*manifest, release))
+    }
+
+    pub(super) fn of_product(&self, product: ProductId) -> Vec<ManifestId> {
+        self.iter().filter(|(_, release)| release.product == product).map(|(manifest, _)| manifest).collect()
+    }
+
+    /// Those whose head nobody is being asked for.
+    pub(super) fn without_head(&self) -> Vec<(ManifestId, ProductId)> {
+        let waiting = self.iter().filter(|(_, release)| matches!(release.phase, Phase::Head { asking: None, .. }));
+        waiting.map(|(manifest, release)| (manifest, release.product)).collect()
+    }
+
+    /// Those whose head `peer` is being asked for.
+    pub(super) fn asking(&self, peer: NodeId) -> Vec<(ManifestId, ProductId)> {
+        let asked = self.iter().filter(|(_, release)| matches!(release.phase, Phase::Head { asking: Some(of), .. } if of == peer));
+        asked.map(|(manifest, release)| (manifest, release.product)).collect()
+    }
+
+    /// Blocked ones whose time has come.
+    pub(super) fn to_retry(&self, now: Timestamp) -> Vec<ManifestId> {
+        let due = self.iter().filter(|(_, release)| matches!(release.phase, Phase::Blocked(_)) && release.retry_at <= now);
+        due.map(|(manifest, _)| manifest).collect()
+    }
+
+    /// What garbage collection keeps.
+    pub(super) fn pins(&self) -> Vec<Pin> {
+        let of = |(manifest, release): (ManifestId, &Release)| {
+            let pin = move |(part, layout): (&Part, &Arc<Layout>)| Pin { id: LayoutId { manifest, part: *part }, layout: Arc::clone(layout) };
+            release.layouts.iter().map(pin).collect::<Vec<_>>()
+        };
+        self.iter().flat_map(of).collect()
+    }
+}
