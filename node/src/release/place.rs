@@ -19,9 +19,7 @@ use samara_protocol::manifest::platform::Platform;
 
 use super::dir::{Dir, Walker};
 use super::parallel::default_threads;
-use super::record::{
-    ENTRIES, JOURNAL, Journal, KEPT, MANIFEST, NEW, OpenError, Own, Placed, Record, SALVAGE, SCHEMA, STAGE,
-};
+use super::record::{ENTRIES, JOURNAL, Journal, KEPT, MANIFEST, NEW, OpenError, Own, Placed, Record, SCHEMA, STAGE};
 use super::source::ArtifactSource;
 
 mod prepare;
