@@ -4,6 +4,7 @@
 //! what hashes again (AI-5). All calls block: they belong on worker threads. Nothing else names redb; nothing here names
 //! the network or the async runtime. `docs/storage.md` has the whole picture.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
@@ -33,6 +34,9 @@ mod space;
 mod tables;
 mod write;
 
+#[cfg(test)]
+mod tests;
+
 pub use disk::{Disk, RealDisk};
 pub use error::StoreError;
 pub use import::hash_file;
@@ -61,7 +65,9 @@ impl Default for StoreOptions {
         Self {
             quota: None,
             disk: Arc::new(RealDisk),
-            threads: std::thread::available_parallelism().map_or(2, std::num::NonZero::get).min(8),
+            threads: std::thread::available_parallelism()
+                .map_or(2, std::num::NonZero::get)
+                .min(8),
         }
     }
 }
@@ -154,10 +160,22 @@ pub enum Place {
 /// A file to import.
 #[derive(Debug, Clone)]
 pub struct Source {
-    /// Where it is.
+    /// Where it is; for messages alone when `file` is given.
     pub path: PathBuf,
+    /// The file, opened by somebody who may.
+    pub file: Option<Arc<File>>,
     /// What it must be, when that is known.
     pub expected: Option<ArtifactRef>,
+}
+
+impl From<PathBuf> for Source {
+    fn from(path: PathBuf) -> Self {
+        Self {
+            path,
+            file: None,
+            expected: None,
+        }
+    }
 }
 
 /// What disk space the store takes.
@@ -278,7 +296,10 @@ impl Store {
     pub fn manifests(&self) -> Result<Vec<ManifestId>, StoreError> {
         let dir = self.shared.paths.heads();
         let files = self.shared.disk.list(&dir).on("list", &dir)?;
-        Ok(files.iter().filter_map(|file| Paths::head_of_name(&file.name)).collect())
+        Ok(files
+            .iter()
+            .filter_map(|file| Paths::head_of_name(&file.name))
+            .collect())
     }
 
     /// Opens a layout: finds what is held of it (also what other releases brought), hashing what was written after the
@@ -344,14 +365,17 @@ impl Store {
 
     /// Appends a frame for each of `groups` to `out`: what `header` appends, the proof, the data. Groups must ascend over
     /// all reads of one reply. A group that is not to be had leaves nothing in `out`.
+    ///
+    /// # Errors
+    /// None today: what cannot be read is in [`Served::lost`].
     pub fn read(
         &self,
         reply: &mut Reply,
         groups: &RangeSet,
         out: &mut Vec<u8>,
         header: &mut dyn FnMut(FrameShape, &mut Vec<u8>),
-    ) -> Served {
-        self.shared.read(reply, groups, out, header)
+    ) -> Result<Served, StoreError> {
+        Ok(self.shared.read(reply, groups, out, header))
     }
 
     /// Reads and hashes groups now (a peer refused them, or a scrub). Those that are not (or no longer) held come back;
@@ -381,7 +405,7 @@ impl Store {
         &self,
         id: LayoutId,
         layout: Arc<Layout>,
-        source: &(dyn Fn(ArtifactId) -> Option<PathBuf> + Sync),
+        source: &(dyn Fn(ArtifactId) -> Option<Source> + Sync),
     ) -> Result<Held, StoreError> {
         self.shared.import_packed(id, layout, source)
     }
@@ -398,7 +422,7 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Absent`] or [`StoreError::Damaged`].
-    pub fn open_artifact(&self, artifact: ArtifactRef) -> Result<std::fs::File, StoreError> {
+    pub fn open_artifact(&self, artifact: ArtifactRef) -> Result<File, StoreError> {
         self.shared.open_artifact(artifact)
     }
 

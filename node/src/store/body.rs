@@ -31,10 +31,7 @@ pub(super) struct Body {
 #[derive(Debug)]
 pub(super) enum Shape {
     /// Groups of a tree.
-    Artifact {
-        id: ArtifactId,
-        geometry: Geometry,
-    },
+    Artifact { id: ArtifactId, geometry: Geometry },
     /// Groups of whole small artifacts.
     Pack {
         layout: Arc<Layout>,
@@ -111,7 +108,9 @@ impl PackRuns {
     }
 
     pub(super) fn count(&self) -> u32 {
-        self.0.last().map_or(0, |(groups, first)| first + (groups.end - groups.start))
+        self.0
+            .last()
+            .map_or(0, |(groups, first)| first + (groups.end - groups.start))
     }
 
     fn group_of(&self, index: u32) -> Option<u32> {
@@ -201,12 +200,15 @@ impl Body {
         })
     }
 
-    /// Groups that start in the first `len` bytes and end there.
+    /// Groups that lie in the first `len` bytes.
     pub(super) fn groups_within(&self, len: u64) -> RangeSet {
         if len >= self.len() {
             return RangeSet::from(0..self.group_count());
         }
-        RangeSet::from(0..u32::try_from(len / GROUP_BYTES).unwrap_or(u32::MAX))
+        let first_beyond = u32::try_from(len / GROUP_BYTES).unwrap_or(u32::MAX);
+        // The last of them may be short, in a pack.
+        let short = len - offset_of(first_beyond) >= self.group_len(first_beyond) as u64;
+        RangeSet::from(0..first_beyond + u32::from(short))
     }
 
     pub(super) fn checker<'a>(&'a self, files: &'a Files) -> GroupChecker<'a> {
@@ -257,7 +259,12 @@ impl GroupChecker<'_> {
             None => {
                 let at = offset_of(index);
                 let hole = matches!(self.files.data.next_data(at), Ok(next) if next.is_none_or(|next| next >= at + GROUP_BYTES));
-                !hole || self.body.packed(index).first().is_some_and(|first| is_zeros(first.artifact))
+                !hole
+                    || self
+                        .body
+                        .packed(index)
+                        .first()
+                        .is_some_and(|first| is_zeros(first.artifact))
             }
         }
     }

@@ -137,10 +137,14 @@ impl Shared {
         }
         for step in steps.iter_mut().filter(|step| !step.groups.is_empty()) {
             let Some(files) = step.files.clone() else { continue };
-            let synced = files.data.sync().on("sync", &files.data_path).and_then(|()| match &files.outboard {
-                Some(outboard) => outboard.sync().on("sync", &files.outboard_path),
-                None => Ok(()),
-            });
+            let synced = files
+                .data
+                .sync()
+                .on("sync", &files.data_path)
+                .and_then(|()| match &files.outboard {
+                    Some(outboard) => outboard.sync().on("sync", &files.outboard_path),
+                    None => Ok(()),
+                });
             if let Err(error) = synced {
                 self.lose_unsynced(step);
                 *fault = Some(error);
@@ -194,7 +198,9 @@ impl Shared {
         {
             let data = self.paths.artifact(id, ArtifactFile::Data);
             if files.data_path != data {
-                self.disk.rename(&files.data_path, &data).on("rename", &files.data_path)?;
+                self.disk
+                    .rename(&files.data_path, &data)
+                    .on("rename", &files.data_path)?;
                 self.files.forget(step.body.key);
                 dir();
             }

@@ -19,7 +19,9 @@ pub enum StoreError {
         pid: String,
     },
     /// The folder was written by another version of the program.
-    #[error("the store `{dir}` has format `{found}`, this program knows `{known}`; use the program that wrote it, or another folder")]
+    #[error(
+        "the store `{dir}` has format `{found}`, this program knows `{known}`; use the program that wrote it, or another folder"
+    )]
     Format {
         /// The store.
         dir: PathBuf,
@@ -61,7 +63,9 @@ pub enum StoreError {
         source: io::Error,
     },
     /// The index (redb) refused.
-    #[error("the index `{path}` failed: {message}; the data files are not affected and it is opened anew with the next checkpoint")]
+    #[error(
+        "the index `{path}` failed: {message}; the data files are not affected and it is opened anew with the next checkpoint"
+    )]
     Index {
         /// The index file.
         path: PathBuf,

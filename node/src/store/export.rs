@@ -4,7 +4,6 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -13,14 +12,14 @@ use samara_protocol::limits::GROUP_BYTES;
 use samara_protocol::manifest::layout::ArtifactRef;
 use samara_protocol::tree::ranges::RangeSet;
 
-use super::disk::{DiskFile, read_exact};
+use super::disk::{DiskFile, RealDisk, read_exact};
 use super::error::Context;
 use super::files::{Files, Key};
+use super::hash::write_sparse;
 use super::import::reflink;
 use super::index::Batch;
 use super::paths::ArtifactFile;
 use super::shared::{Shared, lock};
-use super::write::is_all_zero;
 use super::{Place, StoreError};
 
 /// Bytes copied at a time.
@@ -31,7 +30,9 @@ impl Shared {
         let (_, files) = self.whole(artifact)?;
         // A descriptor of its own, to read only; the name may have become the final one meanwhile.
         let data = self.paths.artifact(artifact.id, ArtifactFile::Data);
-        File::open(&files.data_path).or_else(|_| File::open(&data)).on("open", &data)
+        File::open(&files.data_path)
+            .or_else(|_| File::open(&data))
+            .on("open", &data)
     }
 
     pub(super) fn place(
@@ -42,8 +43,14 @@ impl Shared {
         place: Place,
     ) -> Result<(), StoreError> {
         if artifact.size < GROUP_BYTES {
-            let data = if artifact.size == 0 { Vec::new() } else { self.read_small(id, artifact.id)? };
-            return create_new(dest).and_then(|mut file| file.write_all(&data)).on("write", dest);
+            let data = if artifact.size == 0 {
+                Vec::new()
+            } else {
+                self.read_small(id, artifact.id)?
+            };
+            return create_new(dest)
+                .and_then(|mut file| file.write_all(&data))
+                .on("write", dest);
         }
         let (_, files) = self.whole(artifact)?;
         if place == Place::Link {
@@ -53,7 +60,7 @@ impl Shared {
         if place == Place::Reflink && reflink(files.data.as_file(), Some(&file)) {
             return Ok(());
         }
-        copy(&*files.data, &file, artifact.size).on("write", dest)
+        copy(&*files.data, file, artifact.size).on("write", dest)
     }
 
     pub(super) fn take(&self, artifact: ArtifactRef, dest: &Path) -> Result<(), StoreError> {
@@ -67,7 +74,7 @@ impl Shared {
         match std::fs::rename(&files.data_path, dest) {
             Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
                 let file = create_new(dest).on("make", dest)?;
-                copy(&*files.data, &file, artifact.size).on("write", dest)?;
+                copy(&*files.data, file, artifact.size).on("write", dest)?;
                 self.disk.remove(&files.data_path).on("remove", &files.data_path)?;
             }
             other => other.on("move", dest)?,
@@ -102,24 +109,23 @@ fn create_new(path: &Path) -> io::Result<File> {
     OpenOptions::new().write(true).create_new(true).open(path)
 }
 
-/// Copies into a new file, leaving holes where there are holes or zeros.
-fn copy(from: &dyn DiskFile, to: &File, len: u64) -> io::Result<()> {
+/// Copies into a new file, leaving holes where there are holes or groups of zeros.
+fn copy(from: &dyn DiskFile, to: File, len: u64) -> io::Result<()> {
     to.set_len(len)?;
+    let to = RealDisk::file(Arc::new(to));
     let mut buffer = vec![0; COPY_BYTES];
     let mut at = 0;
-    while let Some(next) = from.next_data(at)?.filter(|next| *next < len) {
+    while at < len {
+        let Some(next) = from.next_data(at)?.filter(|next| *next < len) else {
+            break;
+        };
         // On a group's boundary, so that the next run of zeros is seen whole.
         at = at.max(next / GROUP_BYTES * GROUP_BYTES);
         let now = usize::try_from(len - at).map_or(buffer.len(), |left| left.min(buffer.len()));
         let chunk = &mut buffer[..now];
         read_exact(from, chunk, at)?;
-        if !is_all_zero(chunk) {
-            to.write_all_at(chunk, at)?;
-        }
+        write_sparse(&*to, chunk, at)?;
         at += now as u64;
-        if at >= len {
-            break;
-        }
     }
     Ok(())
 }

@@ -69,11 +69,20 @@ impl OpenFiles {
 
     /// The files of a body, made with the given lengths where they are missing.
     pub(super) fn get_or_make(&self, key: Key, len: u64, outboard_len: u64) -> io::Result<Arc<Files>> {
-        if let Some(files) = self.cached(key).filter(|files| outboard_len == 0 || files.outboard.is_some()) {
+        if let Some(files) = self
+            .cached(key)
+            .filter(|files| outboard_len == 0 || files.outboard.is_some())
+        {
             return Ok(files);
         }
         let files = match self.open_existing(key) {
-            Ok(files) if outboard_len == 0 || files.outboard.is_some() => files,
+            Ok(files) if outboard_len == 0 || files.outboard.is_some() => {
+                give_len(&*files.data, len)?;
+                if let Some(outboard) = &files.outboard {
+                    give_len(&**outboard, outboard_len)?;
+                }
+                files
+            }
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => self.make(key, len, outboard_len)?,
         };
@@ -99,7 +108,11 @@ impl OpenFiles {
     fn keep(&self, key: Key, files: &Arc<Files>) {
         let mut open = lock(&self.open);
         if open.files.len() >= STORE_OPEN_BODIES_MAX
-            && let Some(oldest) = open.files.iter().min_by_key(|(_, (used, _))| *used).map(|(key, _)| *key)
+            && let Some(oldest) = open
+                .files
+                .iter()
+                .min_by_key(|(_, (used, _))| *used)
+                .map(|(key, _)| *key)
         {
             open.files.remove(&oldest);
         }
@@ -155,16 +168,12 @@ impl OpenFiles {
             Err(error) if error.kind() == io::ErrorKind::NotFound => (self.disk.open(&part, Open::Create)?, part),
             other => (other?, whole),
         };
-        if data.stamp()?.len != len {
-            data.set_len(len)?;
-        }
+        give_len(&*data, len)?;
         let outboard = if outboard_len == 0 {
             None
         } else {
             let file = self.disk.open(&outboard_path, Open::Create)?;
-            if file.stamp()?.len != outboard_len {
-                file.set_len(outboard_len)?;
-            }
+            give_len(&*file, outboard_len)?;
             Some(file)
         };
         Ok(Files {
@@ -173,5 +182,13 @@ impl OpenFiles {
             outboard,
             outboard_path,
         })
+    }
+}
+
+fn give_len(file: &dyn DiskFile, len: u64) -> io::Result<()> {
+    if file.stamp()?.len == len {
+        Ok(())
+    } else {
+        file.set_len(len)
     }
 }

@@ -79,9 +79,10 @@ impl Shared {
                 continue;
             }
             let mut data = Vec::new();
-            let (Some(_), Some((body, index))) =
-                (self.frame_of_shared(&open, group, &mut data, &mut |_, _| ()), open.locate(group))
-            else {
+            let (Some(_), Some((body, index))) = (
+                self.frame_of_shared(&open, group, &mut data, &mut |_, _| ()),
+                open.locate(group),
+            ) else {
                 // Damaged: it was told as lost and will be fetched into the own pack.
                 continue;
             };
@@ -92,7 +93,10 @@ impl Shared {
             return Err(fault);
         }
         if copied {
-            let own = open.locate_pack().map(|body| body.holding().durable.clone()).unwrap_or_default();
+            let own = open
+                .locate_pack()
+                .map(|body| body.holding().durable.clone())
+                .unwrap_or_default();
             for group in open.groups_of_pack(&own).iter() {
                 open.own(group);
             }
@@ -104,7 +108,10 @@ impl Shared {
         let Some(Group::Packed { artifacts, .. }) = open.layout.group(group) else {
             return Ok(false);
         };
-        let ids: Vec<ArtifactId> = open.layout.placed()[artifacts].iter().map(|placed| placed.artifact.id).collect();
+        let ids: Vec<ArtifactId> = open.layout.placed()[artifacts]
+            .iter()
+            .map(|placed| placed.artifact.id)
+            .collect();
         let found = self.usable_locations(&ids)?;
         Ok(found.iter().flatten().any(|at| dying.contains(&at.pack)))
     }
@@ -163,7 +170,8 @@ impl Shared {
         for dir in self.paths.artifact_dirs() {
             report.freed += self.unlink_in(&dir, |name| {
                 let id = Paths::artifact_of_name(name).filter(|id| !keep.artifacts.contains(id));
-                id.inspect(|id| drop(artifacts.insert(*id))).map(|id| Some(Key::Artifact(id)))
+                artifacts.extend(id);
+                id.map(|id| Some(Key::Artifact(id)))
             })?;
         }
         report.artifacts = artifacts.len() as u64;
@@ -181,11 +189,7 @@ impl Shared {
     }
 
     /// Removes the files of a folder that `dies` names; the bytes given back.
-    fn unlink_in(
-        &self,
-        dir: &Path,
-        mut dies: impl FnMut(&str) -> Option<Option<Key>>,
-    ) -> Result<u64, StoreError> {
+    fn unlink_in(&self, dir: &Path, mut dies: impl FnMut(&str) -> Option<Option<Key>>) -> Result<u64, StoreError> {
         let mut freed = 0;
         for file in self.disk.list(dir).on("list", dir)? {
             if let Some(key) = dies(&file.name) {

@@ -113,10 +113,18 @@ pub(super) fn write_sparse(file: &dyn DiskFile, data: &[u8], offset: u64) -> io:
     let mut start = 0;
     while start < data.len() {
         let rest = &data[start..];
-        let zeros = rest.chunks(group).take_while(|chunk| is_all_zero(chunk)).map(<[u8]>::len).sum::<usize>();
+        let zeros = rest
+            .chunks(group)
+            .take_while(|chunk| is_all_zero(chunk))
+            .map(<[u8]>::len)
+            .sum::<usize>();
         start += zeros;
         let rest = &data[start..];
-        let full = rest.chunks(group).take_while(|chunk| !is_all_zero(chunk)).map(<[u8]>::len).sum::<usize>();
+        let full = rest
+            .chunks(group)
+            .take_while(|chunk| !is_all_zero(chunk))
+            .map(<[u8]>::len)
+            .sum::<usize>();
         if full > 0 {
             file.write_at(&rest[..full], offset + start as u64)?;
         }

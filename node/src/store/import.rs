@@ -17,7 +17,7 @@ use samara_protocol::tree::ranges::RangeSet;
 use samara_protocol::tree::verify::verify_packed;
 
 use super::body::{Body, Holding};
-use super::disk::{Disk, DiskFile, Open, RealDisk, remove_if_there};
+use super::disk::{Disk, DiskFile, Open, RealDisk, read_exact, remove_if_there};
 use super::error::Context;
 use super::files::Key;
 use super::hash::Job;
@@ -66,14 +66,16 @@ pub fn hash_file(path: &Path, threads: usize) -> Result<ArtifactRef, StoreError>
 
 impl Shared {
     pub(super) fn import(&self, sources: &[Source], place: Place) -> Result<Vec<ArtifactRef>, StoreError> {
-        let sizes = sources.iter().map(|source| size_of(&source.path));
+        let sizes = sources.iter().map(size_of);
         let sizes = sizes.collect::<Result<Vec<u64>, StoreError>>()?;
         if place == Place::Copy {
             self.require(sizes.iter().filter(|size| **size >= GROUP_BYTES).sum())?;
         }
         let slots: Vec<Mutex<Option<Prepared>>> = sources.iter().map(|_| Mutex::new(None)).collect();
         let outcome = self.prepare_all(sources, &sizes, place, &slots);
-        let prepared = slots.into_iter().filter_map(|slot| slot.into_inner().unwrap_or_default());
+        let prepared = slots
+            .into_iter()
+            .filter_map(|slot| slot.into_inner().unwrap_or_default());
         let mut prepared: Vec<Prepared> = prepared.collect();
         let outcome = outcome.and_then(|()| self.adopt(&mut prepared));
         for waiting in prepared.iter_mut().filter_map(|prepared| prepared.waiting.take()) {
@@ -137,7 +139,7 @@ impl Shared {
 
     fn prepare(&self, source: &Source, place: Place, threads: usize) -> Result<Prepared, StoreError> {
         let path = &source.path;
-        let file = RealDisk.open(path, Open::Read).on("open", path)?;
+        let file = open_source(source)?;
         let before = file.stamp().on("look at", path)?;
         let geometry = geometry(path, before.len)?;
         if let Some(expected) = source.expected
@@ -154,7 +156,11 @@ impl Shared {
             }
             if let Some(expected) = source.expected.filter(|expected| expected.id != id) {
                 let (expected, path) = (expected.id, path.clone());
-                return Err(StoreError::Unexpected { path, expected, found: id });
+                return Err(StoreError::Unexpected {
+                    path,
+                    expected,
+                    found: id,
+                });
             }
             Ok(ArtifactRef { id, size: before.len })
         });
@@ -202,7 +208,10 @@ impl Shared {
             file.set_len(len).on("make", path)?;
             Ok(file)
         };
-        let outboard = waiting.outboard.as_deref().map(|path| make(path, geometry.outboard_len()));
+        let outboard = waiting
+            .outboard
+            .as_deref()
+            .map(|path| make(path, geometry.outboard_len()));
         let outboard = outboard.transpose()?;
         job.outboard = outboard.as_deref();
         let placed = match place {
@@ -252,13 +261,17 @@ impl Shared {
             disk.sync_all(self.paths.root()).on("sync", self.paths.root())?;
         } else {
             for path in files {
-                disk.open(path, Open::Read).and_then(|file| file.sync()).on("sync", path)?;
+                disk.open(path, Open::Read)
+                    .and_then(|file| file.sync())
+                    .on("sync", path)?;
             }
         }
         let mut dirs = std::collections::BTreeSet::new();
         let mut batch = Batch::default();
         for (artifact, prepared) in &mut fresh {
-            let Some(waiting) = prepared.waiting.take() else { continue };
+            let Some(waiting) = prepared.waiting.take() else {
+                continue;
+            };
             dirs.insert(self.paths.artifact_dir(artifact.id));
             let record = self.name_adopted(*artifact, &waiting)?;
             batch.artifacts.push((artifact.id, Some(record)));
@@ -278,7 +291,9 @@ impl Shared {
     fn name_adopted(&self, artifact: ArtifactRef, waiting: &Waiting) -> Result<BodyRecord, StoreError> {
         let path = |file| self.paths.artifact(artifact.id, file);
         if let Some(outboard) = &waiting.outboard {
-            self.disk.rename(outboard, &path(ArtifactFile::Outboard)).on("rename", outboard)?;
+            self.disk
+                .rename(outboard, &path(ArtifactFile::Outboard))
+                .on("rename", outboard)?;
         }
         let data = path(ArtifactFile::Data);
         self.disk.rename(&waiting.data, &data).on("rename", &waiting.data)?;
@@ -343,7 +358,7 @@ impl Shared {
         &self,
         id: LayoutId,
         layout: Arc<Layout>,
-        source: &(dyn Fn(ArtifactId) -> Option<PathBuf> + Sync),
+        source: &(dyn Fn(ArtifactId) -> Option<Source> + Sync),
     ) -> Result<Held, StoreError> {
         self.open_layout(id, layout)?;
         let open = self.layout(id)?;
@@ -374,26 +389,43 @@ impl Shared {
 fn gather(
     body: &Body,
     index: u32,
-    source: &(dyn Fn(ArtifactId) -> Option<PathBuf> + Sync),
+    source: &(dyn Fn(ArtifactId) -> Option<Source> + Sync),
 ) -> Result<Vec<u8>, StoreError> {
     let mut data = Vec::with_capacity(body.group_len(index));
     for placed in body.packed(index) {
         let expected = placed.artifact;
-        let path = source(expected.id).ok_or(StoreError::Absent(expected.id))?;
+        let source = source(expected.id).ok_or(StoreError::Absent(expected.id))?;
+        let path = &source.path;
+        let file = open_source(&source)?;
         let start = data.len();
-        let mut file = File::open(&path).on("open", &path)?;
-        // One byte more than expected is enough to see that it has grown.
-        let limited = &mut io::Read::take(&mut file, expected.size + 1);
-        io::Read::read_to_end(limited, &mut data).on("read", &path)?;
-        if verify_packed([expected], &data[start..]).is_err() {
-            return Err(StoreError::Changed { path });
+        data.resize(
+            body.group_len(index)
+                .min(start + usize::try_from(expected.size).expect("smaller than a group")),
+            0,
+        );
+        let read = read_exact(&*file, &mut data[start..], 0);
+        changed(read, path)?;
+        let grown = file.stamp().on("look at", path)?.len != expected.size;
+        if grown || verify_packed([expected], &data[start..]).is_err() {
+            return Err(StoreError::Changed { path: path.clone() });
         }
     }
     Ok(data)
 }
 
-fn size_of(path: &Path) -> Result<u64, StoreError> {
-    Ok(std::fs::metadata(path).on("look at", path)?.len())
+fn size_of(source: &Source) -> Result<u64, StoreError> {
+    let metadata = match &source.file {
+        Some(file) => file.metadata(),
+        None => std::fs::metadata(&source.path),
+    };
+    Ok(metadata.on("look at", &source.path)?.len())
+}
+
+fn open_source(source: &Source) -> Result<Arc<dyn DiskFile>, StoreError> {
+    match &source.file {
+        Some(file) => Ok(RealDisk::file(Arc::clone(file))),
+        None => RealDisk.open(&source.path, Open::Read).on("open", &source.path),
+    }
 }
 
 fn geometry(path: &Path, size: u64) -> Result<Geometry, StoreError> {

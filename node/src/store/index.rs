@@ -11,7 +11,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use redb::{Builder, Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, StorageBackend, TableDefinition};
+use redb::{
+    Builder, Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, StorageBackend, TableDefinition,
+};
 use samara_protocol::id::{ArtifactId, LayoutId};
 
 use super::StoreError;
@@ -38,10 +40,7 @@ pub(super) struct Batch {
 
 impl Batch {
     pub(super) const fn is_empty(&self) -> bool {
-        self.artifacts.is_empty()
-            && self.packs.is_empty()
-            && self.locations.is_empty()
-            && self.dead_packs.is_empty()
+        self.artifacts.is_empty() && self.packs.is_empty() && self.locations.is_empty() && self.dead_packs.is_empty()
     }
 }
 

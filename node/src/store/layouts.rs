@@ -108,7 +108,10 @@ impl OpenLayout {
         if shared.is_empty() {
             return RangeSet::new();
         }
-        let groups = ids.iter().filter_map(|id| self.layout.find(id)).map(|placed| placed.first_group);
+        let groups = ids
+            .iter()
+            .filter_map(|id| self.layout.find(id))
+            .map(|placed| placed.first_group);
         let gone: RangeSet = groups
             .filter(|group| shared.contains(*group))
             .map(|group| group..group + 1)
@@ -274,7 +277,9 @@ impl Shared {
         drop(pending);
         for at in &mut found {
             let Some(location) = at else { continue };
-            let len = *lengths.entry(location.pack).or_insert_with(|| self.pack_len(location.pack));
+            let len = *lengths
+                .entry(location.pack)
+                .or_insert_with(|| self.pack_len(location.pack));
             if location.offset.saturating_add(u64::from(location.len)) > len {
                 *at = None;
             }
@@ -283,8 +288,13 @@ impl Shared {
     }
 
     fn pack_len(&self, number: u32) -> u64 {
-        let files = self.index.pack_of_number(number).map(|id| self.files.get(Key::Pack(id)));
+        let files = self
+            .index
+            .pack_of_number(number)
+            .map(|id| self.files.get(Key::Pack(id)));
         let stamp = files.and_then(Result::ok).map(|files| files.data.stamp());
-        stamp.and_then(Result::ok).map_or(0, |stamp| if stamp.links == 0 { 0 } else { stamp.len })
+        stamp
+            .and_then(Result::ok)
+            .map_or(0, |stamp| if stamp.links == 0 { 0 } else { stamp.len })
     }
 }

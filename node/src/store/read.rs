@@ -3,7 +3,6 @@
 //! Towards a Samara peer, which checks everything itself, a group is hashed here only when its file changed since it was
 //! verified, or once a day. What fails is lost: it is told to every layout that has it and fetched again.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use samara_protocol::id::{ArtifactId, LayoutId};
@@ -12,6 +11,7 @@ use samara_protocol::manifest::layout::{ArtifactRef, Group};
 use samara_protocol::tree::geometry::GroupIndex;
 use samara_protocol::tree::prove::ReplyProver;
 use samara_protocol::tree::ranges::RangeSet;
+use samara_protocol::tree::verify::StoredVerifier;
 
 use super::body::{Body, Shape, offset_of, read_pair};
 use super::disk::read_exact;
@@ -25,7 +25,15 @@ use super::{FrameShape, Served, StoreError};
 #[derive(Debug)]
 pub struct Reply {
     open: Arc<OpenLayout>,
-    prover: Option<(Key, ReplyProver)>,
+    prover: Option<Prover>,
+}
+
+/// Proofs for the artifact that the last group was of. What is sent as proof is checked every time: it is little.
+#[derive(Debug)]
+struct Prover {
+    key: Key,
+    prover: ReplyProver,
+    way: StoredVerifier,
 }
 
 /// The body that the last group came from.
@@ -111,33 +119,47 @@ impl Shared {
         };
         let files = current.files.as_ref()?;
         let data_len = body.group_len(at.index);
-        let mut prover = match &body.shape {
-            Shape::Artifact { geometry, .. } => match reply.prover.take() {
-                Some((key, prover)) if key == body.key => Some(prover),
-                _ => Some(ReplyProver::new(*geometry)),
-            },
-            Shape::Pack { .. } => None,
-        };
-        let before = prover.clone();
         let index = GroupIndex(at.index);
+        let mut proof_len = 0;
+        if let Shape::Artifact { id, geometry } = &body.shape {
+            if reply.prover.as_ref().is_none_or(|prover| prover.key != body.key) {
+                reply.prover = Some(Prover {
+                    key: body.key,
+                    prover: ReplyProver::new(*geometry),
+                    way: StoredVerifier::new(*id, *geometry),
+                });
+            }
+            proof_len = reply.prover.as_ref().map_or(0, |prover| prover.prover.proof_len(index));
+        }
         let shape = FrameShape {
             group: at.group,
-            proof_len: prover.as_ref().map_or(0, |prover| prover.proof_len(index)),
+            proof_len,
             data_len,
         };
         header(shape, out);
-        let proved = match &mut prover {
-            Some(prover) => prover.proof(index, out, |node| read_pair(files, node)).is_ok(),
-            None => true,
+        let before = reply.prover.as_ref().map(|prover| prover.prover.clone());
+        let proved = match &mut reply.prover {
+            Some(Prover { prover, way, .. }) if body.outboard_len() > 0 => {
+                let read = |node| read_pair(files, node);
+                way.check_path(index, read).is_ok() && prover.proof(index, out, read).is_ok()
+            }
+            _ => true,
         };
         let data = out.len();
         out.resize(data + data_len, 0);
         let good = proved
             && read_exact(&*files.data, &mut out[data..], offset_of(at.index)).is_ok()
             && (!unchecked || body.checker(files).is_good(at.index, &out[data..]));
-        reply.prover = if good { prover } else { before }.map(|prover| (body.key, prover));
         if !good {
-            self.lose(body, &RangeSet::from(at.index..at.index + 1), "it is not what it must be");
+            // Nothing of this frame is sent.
+            if let (Some(prover), Some(before)) = (&mut reply.prover, before) {
+                prover.prover = before;
+            }
+            self.lose(
+                body,
+                &RangeSet::from(at.index..at.index + 1),
+                "it is not what it must be",
+            );
             return None;
         }
         if unchecked {
@@ -147,7 +169,7 @@ impl Shared {
     }
 
     /// One frame of a packed group put together from older packs. Always hashed: it is little, and its files are others'.
-    fn frame_of_shared(
+    pub(super) fn frame_of_shared(
         &self,
         open: &OpenLayout,
         group: u32,
@@ -185,7 +207,11 @@ impl Shared {
             let pack = self.index.pack_of_number(at.pack);
             if let Some(body) = pack.and_then(|pack| self.body_in_use(Key::Pack(pack))) {
                 let index = u32::try_from(at.offset / GROUP_BYTES).unwrap_or(u32::MAX);
-                self.lose(&body, &RangeSet::from(index..index.saturating_add(1)), "a packed artifact is damaged");
+                self.lose(
+                    &body,
+                    &RangeSet::from(index..index.saturating_add(1)),
+                    "a packed artifact is damaged",
+                );
             }
             self.forget_locations(&[artifact.id], |found| *found == at);
         }
@@ -207,8 +233,13 @@ impl Shared {
         let beyond = RangeSet::from(0..body.group_count()).difference(&body.groups_within(known.len));
         if !beyond.is_empty() {
             self.lose(body, &beyond, "the file was truncated");
+            // Whoever writes to it next opens it anew and gives it its length back.
+            self.files.forget(body.key);
         }
-        if files.as_ref().is_some_and(|files| body.outboard_len() > 0 && !super::recover::has_outboard(body, files)) {
+        if files
+            .as_ref()
+            .is_some_and(|files| body.outboard_len() > 0 && !super::recover::has_outboard(body, files))
+        {
             let all = RangeSet::from(0..body.group_count());
             self.lose(body, &all, "the outboard was truncated or deleted");
             self.files.forget(body.key);
@@ -246,9 +277,10 @@ impl Shared {
                     let mut checker = part.body.checker(files);
                     checker.read(index, &mut buffer).map(|_| ())
                 });
-                let to = if read.is_some() && part.body.holding().contains(index) { &mut good } else { &mut bad };
-                to.insert(index..index + 1);
-                if to == &bad {
+                if read.is_some() && part.body.holding().contains(index) {
+                    good.insert(index..index + 1);
+                } else {
+                    bad.insert(index..index + 1);
                     lost.insert(group..group + 1);
                 }
             }
@@ -256,7 +288,10 @@ impl Shared {
             self.mark_checked(&part.body, &good);
         }
         for group in groups.intersection(&open.shared()).iter() {
-            if self.frame_of_shared(&open, group, &mut Vec::new(), &mut |_, _| ()).is_none() {
+            if self
+                .frame_of_shared(&open, group, &mut Vec::new(), &mut |_, _| ())
+                .is_none()
+            {
                 lost.insert(group..group + 1);
             }
         }
@@ -294,7 +329,10 @@ impl Shared {
         let files = self.inspect(&body).ok_or(StoreError::Absent(artifact.id))?;
         let (whole, unchecked) = {
             let holding = body.holding();
-            (holding.held().contains_range(0..body.group_count()), holding.unchecked.clone())
+            (
+                holding.held().contains_range(0..body.group_count()),
+                holding.unchecked.clone(),
+            )
         };
         if !whole {
             return Err(StoreError::Absent(artifact.id));
@@ -306,12 +344,6 @@ impl Shared {
         }
         self.lose(&body, &bad, "it is not what it must be");
         Err(StoreError::Damaged(artifact.id))
-    }
-
-    pub(super) fn file_of(&self, files: &Files, path: &Path) -> Result<std::fs::File, StoreError> {
-        use super::error::Context;
-        let file = files.data.as_file().ok_or(std::io::ErrorKind::Unsupported.into());
-        file.and_then(std::fs::File::try_clone).on("open", path)
     }
 }
 

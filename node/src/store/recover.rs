@@ -109,7 +109,11 @@ impl Shared {
             Some(files) => has_outboard(body, files),
             None => false,
         };
-        let there = if provable { body.groups_within(stamp.len) } else { RangeSet::new() };
+        let there = if provable {
+            body.groups_within(stamp.len)
+        } else {
+            RangeSet::new()
+        };
         let mut holding = body.holding();
         let before = holding.durable.count();
         holding.durable = holding.durable.intersection(&there);
@@ -133,10 +137,11 @@ impl Shared {
 pub(super) fn has_outboard(body: &Body, files: &Files) -> bool {
     let wanted = body.outboard_len();
     wanted == 0
-        || files
-            .outboard
-            .as_ref()
-            .is_some_and(|outboard| outboard.stamp().is_ok_and(|stamp| stamp.len == wanted && stamp.links > 0))
+        || files.outboard.as_ref().is_some_and(|outboard| {
+            outboard
+                .stamp()
+                .is_ok_and(|stamp| stamp.len == wanted && stamp.links > 0)
+        })
 }
 
 fn hash_range(body: &Body, files: &Files, range: Range<u32>) -> RangeSet {

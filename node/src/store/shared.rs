@@ -5,14 +5,13 @@
 //! `opening`, `layouts`, a body's holding, `bodies`, `pending`.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 
 use samara_protocol::id::{ArtifactId, LayoutId};
 use samara_protocol::tree::ranges::RangeSet;
 
-use super::{Changes, StoreError};
 use super::body::{Body, Shape};
 use super::disk::{Disk, Lock};
 use super::files::{Key, OpenFiles};
@@ -20,6 +19,7 @@ use super::index::Index;
 use super::layouts::OpenLayout;
 use super::paths::Paths;
 use super::tables::Location;
+use super::{Changes, StoreError};
 
 /// See the module.
 #[derive(Debug)]
@@ -88,16 +88,6 @@ impl Shared {
         }
     }
 
-    /// Has the next checkpoint make the names in the file's folder durable.
-    pub(super) fn mark_named(&self, file: &Path) {
-        if let Some(dir) = file.parent() {
-            let mut pending = lock(&self.pending);
-            if !pending.dirs.contains(dir) {
-                pending.dirs.insert(dir.to_owned());
-            }
-        }
-    }
-
     /// Groups of a body are not what they must be: forgets them, and notes it for every layout that has them.
     pub(super) fn lose(&self, body: &Arc<Body>, groups: &RangeSet, why: &str) {
         let (lost, volatile) = {
@@ -151,13 +141,23 @@ impl Shared {
 
     pub(super) fn tell_lost(&self, layout: LayoutId, groups: &RangeSet) {
         if !groups.is_empty() {
-            lock(&self.pending).news.entry(layout).or_default().lost.union_with(groups);
+            lock(&self.pending)
+                .news
+                .entry(layout)
+                .or_default()
+                .lost
+                .union_with(groups);
         }
     }
 
     pub(super) fn tell_durable(&self, layout: LayoutId, groups: &RangeSet) {
         if !groups.is_empty() {
-            lock(&self.pending).news.entry(layout).or_default().durable.union_with(groups);
+            lock(&self.pending)
+                .news
+                .entry(layout)
+                .or_default()
+                .durable
+                .union_with(groups);
         }
     }
 

@@ -45,7 +45,9 @@ impl Shared {
         let space = self.disk.space(root).on("measure", root)?;
         let headroom = HEADROOM_BYTES.min(space.total / HEADROOM_PART);
         let on_disk = space.free.saturating_sub(headroom);
-        Ok(self.quota.map_or(on_disk, |quota| on_disk.min(quota.saturating_sub(used))))
+        Ok(self
+            .quota
+            .map_or(on_disk, |quota| on_disk.min(quota.saturating_sub(used))))
     }
 
     fn reserved(&self, but: Option<LayoutId>) -> u64 {

@@ -192,7 +192,7 @@ mod tests {
         let bytes = record().encode(Table::Packs, &[1; 33]);
         assert_eq!(
             data_encoding::HEXLOWER.encode(blake3::hash(&bytes).as_bytes())[..16],
-            *"PINNED"
+            *"368b3dea46d3179c"
         );
     }
 }

@@ -16,13 +16,21 @@ use super::{Disk, DiskFile, Listed, Lock, Open, Space, Stamp};
 pub struct RealDisk;
 
 #[derive(Debug)]
-struct RealFile(File);
+struct RealFile(Arc<File>);
 
 #[derive(Debug)]
 #[expect(dead_code, reason = "held for its lock, which goes with the file")]
 struct RealLock(File);
 
 impl Lock for RealLock {}
+
+impl RealDisk {
+    /// A file that somebody else opened.
+    #[must_use]
+    pub fn file(file: Arc<File>) -> Arc<dyn DiskFile> {
+        Arc::new(RealFile(file))
+    }
+}
 
 impl Disk for RealDisk {
     fn open(&self, path: &Path, how: Open) -> io::Result<Arc<dyn DiskFile>> {
@@ -32,7 +40,7 @@ impl Disk for RealDisk {
             .write(how != Open::Read)
             .create(how == Open::Create)
             .truncate(false);
-        Ok(Arc::new(RealFile(options.open(path)?)))
+        Ok(Self::file(Arc::new(options.open(path)?)))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -120,7 +128,7 @@ impl Disk for RealDisk {
 
 impl DiskFile for RealFile {
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
-        FileExt::read_at(&self.0, buf, offset)
+        FileExt::read_at(&*self.0, buf, offset)
     }
 
     fn write_at(&self, data: &[u8], offset: u64) -> io::Result<()> {
