@@ -150,6 +150,8 @@ pub const ADMIN_CALLS_MAX: usize = 16;
 pub const ADMIN_ANSWERS_MAX: usize = 64;
 /// Events that wait for a watcher; the oldest are dropped beyond, and the watcher is told.
 pub const EVENT_FEED_MAX: usize = 1024;
+/// Connections of programs that ask for metrics.
+pub const METRICS_CONNECTIONS_MAX: usize = 8;
 
 const _: () = assert!(GROUP_BYTES == 1024 << GROUP_CHUNK_LOG, "a group is 2^k chunks of 1 KiB");
 const _: () = assert!(
