@@ -95,6 +95,8 @@ pub const CONTACTS_PER_MESSAGE_MAX: usize = 16;
 pub const CONTACT_BYTES_MAX: usize = 3 << 10;
 /// Control messages queued towards one peer.
 pub const CONTROL_QUEUE_MAX: usize = 256;
+/// Bytes of them; a peer that lets more gather is disconnected.
+pub const CONTROL_QUEUE_BYTES_MAX: usize = 1 << 20;
 /// Long-lived data streams per peer and direction.
 pub const DATA_STREAMS_MAX: usize = 4;
 /// The least receive window that yamux allows a stream.
@@ -108,6 +110,8 @@ pub const REQUEST_RANGES_MAX: usize = 64;
 pub const REQUEST_BYTES_MAX: u64 = 16 << 20;
 /// Requests outstanding towards one peer, or accepted from one.
 pub const REQUESTS_PER_PEER_MAX: usize = 16;
+/// Bytes of one ask on a data stream.
+pub const ASK_BYTES_MAX: usize = 1 << 10;
 /// Bytes of the name of a file asked for on a data stream.
 pub const FILE_NAME_BYTES_MAX: usize = 255;
 /// Bytes of one chunk of a file sent on a data stream.
@@ -133,6 +137,18 @@ pub const CONTACTS_ACROSS_TENANTS_MAX: usize = 16;
 
 /// Bytes of a node's configuration file.
 pub const CONFIG_BYTES_MAX: u64 = 1 << 20;
+/// Bytes of one line on a node's Unix socket, either way. What is larger travels as files.
+pub const ADMIN_LINE_BYTES_MAX: usize = 1 << 20;
+/// Files that go with one request on that socket.
+pub const ADMIN_FILES_MAX: usize = 64;
+/// Verbs connected to that socket at a time.
+pub const ADMIN_CONNECTIONS_MAX: usize = 64;
+/// Calls of verbs that wait for the daemon.
+pub const ADMIN_CALLS_MAX: usize = 16;
+/// Answers to one call that wait for its verb to read them; progress beyond is dropped.
+pub const ADMIN_ANSWERS_MAX: usize = 64;
+/// Events that wait for a watcher; the oldest are dropped beyond, and the watcher is told.
+pub const EVENT_FEED_MAX: usize = 1024;
 
 const _: () = assert!(GROUP_BYTES == 1024 << GROUP_CHUNK_LOG, "a group is 2^k chunks of 1 KiB");
 const _: () = assert!(
@@ -149,6 +165,14 @@ const _: () = assert!(
     "a set holds the largest file"
 );
 const _: () = assert!(
+    64 + 8 * REQUEST_RANGES_MAX <= ASK_BYTES_MAX && 64 + FILE_NAME_BYTES_MAX <= ASK_BYTES_MAX,
+    "every ask fits its frame"
+);
+const _: () = assert!(
+    CONTROL_BYTES_MAX <= CONTROL_QUEUE_BYTES_MAX,
+    "the largest message can be queued"
+);
+const _: () = assert!(
     SERVE_BYTES_MAX + RECEIVE_BYTES_MAX <= 16 << 20,
     "payload in memory leaves 48 of 64 MiB for windows, tables and the program"
 );
@@ -161,3 +185,4 @@ const _: () = assert!(
     BLOCKS_MAX as usize / 8 + 256 <= CONTROL_BYTES_MAX,
     "a whole bitmap fits one control message"
 );
+const _: () = assert!(ADMIN_FILES_MAX <= 253, "the kernel passes at most 253 files at once");

@@ -1,1 +1,20 @@
-//! harness
+//! What the black-box tests and the lab are made of: the binary, processes, random trees, namespaces, containers.
+//!
+//! Nothing here uses `samara-node` as a library: what is tested is what a user runs. Every wait has a deadline and names
+//! what it waited for; everything that is started is ended on drop.
+#![expect(clippy::print_stdout, reason = "tests say what they skip and what they measured")]
+
+pub mod binary;
+pub mod docker;
+pub mod namespace;
+pub mod network;
+pub mod process;
+pub mod seed;
+pub mod skip;
+pub mod tree;
+pub mod usage;
+pub mod wait;
+pub mod web;
+
+pub use process::{Finished, Process};
+pub use skip::{runnable, skip};

@@ -1,2 +1,85 @@
-//! lab
-fn main() {}
+//! The lab: measures Samara beside the programs that people use today, in the same run on the same machine.
+//!
+//! `lab pair`, `memory`, `import`, `small-files` and `swarm` print one table or, with `--json`, one object; `lab tables` runs
+//! them all and prints the tables of `docs/performance.md` with the commit and the machine. Definitions of what the clocks
+//! measure stand in each command's file.
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a program that prints its results"
+)]
+
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::{Parser, Subcommand};
+use serde_json::Value;
+use tempfile::TempDir;
+
+mod measure;
+mod pair;
+mod rivals;
+mod samara;
+mod swarm;
+
+/// Figures, and the rivals' beside them.
+#[derive(Debug, Parser)]
+#[command(name = "lab", version)]
+struct Cli {
+    /// Print one JSON object instead of text.
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// One file between two processes on loopback.
+    Pair(pair::Args),
+    /// One rate-limited origin and its sites in network namespaces.
+    Swarm(swarm::Args),
+    /// One link of the bare forwarding chain (used by `lab swarm`).
+    #[command(hide = true)]
+    ChainLink(swarm::chain::Link),
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let printed = match &cli.command {
+        Command::Pair(args) => pair::run(args).map(Some),
+        Command::Swarm(args) => swarm::run(args).map(Some),
+        Command::ChainLink(link) => swarm::chain::link(link).map(|()| None),
+    };
+    match printed {
+        Ok(Some(value)) => print(&value, cli.json),
+        Ok(None) => {}
+        Err(error) => {
+            eprintln!("lab: {error:#}");
+            return ExitCode::FAILURE;
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+fn print(value: &Value, json: bool) {
+    if json {
+        println!("{value}");
+    } else {
+        println!("{value:#}");
+    }
+}
+
+/// Progress, for a person who waits.
+fn note(text: &str) {
+    eprintln!("{text}");
+}
+
+/// A folder for gigabytes: `SAMARA_LAB_DIR`, else the system's temporary folder. Gone at the end.
+fn work_folder() -> Result<TempDir> {
+    let base = std::env::var_os("SAMARA_LAB_DIR").map_or_else(std::env::temp_dir, Into::into);
+    tempfile::Builder::new()
+        .prefix("samara-lab-")
+        .tempdir_in(&base)
+        .with_context(|| base.display().to_string())
+}

@@ -30,6 +30,27 @@ pub struct Proxy {
     pub credentials: Option<String>,
 }
 
+impl Proxy {
+    /// As configured, password included: for the network alone, never for words.
+    #[must_use]
+    pub fn with_password(&self) -> String {
+        let credentials = self
+            .credentials
+            .as_ref()
+            .map_or_else(String::new, |credentials| format!("{credentials}@"));
+        format!("http://{credentials}{}", self.place())
+    }
+
+    fn place(&self) -> String {
+        let Self { host, port, .. } = self;
+        if host.contains(':') {
+            format!("[{host}]:{port}")
+        } else {
+            format!("{host}:{port}")
+        }
+    }
+}
+
 impl std::str::FromStr for Proxy {
     type Err = ProxyError;
 
@@ -64,11 +85,7 @@ impl std::str::FromStr for Proxy {
 impl fmt::Display for Proxy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let hidden = if self.credentials.is_some() { "***@" } else { "" };
-        if self.host.contains(':') {
-            write!(f, "http://{hidden}[{}]:{}", self.host, self.port)
-        } else {
-            write!(f, "http://{hidden}{}:{}", self.host, self.port)
-        }
+        write!(f, "http://{hidden}{}", self.place())
     }
 }
 
@@ -97,6 +114,7 @@ mod tests {
             format!("{proxy} {proxy:?}"),
             "http://***@10.0.0.1:3128 Proxy(http://***@10.0.0.1:3128)"
         );
+        assert_eq!(proxy.with_password(), "http://bob:s3cret@10.0.0.1:3128");
         let six: Proxy = "http://[::1]:3128".parse().expect("a proxy");
         assert_eq!(
             (six.host.as_str(), six.to_string().as_str()),

@@ -10,7 +10,7 @@ use samara_protocol::id::ProductId;
 use samara_protocol::limits::CONFIG_BYTES_MAX;
 use samara_protocol::swarm::io::{Limits, UploadAudience};
 use samara_protocol::units::ByteRate;
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::ConfigError;
 use super::address::Address;
@@ -151,7 +151,7 @@ pub enum LogFormat {
 }
 
 /// How much is logged.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogLevel {
     /// Something is broken and somebody must act.

@@ -1,0 +1,192 @@
+//! The Docker engine and `docker-compose`, where they can be had.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::{Finished, Process, binary, skip, usage, wait};
+
+/// How long an engine may take to start.
+const ENGINE_START: Duration = Duration::from_secs(30);
+
+/// An engine that answers: one that ran already, or one started here, which is left running for the next test.
+///
+/// # Errors
+/// Why there is none.
+pub fn engine() -> Result<()> {
+    if std::env::var_os("SAMARA_NO_DOCKER").is_some() {
+        bail!("SAMARA_NO_DOCKER is set");
+    }
+    ensure!(skip::has("docker"), "`docker` is not installed");
+    if answers() {
+        return Ok(());
+    }
+    ensure!(
+        usage::is_root(),
+        "no Docker engine answers, and starting one needs root"
+    );
+    ensure!(skip::has("dockerd"), "`dockerd` is not installed");
+    let log = std::fs::File::create(std::env::temp_dir().join("samara-dockerd.log"))?;
+    let started = Command::new("dockerd")
+        .stdout(log.try_clone()?)
+        .stderr(log)
+        .spawn()
+        .context("starting dockerd")?;
+    wait::until("the Docker engine to answer", ENGINE_START, || {
+        Ok(answers().then_some(()))
+    })
+    .with_context(|| format!("dockerd {} does not answer", started.id()))
+}
+
+fn answers() -> bool {
+    let asked = Command::new("docker")
+        .args(["info", "--format", "{{.ServerVersion}}"])
+        .output();
+    asked.is_ok_and(|output| output.status.success() && !output.stdout.is_empty())
+}
+
+/// Builds the static program: the same source, linked with nothing outside itself.
+///
+/// # Errors
+/// What cargo said.
+pub fn static_binary() -> Result<PathBuf> {
+    let triple = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
+    let target = binary::profile_folder()?
+        .parent()
+        .context("a target folder")?
+        .join("static");
+    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
+    let mut build = Command::new(cargo);
+    build.args([
+        "build",
+        "--locked",
+        "--release",
+        "--package",
+        "samara-node",
+        "--bin",
+        "samara",
+        "--target",
+        &triple,
+    ]);
+    build
+        .arg("--target-dir")
+        .arg(&target)
+        .env("RUSTFLAGS", "-C target-feature=+crt-static");
+    build.current_dir(binary::repository());
+    Finished::of(&mut build, Duration::from_secs(1200))?.success()?;
+    Ok(target.join(triple).join("release/samara"))
+}
+
+/// Builds `image` from the repository's Dockerfile around the static program.
+///
+/// # Errors
+/// What Docker said.
+pub fn build_image(image: &str, program: &Path) -> Result<()> {
+    let context = tempfile::tempdir()?;
+    std::fs::copy(program, context.path().join("samara"))?;
+    std::fs::copy(
+        binary::repository().join("Dockerfile"),
+        context.path().join("Dockerfile"),
+    )?;
+    // The classic builder: the other one is a plug-in that Debian does not carry.
+    let mut build = Command::new("docker");
+    build
+        .args(["build", "--tag", image, "."])
+        .current_dir(context.path())
+        .env("DOCKER_BUILDKIT", "0");
+    Finished::of(&mut build, Duration::from_secs(120))?.success().map(drop)
+}
+
+/// The services of `docker-compose.yml` under a project name of their own; removed with their volumes on drop.
+#[derive(Debug)]
+pub struct Compose {
+    project: String,
+}
+
+impl Compose {
+    /// Brings everything up in the background.
+    ///
+    /// # Errors
+    /// What `docker-compose` said.
+    pub fn up(project: &str) -> Result<Self> {
+        let compose = Self {
+            project: project.to_owned(),
+        };
+        compose.run(&["up", "--detach", "--no-build"])?;
+        Ok(compose)
+    }
+
+    /// `docker-compose` with these arguments, to its end.
+    ///
+    /// # Errors
+    /// What it said when it failed.
+    pub fn run(&self, arguments: &[&str]) -> Result<Finished> {
+        Finished::of(&mut self.command(arguments), Duration::from_secs(180))?.success()
+    }
+
+    /// A program inside a service's container, to its end.
+    ///
+    /// # Errors
+    /// What it said when it failed.
+    pub fn exec(&self, service: &str, arguments: &[&str]) -> Result<Finished> {
+        self.run(&[&["exec", "-T", service], arguments].concat())
+    }
+
+    /// Waits until the service's health check passes.
+    ///
+    /// # Errors
+    /// The container's last lines when it does not within `limit`.
+    pub fn healthy(&self, service: &str, limit: Duration) -> Result<()> {
+        let waited = wait::until(&format!("{service} to be healthy"), limit, || {
+            let id = self.container(service)?;
+            let format = "{{if .State.Health}}{{.State.Health.Status}}{{end}}";
+            let asked = Finished::of(
+                Command::new("docker").args(["inspect", "--format", format, &id]),
+                Duration::from_secs(20),
+            )?;
+            Ok((asked.text().trim() == "healthy").then_some(()))
+        });
+        waited.with_context(|| self.logs(service))
+    }
+
+    /// The number of the service's container.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn container(&self, service: &str) -> Result<String> {
+        let asked = self.run(&["ps", "-q", service])?;
+        let id = asked.text().trim().to_owned();
+        ensure!(!id.is_empty(), "no container of {service}");
+        Ok(id)
+    }
+
+    fn logs(&self, service: &str) -> String {
+        let asked = Finished::of(
+            &mut self.command(&["logs", "--tail", "30", service]),
+            Duration::from_secs(20),
+        );
+        asked.map_or_else(
+            |error| error.to_string(),
+            |logs| format!("{}\n{}", logs.text(), logs.stderr),
+        )
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new("docker-compose");
+        command
+            .args(["--project-name", &self.project, "--file"])
+            .arg(binary::repository().join("docker-compose.yml"));
+        command.args(arguments);
+        command
+    }
+}
+
+impl Drop for Compose {
+    fn drop(&mut self) {
+        let down = self.command(&["down", "--volumes", "--remove-orphans", "--timeout", "5"]);
+        let mut down = down;
+        let _ = Process::start(&mut down).and_then(|down| down.finish(Duration::from_secs(120)));
+    }
+}
