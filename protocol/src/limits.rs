@@ -22,6 +22,8 @@ pub const ENTRY_LINE_BYTES_MAX: usize = 16 << 10;
 pub const PATH_BYTES_MAX: usize = 4096;
 /// See [`PATH_BYTES_MAX`].
 pub const PATH_COMPONENT_BYTES_MAX: usize = 255;
+/// Components of a path inside a release: each costs an open folder while a release is placed.
+pub const PATH_COMPONENTS_MAX: usize = 64;
 /// Different platform sets in one release.
 pub const PLATFORM_SETS_MAX: usize = 64;
 /// Platforms in one of them.
