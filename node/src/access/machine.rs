@@ -7,17 +7,21 @@ use std::path::{Path, PathBuf};
 
 use samara_protocol::id::ProductId;
 use samara_protocol::time::WallTime;
+use samara_protocol::trust::contact::{Audience, Contact};
 use samara_protocol::trust::dsse::{Envelope, SignStatementError};
+use samara_protocol::trust::enrolment::MemberKind;
 use samara_protocol::trust::join::{JoinFile, Joined};
 use samara_protocol::trust::key::SigningKey;
 use samara_protocol::trust::product::ProductTrust;
-use samara_protocol::trust::request::{Request, RequestKind};
+use samara_protocol::trust::request::{Request, RequestFile, RequestKind};
 
 use super::product::{Membership, ProductHome};
 use super::{AccessError, disk, key_file};
 
 const IDENTITY: &str = "identity.key";
 const PRODUCTS: &str = "products";
+/// How long the contact in a request file is good: a year. A running node renews its own.
+const CONTACT_SECONDS: i64 = 365 * 86_400;
 
 /// A machine's home.
 #[derive(Debug, Clone)]
@@ -66,6 +70,41 @@ impl Machine {
     /// When its key cannot be read or made.
     pub fn request(&self, kind: RequestKind) -> Result<Envelope, AccessError> {
         signed_request(&self.identity()?, kind).map_err(|error| AccessError::damaged(&self.dir, error))
+    }
+
+    /// The machine's request file, with its contact when it can be dialled.
+    ///
+    /// # Errors
+    /// When its key cannot be read or made, or an address is not one.
+    pub fn request_file(
+        &self,
+        kind: RequestKind,
+        addresses: &[String],
+        region: Option<&str>,
+        wall: WallTime,
+    ) -> Result<RequestFile, AccessError> {
+        let request = self.request(kind)?;
+        if addresses.is_empty() {
+            return Ok(RequestFile { request, contact: None });
+        }
+        let origin = kind == RequestKind::Origin;
+        let key = self.identity()?;
+        let contact = Contact {
+            schema: 0,
+            node: key.node_id(),
+            kind: if origin { MemberKind::Origin } else { MemberKind::Node },
+            addresses: addresses.to_vec(),
+            region: region.map(str::to_owned),
+            audience: if origin { Audience::All } else { Audience::Site },
+            // A running node's own contacts are numbered by the clock too, so they follow this one.
+            sequence: u64::try_from(wall.0).unwrap_or(0),
+            not_after: wall.plus_seconds(CONTACT_SECONDS),
+        };
+        let contact = Envelope::sign(&contact, &[&key]).map_err(|error| AccessError::damaged(&self.dir, error))?;
+        Ok(RequestFile {
+            request,
+            contact: Some(contact),
+        })
     }
 
     /// Where a product lies.
