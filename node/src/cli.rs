@@ -17,14 +17,27 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use crate::config::settings::{LogFormat, LogLevel};
 use crate::observe::logging;
 
+mod blame;
 pub mod completions;
 pub mod config;
 pub mod context;
 pub mod error;
 pub mod exit;
+pub mod grant;
+pub mod input;
 pub mod interrupt;
+pub mod join;
 pub mod printer;
+pub mod promote;
+pub mod recall;
+pub mod request;
+pub mod revoke;
+pub mod site;
 pub mod table;
+pub mod vendor;
+
+#[cfg(test)]
+mod trust_flow;
 
 pub use context::Context;
 pub use error::CliError;
@@ -57,6 +70,22 @@ pub enum Command {
     Completions(completions::Args),
     /// Look at a node's configuration.
     Config(config::Args),
+    /// Grant a site a product, or make a node an origin of it.
+    Grant(grant::Args),
+    /// Take in what a vendor or site has signed for this machine or site.
+    Join(join::Args),
+    /// Put a published release on a channel.
+    Promote(promote::Args),
+    /// Take a release back, for ever.
+    Recall(recall::Args),
+    /// Make this machine's identity and its request file.
+    Request(request::Args),
+    /// Withdraw a product from a site or node.
+    Revoke(revoke::Args),
+    /// The site key, and whom it enrols.
+    Site(site::Args),
+    /// A vendor's keys and products.
+    Vendor(vendor::Args),
 }
 
 /// Runs the command line and says how it went. Called by `main` alone, once.
@@ -107,5 +136,13 @@ fn dispatch(command: &Command, context: &Context, printer: &mut Printer) -> Resu
     match command {
         Command::Completions(args) => completions::run(args, context, printer),
         Command::Config(args) => config::run(args, context, printer),
+        Command::Grant(args) => grant::run(args, context, printer),
+        Command::Join(args) => join::run(args, context, printer),
+        Command::Promote(args) => promote::run(args, context, printer),
+        Command::Recall(args) => recall::run(args, context, printer),
+        Command::Request(args) => request::run(args, context, printer),
+        Command::Revoke(args) => revoke::run(args, context, printer),
+        Command::Site(args) => site::run(args, context, printer),
+        Command::Vendor(args) => vendor::run(args, context, printer),
     }
 }

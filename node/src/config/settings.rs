@@ -20,6 +20,8 @@ use super::proxy::Proxy;
 
 mod resolve;
 
+pub(crate) use resolve::is_product_name;
+
 /// Everything that a node is told.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Settings {

@@ -284,7 +284,7 @@ fn platform(source: &Source<'_>, text: &Text) -> Result<String, ConfigError> {
 }
 
 /// `vendor/product`.
-fn is_product_name(text: &str) -> bool {
+pub(crate) fn is_product_name(text: &str) -> bool {
     text.split_once('/')
         .is_some_and(|(vendor, product)| is_word(vendor) && is_word(product))
 }
