@@ -73,7 +73,15 @@ const fn ip(ip: IpAddr) -> Protocol<'static> {
 pub(super) fn ip_of(address: &Multiaddr) -> Option<IpAddr> {
     match address.iter().next()? {
         Protocol::Ip4(ip) => Some(IpAddr::V4(ip)),
-        Protocol::Ip6(ip) => Some(ip.to_canonical()),
+        Protocol::Ip6(ip) => Some(IpAddr::V6(ip)),
+        _ => None,
+    }
+}
+
+/// The socket address of a TCP multiaddr without a name.
+pub(super) fn tcp_socket(address: &Multiaddr) -> Option<SocketAddr> {
+    match address.iter().nth(1)? {
+        Protocol::Tcp(port) => Some(SocketAddr::new(ip_of(address)?, port)),
         _ => None,
     }
 }

@@ -102,6 +102,11 @@ async fn listen(
 }
 
 async fn bind(swarm: &mut Swarm<Behaviour>, address: Multiaddr, shared: &Arc<Shared>) -> Result<Multiaddr, String> {
+    if let Some(socket) = address::tcp_socket(&address) {
+        // libp2p listens with SO_REUSEPORT, so that a second node on the port would take every other connection of the
+        // first. A plain listener finds that out.
+        drop(std::net::TcpListener::bind(socket).map_err(|error| error.to_string())?);
+    }
     let id = swarm.listen_on(address).map_err(|error| chain(&error))?;
     let bound = async {
         loop {
