@@ -101,13 +101,21 @@ pub(super) fn host_and_port(address: &Multiaddr) -> Option<String> {
     }
 }
 
-/// The QUIC address with the numbers of a TCP one.
-pub(super) fn as_quic(tcp: &Multiaddr) -> Multiaddr {
-    let parts = tcp.iter().map(|part| match part {
-        Protocol::Tcp(port) => Protocol::Udp(port),
+/// The TCP or UDP port.
+pub(super) fn port(address: &Multiaddr) -> Option<u16> {
+    match address.iter().nth(1)? {
+        Protocol::Tcp(port) | Protocol::Udp(port) => Some(port),
+        _ => None,
+    }
+}
+
+/// The same address with another UDP port.
+pub(super) fn with_port(address: &Multiaddr, port: u16) -> Multiaddr {
+    let parts = address.iter().map(|part| match part {
+        Protocol::Udp(_) => Protocol::Udp(port),
         other => other,
     });
-    parts.chain([Protocol::QuicV1]).collect()
+    parts.collect()
 }
 
 /// For people: `host:port`, else the multiaddr.

@@ -92,7 +92,8 @@ async fn listen(
         };
         if let Some(quic) = address.quic.filter(|_| with_quic) {
             // With port 0, QUIC takes the number that TCP got.
-            let quic = tcp.as_ref().map_or(quic, |tcp| address::as_quic(tcp));
+            let port = tcp.as_ref().and_then(address::port);
+            let quic = port.map_or(quic.clone(), |port| address::with_port(&quic, port));
             if let Err(reason) = bind(swarm, quic, shared).await {
                 tracing::warn!(address = text, reason, "QUIC is not listened on");
             }

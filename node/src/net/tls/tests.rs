@@ -103,7 +103,7 @@ fn session_keys_are_logged_nowhere() {
 
 #[tokio::test]
 async fn a_certificate_without_the_libp2p_extension_is_refused() {
-    let parameters = libp2p_tls::certificate::generate(&key(1)).expect("a certificate");
+    let parameters = certificate::generate(&key(1)).expect("a certificate");
     // The right bytes with one bit of the proof turned: neither self-signature nor extension hold.
     let mut der = parameters.0.as_ref().to_vec();
     let middle = der.len() / 2;
