@@ -26,6 +26,8 @@ use super::transfer::Transfer;
 const PLEDGE_TIME: Duration = Duration::from_millis(500);
 /// Time in which a domain that has seen everything must make progress by itself before the origin helps.
 const GRACE: Duration = Duration::from_secs(1);
+/// Help that does not raise the domain's pace in this time earns nothing: its downlinks are full.
+const TRIAL: Duration = Duration::from_secs(1);
 /// The origin helps while the domain would need more than this part of the time it took so far.
 const HELP_SHARE: u32 = 16;
 
@@ -77,15 +79,22 @@ pub(super) struct Placement {
 struct Progress {
     /// When somebody first wanted something.
     since: Option<Timestamp>,
-    /// Since when nothing is unsent.
-    all_sent: Option<Timestamp>,
+    /// Since when nothing is unsent and the origin does not help: the domain is on its own.
+    alone: Option<Timestamp>,
     /// Blocks that are needed and that the origin delivered, at the last look.
     needs: u64,
     kept: u64,
     kept_before: u64,
-    /// Blocks a second that the domain gains without the origin.
+    /// Blocks a second that the domain gains, and that come from the origin.
     gain: f64,
-    help: bool,
+    own: f64,
+    /// What it gained when it was on its own.
+    baseline: f64,
+    /// Since when the origin helps, if it does.
+    helps: Option<Timestamp>,
+    /// Help earned nothing: none is given before this, and the next pause is longer.
+    rests_until: Timestamp,
+    pauses: u32,
 }
 
 impl Placement {
@@ -400,7 +409,11 @@ impl Swarm {
 }
 
 impl Progress {
-    #[expect(clippy::cast_precision_loss, reason = "block counts are small")]
+    const fn help(&self) -> bool {
+        self.helps.is_some()
+    }
+
+    /// Takes in where the domain stands, a tick after the last look, and decides whether to help.
     fn look(&mut self, now: Timestamp, needs: u64, unsent: bool) {
         if needs == 0 {
             *self = Self {
@@ -411,19 +424,44 @@ impl Progress {
             return;
         }
         let since = *self.since.get_or_insert(now);
-        let own = self.kept - self.kept_before;
-        // Needs rise when a node joins or loses something: no loss of pace.
-        let gained = self.needs.saturating_sub(needs).saturating_sub(own) as f64;
-        self.gain += 0.1 * (gained / TICK.as_secs_f64() - self.gain);
-        (self.needs, self.kept_before) = (needs, self.kept);
+        self.measure(needs);
         if unsent {
-            self.all_sent = None;
-        } else {
-            self.all_sent.get_or_insert(now);
+            (self.alone, self.helps) = (None, None);
+            return;
         }
-        let alone_for = self.all_sent.map_or(Duration::ZERO, |at| now.since(at));
-        let patience = (now.since(since) / HELP_SHARE).max(GRACE).as_secs_f64();
-        self.help = alone_for >= GRACE && needs as f64 > self.gain * patience;
+        let patience = (now.since(since) / HELP_SHARE).max(GRACE);
+        if let Some(helping) = self.helps {
+            let earned = self.gain - self.baseline >= self.own / 2.0;
+            if now.since(helping) >= TRIAL && !earned {
+                self.pauses += 1;
+                self.rests_until = now.after(GRACE * 8 * (1 << self.pauses.min(5)));
+                (self.alone, self.helps) = (Some(now), None);
+            } else if self.is_near_the_end(needs, patience) {
+                (self.alone, self.helps) = (Some(now), None);
+            }
+            return;
+        }
+        let alone = *self.alone.get_or_insert(now);
+        if now.since(alone) >= GRACE && now >= self.rests_until && !self.is_near_the_end(needs, patience) {
+            self.baseline = self.gain - self.own;
+            self.helps = Some(now);
+        }
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "block counts are small")]
+    fn measure(&mut self, needs: u64) {
+        // Needs rise when a node joins or loses something: no loss of pace.
+        let gained = self.needs.saturating_sub(needs) as f64 / TICK.as_secs_f64();
+        let own = (self.kept - self.kept_before) as f64 / TICK.as_secs_f64();
+        self.gain += 0.2 * (gained - self.gain);
+        self.own += 0.2 * (own - self.own);
+        (self.needs, self.kept_before) = (needs, self.kept);
+    }
+
+    /// Whether the domain by itself is done soon.
+    #[expect(clippy::cast_precision_loss, reason = "block counts are small")]
+    fn is_near_the_end(&self, needs: u64, patience: Duration) -> bool {
+        needs as f64 <= (self.gain - self.own) * patience.as_secs_f64()
     }
 }
 
@@ -446,7 +484,7 @@ fn next_unsent(placement: &mut Placement, line: &Line, have: &Bits, (rank, count
         placement.cursor += 1;
     }
     let fits = |block: &u32| {
-        let mine = block % count == rank || placement.progress.help;
+        let mine = block % count == rank || placement.progress.help();
         let missing = view.want.get(*block) && !view.have.get(*block) && !line.pledges.contains_key(block);
         mine && missing && have.get(*block) && placement.is_unsent(*block)
     };
@@ -455,7 +493,7 @@ fn next_unsent(placement: &mut Placement, line: &Line, have: &Bits, (rank, count
 
 /// The block that is rarest in the domain and that this peer wants, when the origin helps there.
 fn next_copy(placement: &Placement, line: &Line, have: &Bits, copies_max: u32) -> Option<u32> {
-    if !placement.progress.help {
+    if !placement.progress.help() {
         return None;
     }
     let view = line.view.as_ref()?;

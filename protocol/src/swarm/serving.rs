@@ -339,7 +339,13 @@ impl Swarm {
         for id in unread {
             self.punish(now, id, DisconnectReason::Stalled);
         }
-        let waited = |serve: &Serve| serve.issued == 0 && now.since(serve.waits_since) >= WAIT_MAX;
+        let priority = |serve: &Serve| self.transfers.get(&serve.layout).map_or(0, |transfer| transfer.priority);
+        let most = self.serves.values().map(priority).max();
+        // What is less urgent just waits: its peer must not be kept from asking for what is urgent.
+        let waited = |serve: &Serve| {
+            let long = serve.issued == 0 && now.since(serve.waits_since) >= WAIT_MAX;
+            long && Some(priority(serve)) == most
+        };
         let late = self.serves.iter().filter(|(_, serve)| waited(serve));
         let late: Vec<ServeId> = late.map(|(id, _)| *id).collect();
         for id in late {
