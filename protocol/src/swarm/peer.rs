@@ -71,6 +71,8 @@ pub(super) struct Line {
     /// An origin's blocks that were shown to it and that it has not yet got.
     pub(super) pledges: BTreeMap<u32, Pledge>,
     pub(super) pledge_window: Window,
+    /// Payload bytes sent to it.
+    pub(super) sent: u64,
 }
 
 impl Line {
@@ -84,6 +86,7 @@ impl Line {
             },
             pledges: BTreeMap::new(),
             pledge_window: Window::new(SPAN_MIN),
+            sent: 0,
         }
     }
 }

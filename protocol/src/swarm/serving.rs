@@ -154,6 +154,9 @@ impl Swarm {
             peer.sink.issued -= sent;
             peer.sink.last_sent = now;
             peer.sink.meter.add(now, bytes);
+            if let Some(line) = peer.lines.get_mut(&serve.layout) {
+                line.sent += bytes;
+            }
         }
         if over {
             self.forget_serve(now, id);
