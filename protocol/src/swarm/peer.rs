@@ -207,6 +207,8 @@ pub(super) struct Sink {
     /// When its socket last took something, or when there was nothing to take.
     pub(super) last_sent: Timestamp,
     pub(super) slot: Option<Slot>,
+    /// When it last got a slot.
+    pub(super) last_slot: Option<Timestamp>,
 }
 
 /// A place among those served now.

@@ -27,6 +27,9 @@ use super::transfer::{first_groups, nominal};
 const PROBE_TIME: Duration = Duration::from_secs(1);
 const PROBE_PAUSE: Duration = Duration::from_secs(8);
 
+/// Needs (in millionths) that differ by less are alike: then who was not served for longest goes first.
+const NEED_STEP: u32 = 20_000;
+
 /// What a neighbour asked for.
 #[derive(Debug)]
 pub(super) struct Serve {
@@ -228,6 +231,7 @@ impl Swarm {
             {
                 let closing = false;
                 peer.sink.slot = Some(Slot { since: now, closing });
+                peer.sink.last_slot = Some(now);
                 taken += 1;
             }
         }
@@ -252,7 +256,7 @@ impl Swarm {
             let serve = self.serves.get(&self.next_serve(peer)?)?;
             let priority = self.transfers.get(&serve.layout)?.priority;
             let need = peer.view(&serve.layout).map_or(1_000_000, super::peer::View::need);
-            Some((priority, need, std::cmp::Reverse(serve.waits_since), *id))
+            Some((priority, need / NEED_STEP, std::cmp::Reverse(peer.sink.last_slot), *id))
         };
         let mut waiting: Vec<_> = self.waiting(local).filter_map(urgency).collect();
         let priority = waiting.iter().map(|urgency| urgency.0).max()?;
