@@ -15,6 +15,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 pub mod completions;
+pub mod config;
 pub mod context;
 pub mod error;
 pub mod exit;
@@ -51,6 +52,8 @@ pub struct Cli {
 pub enum Command {
     /// Print a shell's completion script.
     Completions(completions::Args),
+    /// Look at a node's configuration.
+    Config(config::Args),
 }
 
 /// Runs the command line and says how it went. Called by `main` alone, once.
@@ -74,5 +77,6 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 fn dispatch(command: &Command, context: &Context, printer: &mut Printer) -> Result<ExitStatus, CliError> {
     match command {
         Command::Completions(args) => completions::run(args, context, printer),
+        Command::Config(args) => config::run(args, context, printer),
     }
 }

@@ -1,1 +1,3 @@
 //! One stream of typed events feeding logs and metrics.
+
+pub mod record;

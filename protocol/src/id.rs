@@ -77,12 +77,20 @@ id! {
     ArtifactId
 }
 id! {
+    /// The SHA-256 of an artifact's bytes, for tools that know no BLAKE3.
+    Sha256
+}
+id! {
     /// The BLAKE3 of a manifest head's bytes: names one immutable release.
     ManifestId
 }
 id! {
     /// The BLAKE3 of a product's first root metadata file.
     ProductId
+}
+id! {
+    /// The BLAKE3 of a signed statement's payload: names one grant or enrolment.
+    StatementId
 }
 
 /// A node's or host's Ed25519 public key. Shown as its libp2p PeerId.

@@ -11,6 +11,8 @@
 //! | what is said | [`manifest`], [`trust`], [`wire`] |
 //! | what is done | [`swarm`] |
 
+#![cfg_attr(test, allow(clippy::cast_possible_truncation, reason = "tests use small numbers"))]
+
 pub mod bits;
 pub mod id;
 pub mod limits;

@@ -24,12 +24,42 @@ pub const PATH_BYTES_MAX: usize = 4096;
 pub const PATH_COMPONENT_BYTES_MAX: usize = 255;
 /// Different platform sets in one release.
 pub const PLATFORM_SETS_MAX: usize = 64;
+/// Platforms in one of them.
+pub const PLATFORMS_PER_SET_MAX: usize = 16;
+/// Other products that a release may depend on.
+pub const DEPENDENCIES_MAX: usize = 64;
+/// Bytes of a version's text.
+pub const VERSION_BYTES_MAX: usize = 64;
 /// Bytes of a manifest head.
 pub const HEAD_BYTES_MAX: u64 = 64 << 10;
 /// Attachments of a release.
 pub const ATTACHMENTS_MAX: usize = 256;
 /// Bytes of one metadata file (root, timestamp, snapshot, targets and delegated targets).
 pub const METADATA_BYTES_MAX: u64 = 8 << 20;
+/// Bytes of one signed statement (grant, enrolment, contact, request) as it travels.
+pub const ENVELOPE_BYTES_MAX: usize = 16 << 10;
+/// Signatures on one statement.
+pub const STATEMENT_SIGNATURES_MAX: usize = 8;
+/// Bytes of a grant and its enrolments, so that a hello holds them and the rest.
+pub const CREDENTIALS_BYTES_MAX: usize = 7 << 10;
+/// Enrolments between a grant and the node that shows it.
+pub const ENROLMENTS_MAX: usize = 2;
+/// Channels that one grant names, and channels of a product.
+pub const CHANNELS_MAX: usize = 32;
+/// Bytes of a channel's name.
+pub const CHANNEL_NAME_BYTES_MAX: usize = 32;
+/// Releases on one channel.
+pub const CHANNEL_RELEASES_MAX: usize = 4096;
+/// Addresses in one contact.
+pub const CONTACT_ADDRESSES_MAX: usize = 8;
+/// Bytes of one address, and of a region's name.
+pub const CONTACT_TEXT_BYTES_MAX: usize = 256;
+/// Nodes on one site's list of revoked nodes.
+pub const SITE_REVOKED_MAX: usize = 128;
+/// Bytes of a reason given for a recall.
+pub const REASON_BYTES_MAX: usize = 1024;
+/// Bytes of one set of metadata files.
+pub const METADATA_SET_BYTES_MAX: u64 = 32 << 20;
 /// Root rotations followed in one refresh.
 pub const ROOT_ROTATIONS_MAX: u32 = 256;
 
@@ -95,12 +125,35 @@ pub const CONTACTS_MAX: usize = 256;
 /// Other customers' sites that one node is ever told of, per release.
 pub const CONTACTS_ACROSS_TENANTS_MAX: usize = 16;
 
+/// Bytes of a node's configuration file.
+pub const CONFIG_BYTES_MAX: u64 = 1 << 20;
+/// Bytes of one line on a node's Unix socket, either way. What is larger travels as files.
+pub const ADMIN_LINE_BYTES_MAX: usize = 1 << 20;
+/// Files that go with one request on that socket.
+pub const ADMIN_FILES_MAX: usize = 64;
+/// Verbs connected to that socket at a time.
+pub const ADMIN_CONNECTIONS_MAX: usize = 64;
+/// Calls of verbs that wait for the daemon.
+pub const ADMIN_CALLS_MAX: usize = 16;
+/// Answers to one call that wait for its verb to read them; progress beyond is dropped.
+pub const ADMIN_ANSWERS_MAX: usize = 64;
+/// Events that wait for a watcher; the oldest are dropped beyond, and the watcher is told.
+pub const EVENT_FEED_MAX: usize = 1024;
+
 const _: () = assert!(GROUP_BYTES == 1024 << GROUP_CHUNK_LOG, "a group is 2^k chunks of 1 KiB");
 const _: () = assert!(
     REQUEST_BYTES_MAX.is_multiple_of(GROUP_BYTES),
     "requests name whole groups"
 );
 const _: () = assert!(PROOF_BYTES_MAX >= 64 * 28, "a proof holds a pair a level");
+const _: () = assert!(
+    CREDENTIALS_BYTES_MAX + 512 <= HELLO_BYTES_MAX,
+    "a hello holds the credentials and its own fields"
+);
+const _: () = assert!(
+    METADATA_BYTES_MAX <= METADATA_SET_BYTES_MAX,
+    "a set holds the largest file"
+);
 const _: () = assert!(
     SERVE_BYTES_MAX + RECEIVE_BYTES_MAX <= 16 << 20,
     "payload in memory leaves 48 of 64 MiB for windows, tables and the program"
@@ -114,3 +167,4 @@ const _: () = assert!(
     BLOCKS_MAX as usize / 8 + 256 <= CONTROL_BYTES_MAX,
     "a whole bitmap fits one control message"
 );
+const _: () = assert!(ADMIN_FILES_MAX <= 253, "the kernel passes at most 253 files at once");

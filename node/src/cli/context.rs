@@ -5,6 +5,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use samara_protocol::time::WallTime;
 
+use crate::config::env::Variable;
+
 use super::{CliError, Interrupt};
 
 /// Where root keeps it.
@@ -51,7 +53,7 @@ impl Context {
         let home = match &global.home {
             Some(home) => home.clone(),
             None => default_home(
-                |name| std::env::var_os(name).map(PathBuf::from),
+                |variable| variable.read().map(PathBuf::from),
                 rustix::process::geteuid().is_root(),
             )?,
         };
@@ -62,6 +64,17 @@ impl Context {
             verbosity: if global.quiet { 0 } else { global.verbose },
             interrupt: std::sync::OnceLock::new(),
         })
+    }
+
+    /// One with its home at `home` and all else as without flags: for tests.
+    #[must_use]
+    pub fn at(home: PathBuf) -> Self {
+        Self {
+            socket: home.join(SOCKET_NAME),
+            home,
+            verbosity: 0,
+            interrupt: std::sync::OnceLock::new(),
+        }
     }
 
     /// Where this machine's identity, keys and metadata live. May not exist yet.
@@ -100,28 +113,30 @@ impl Context {
     }
 }
 
-fn default_home(variable: impl Fn(&str) -> Option<PathBuf>, root: bool) -> Result<PathBuf, CliError> {
+fn default_home(read: impl Fn(Variable) -> Option<PathBuf>, root: bool) -> Result<PathBuf, CliError> {
     if root {
         return Ok(PathBuf::from(SYSTEM_HOME));
     }
     // The XDG rules: a relative value is as good as none.
-    let absolute = |name| variable(name).filter(|path| path.is_absolute());
-    absolute("XDG_DATA_HOME")
-        .or_else(|| absolute("HOME").map(|home| home.join(".local/share")))
+    let absolute = |variable| read(variable).filter(|path| path.is_absolute());
+    absolute(Variable::XdgDataHome)
+        .or_else(|| absolute(Variable::Home).map(|home| home.join(".local/share")))
         .map(|data| data.join("samara"))
-        .ok_or_else(|| CliError::usage("HOME", "is not set").way_out("give --home DIR or set SAMARA_HOME"))
+        .ok_or_else(|| {
+            CliError::usage(Variable::Home.name(), "is not set").way_out("give --home DIR or set SAMARA_HOME")
+        })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn home(pairs: &'static [(&str, &str)], root: bool) -> Result<PathBuf, CliError> {
+    fn home(pairs: &'static [(Variable, &str)], root: bool) -> Result<PathBuf, CliError> {
         default_home(
-            |name| {
+            |variable| {
                 pairs
                     .iter()
-                    .find(|(key, _)| *key == name)
+                    .find(|(key, _)| *key == variable)
                     .map(|(_, value)| PathBuf::from(value))
             },
             root,
@@ -130,17 +145,20 @@ mod tests {
 
     #[test]
     fn home_follows_xdg_for_users_and_var_lib_for_root() {
-        assert_eq!(home(&[("HOME", "/h/a")], true), Ok(PathBuf::from("/var/lib/samara")));
         assert_eq!(
-            home(&[("HOME", "/h/a")], false),
+            home(&[(Variable::Home, "/h/a")], true),
+            Ok(PathBuf::from("/var/lib/samara"))
+        );
+        assert_eq!(
+            home(&[(Variable::Home, "/h/a")], false),
             Ok(PathBuf::from("/h/a/.local/share/samara"))
         );
         assert_eq!(
-            home(&[("HOME", "/h/a"), ("XDG_DATA_HOME", "/d")], false),
+            home(&[(Variable::Home, "/h/a"), (Variable::XdgDataHome, "/d")], false),
             Ok(PathBuf::from("/d/samara"))
         );
         assert_eq!(
-            home(&[("HOME", "/h/a"), ("XDG_DATA_HOME", "d")], false),
+            home(&[(Variable::Home, "/h/a"), (Variable::XdgDataHome, "d")], false),
             Ok(PathBuf::from("/h/a/.local/share/samara"))
         );
     }

@@ -4,6 +4,8 @@ use std::fmt;
 use std::io;
 use std::path::Path;
 
+use crate::admin::{AdminError, Refusal, RefusalKind};
+
 use super::ExitStatus;
 
 /// Shown as `error: <culprit>: <what>; <way out>`.
@@ -104,6 +106,51 @@ impl fmt::Display for CliError {
 
 impl std::error::Error for CliError {}
 
+impl From<AdminError> for CliError {
+    fn from(error: AdminError) -> Self {
+        let (path, status) = match &error {
+            AdminError::Refused(refusal) => return refusal.clone().into(),
+            AdminError::NotRunning { path } | AdminError::TimedOut { path, .. } => (path, ExitStatus::Unreachable),
+            AdminError::InUse { path } => (path, ExitStatus::Conflict),
+            AdminError::Stopped { path } => (path, ExitStatus::Interrupted),
+            AdminError::Io { path, source } => return Self::io(path, source),
+            AdminError::InTheWay { path } | AdminError::Broken { path, .. } => (path, ExitStatus::Failure),
+        };
+        // Each message starts with the path, and has its way out behind the first semicolon.
+        let (culprit, text) = (path.display().to_string(), error.to_string());
+        let text = text
+            .strip_prefix(&culprit)
+            .map_or(text.as_str(), |rest| rest.trim_start_matches(": "));
+        match text.split_once("; ") {
+            Some((what, way_out)) => Self::new(status, culprit, what).way_out(way_out),
+            None => Self::new(status, culprit, text),
+        }
+    }
+}
+
+impl From<Refusal> for CliError {
+    fn from(refusal: Refusal) -> Self {
+        let status = match refusal.reason {
+            RefusalKind::Failure => ExitStatus::Failure,
+            RefusalKind::Usage => ExitStatus::Usage,
+            RefusalKind::Absent => ExitStatus::Absent,
+            RefusalKind::Denied => ExitStatus::Denied,
+            RefusalKind::Unverified => ExitStatus::Unverified,
+            RefusalKind::DiskFull => ExitStatus::DiskFull,
+            RefusalKind::Interrupted => ExitStatus::Interrupted,
+            RefusalKind::Unreachable => ExitStatus::Unreachable,
+            RefusalKind::Stale => ExitStatus::Stale,
+            RefusalKind::Conflict => ExitStatus::Conflict,
+        };
+        Self {
+            status,
+            culprit: refusal.culprit,
+            what: refusal.what,
+            way_out: refusal.way_out,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -114,6 +161,23 @@ mod tests {
         assert_eq!(error.status(), ExitStatus::DiskFull);
         assert!(error.to_string().starts_with("/srv/x: "), "{error}");
         assert!(error.to_string().ends_with("run the same command again"), "{error}");
+    }
+
+    #[test]
+    fn no_node_running_names_the_socket_and_the_way_out() {
+        let error = AdminError::NotRunning {
+            path: "/run/node.sock".into(),
+        };
+        let error = CliError::from(error);
+        assert_eq!(
+            (error.status(), error.culprit()),
+            (ExitStatus::Unreachable, "/run/node.sock")
+        );
+        assert_eq!(error.what(), "no node is running here");
+        assert!(
+            error.hint().is_some_and(|hint| hint.contains("samara node run")),
+            "{error}"
+        );
     }
 
     #[test]

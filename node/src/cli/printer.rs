@@ -9,6 +9,8 @@ use std::path::Path;
 
 use serde::Serialize;
 
+use crate::config::env::Variable;
+
 use super::context::GlobalArgs;
 use super::{CliError, ExitStatus};
 
@@ -66,7 +68,7 @@ impl Printer {
             quiet: global.quiet,
             verbosity: global.verbose,
             terminal,
-            colour: terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
+            colour: terminal && Variable::NoColor.read().is_none(),
             out: Box::new(io::stdout()),
             err: Box::new(io::stderr()),
         }
@@ -193,5 +195,7 @@ fn stdout_failed(error: &io::Error) -> CliError {
     CliError::io(Path::new("stdout"), error)
 }
 
+#[cfg(test)]
+pub(crate) mod memory;
 #[cfg(test)]
 mod tests;

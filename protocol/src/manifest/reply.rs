@@ -54,7 +54,10 @@ impl LayoutVerifier {
                 if !proof.is_empty() {
                     return Err(ReplyError::NeedlessProof(group));
                 }
-                verify_packed(self.layout.placed()[artifacts].iter().map(|placed| placed.artifact), data)?;
+                verify_packed(
+                    self.layout.placed()[artifacts].iter().map(|placed| placed.artifact),
+                    data,
+                )?;
                 Ok(VerifiedGroup::default())
             }
             Group::Large { artifact, index, .. } => {

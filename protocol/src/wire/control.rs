@@ -74,7 +74,7 @@ impl ControlMessage {
                 }
                 &mut out
             }
-            Self::Swarm(message) => return swarm::encode(message),
+            Self::Swarm(message) => return message.encode(),
         };
         out.finish()
     }
@@ -114,7 +114,7 @@ impl ControlMessage {
                 let envelopes = envelopes.collect::<Result<_, _>>()?;
                 Self::Contacts { product, envelopes }
             }
-            kind if SWARM_TYPES.contains(&kind) => return Ok(swarm::decode(bytes)?.map(Self::Swarm)),
+            kind if SWARM_TYPES.contains(&kind) => return Ok(SwarmMessage::decode(bytes)?.map(Self::Swarm)),
             _ => return Ok(None),
         };
         Ok(Some(message))
@@ -145,44 +145,3 @@ const _: () = assert!(
     CONTACTS_PER_MESSAGE_MAX * (CONTACT_BYTES_MAX + 4) + 64 <= CONTROL_BYTES_MAX,
     "a full contacts message fits a frame"
 );
-
-/// Stands in for `SwarmMessage::encode` and `decode` until they are merged.
-mod swarm {
-    use crate::id::{LayoutId, ManifestId, Part};
-    use crate::wire::codec::{DecodeError, Reader, Writer};
-    use crate::wire::message::SwarmMessage;
-
-    pub(super) fn encode(message: &SwarmMessage) -> Vec<u8> {
-        let SwarmMessage::Status {
-            layout,
-            have,
-            durable,
-            want,
-        } = message;
-        let mut out = Writer::new();
-        out.u8(0x10).raw(&layout.manifest.0).u8(layout.part as u8);
-        out.bits(have).bits(durable).bits(want);
-        out.finish()
-    }
-
-    pub(super) fn decode(bytes: &[u8]) -> Result<Option<SwarmMessage>, DecodeError> {
-        let mut input = Reader::new(bytes);
-        if input.u8("type")? != 0x10 {
-            return Ok(None);
-        }
-        let manifest = ManifestId(input.array("manifest")?);
-        let part = if input.u8("part")? == 0 {
-            Part::Entries
-        } else {
-            Part::Payload
-        };
-        let (have, durable, want) = (input.bits("have")?, input.bits("durable")?, input.bits("want")?);
-        let layout = LayoutId { manifest, part };
-        Ok(Some(SwarmMessage::Status {
-            layout,
-            have,
-            durable,
-            want,
-        }))
-    }
-}

@@ -20,6 +20,8 @@ pub enum SwarmMessage {
         number: u16,
         /// Which layout.
         layout: LayoutId,
+        /// Whether the receiver's own status is wanted: the sender has none of it.
+        ask: bool,
         /// Blocks it has verified and gives.
         have: Bits,
         /// Of those, the durable ones.
@@ -81,11 +83,13 @@ impl SwarmMessage {
             Self::Status {
                 number,
                 layout,
+                ask,
                 have,
                 durable,
                 want,
             } => {
                 to.u8(1).u16(*number).raw(&layout.manifest.0).u8(layout.part as u8);
+                to.u8(u8::from(*ask));
                 to.bits(have).bits(durable).bits(want);
             }
             Self::Have { number, blocks } => put_blocks(to.u8(2).u16(*number), blocks),
@@ -145,7 +149,7 @@ impl SwarmMessage {
         3 + match self {
             Self::Status {
                 have, durable, want, ..
-            } => 33 + bits(have) + bits(durable) + bits(want),
+            } => 34 + bits(have) + bits(durable) + bits(want),
             Self::Have { blocks, .. }
             | Self::Durable { blocks, .. }
             | Self::Lost { blocks, .. }
@@ -164,6 +168,11 @@ fn status(from: &mut Reader<'_>) -> Result<SwarmMessage, DecodeError> {
         1 => Part::Payload,
         _ => return Err(DecodeError::Value("part")),
     };
+    let ask = match from.u8("ask")? {
+        0 => false,
+        1 => true,
+        _ => return Err(DecodeError::Value("ask")),
+    };
     let have = from.bits("have")?;
     let durable = from.bits("durable")?;
     let want = from.bits("want")?;
@@ -173,6 +182,7 @@ fn status(from: &mut Reader<'_>) -> Result<SwarmMessage, DecodeError> {
     Ok(SwarmMessage::Status {
         number,
         layout: LayoutId { manifest, part },
+        ask,
         have,
         durable,
         want,

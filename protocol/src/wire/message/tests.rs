@@ -31,6 +31,7 @@ fn any_message() -> impl Strategy<Value = SwarmMessage> {
             .prop_map(|(number, have, want)| SwarmMessage::Status {
                 number,
                 layout: layout(),
+        ask: true,
                 durable: have.clone(),
                 have,
                 want
@@ -83,6 +84,7 @@ fn an_unknown_type_is_skipped_and_durable_must_be_had() {
     let message = SwarmMessage::Status {
         number: 0,
         layout: layout(),
+        ask: true,
         have: Bits::none(8),
         durable: Bits::all(8),
         want: Bits::none(8),

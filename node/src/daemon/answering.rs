@@ -1,0 +1,241 @@
+//! What verbs ask of the node, answered: status, wants, releases, metadata that is brought by hand.
+
+use std::time::Duration;
+
+use samara_protocol::id::{ManifestId, ProductId};
+use samara_protocol::time::Timestamp;
+use samara_protocol::trust::document::Promotion;
+use samara_protocol::trust::files::MetadataFiles;
+
+use super::driver::Driver;
+use super::opening::Selection;
+use super::releases::Phase;
+use crate::admin::api::{Progress, Refusal, RefusalKind, ReleaseName, Request, Response, Select};
+use crate::admin::server::{Call, Reply};
+
+/// How often somebody who waits is told how far it is.
+const PROGRESS: Duration = Duration::from_millis(200);
+
+/// Somebody who waits for a release.
+#[derive(Debug)]
+pub(super) struct Waiter {
+    release: ReleaseName,
+    selection: Selection,
+    /// The release, once the metadata says which it is.
+    found: Option<ManifestId>,
+    told: Timestamp,
+    reply: Reply,
+}
+
+impl Driver {
+    pub(super) fn on_call(&mut self, call: Call) {
+        let Call { request, files, reply, connection, .. } = call;
+        match request {
+            Request::Status => reply.finish(Response::Status(Box::new(self.status()))),
+            Request::Doctor => reply.finish(Response::Checks { checks: self.checks() }),
+            Request::Events => self.observer.subscribe(reply),
+            Request::Want { release, platforms, entry } => self.on_want(release, platforms, entry, reply),
+            Request::Release { release } => self.on_release(&release, reply),
+            Request::Import { product, signed } => self.on_import(product, &signed, files, reply),
+            Request::PublishBegin { product, version, link } => self.publish_begin(connection, &product, version, link, reply),
+            Request::PublishArtifacts { artifacts } => self.publish_artifacts(connection, artifacts, files, reply),
+            Request::PublishCommit { manifest, signed } => self.publish_commit(connection, manifest, &signed, files, reply),
+            Request::Shutdown => {
+                self.stopping = true;
+                reply.finish(Response::Done);
+            }
+            Request::Reload | Request::Pin { .. } => {
+                let refusal = Refusal::new(RefusalKind::Usage, "the node", "this version of the node cannot do that while running");
+                reply.refuse(refusal.way_out("restart the node with the changed configuration"));
+            }
+        }
+    }
+
+    fn on_want(&mut self, release: ReleaseName, platforms: Option<Vec<String>>, entry: Option<String>, reply: Reply) {
+        let Some((_, product)) = self.products.named(&release.product) else {
+            return reply.refuse(unknown_product(&release.product));
+        };
+        let platforms = match platforms {
+            None => Ok(product.platforms.clone()),
+            Some(texts) => texts.iter().map(|text| text.parse()).collect::<Result<Vec<_>, _>>(),
+        };
+        match platforms {
+            Ok(platforms) => {
+                let selection = Selection { platforms, entry };
+                self.waiters.push(Waiter { release, selection, found: None, told: Timestamp::ZERO, reply });
+                self.serve_waiters();
+            }
+            Err(error) => reply.refuse(Refusal::new(RefusalKind::Usage, "--platform", error.to_string())),
+        }
+    }
+
+    /// Looks at everybody who waits: what they name may be known by now, and may be here.
+    pub(super) fn serve_waiters(&mut self) {
+        let now = self.clock.now();
+        for mut waiter in std::mem::take(&mut self.waiters) {
+            if waiter.reply.is_closed() {
+                continue;
+            }
+            if waiter.found.is_none() {
+                match self.find(&waiter.release) {
+                    Ok(Some((product, promotion))) => {
+                        waiter.found = Some(promotion.manifest);
+                        let priority = self.products.get(product).map_or(0, |known| known.priority);
+                        let selection = waiter.selection.clone();
+                        self.take_up(promotion.manifest, product, promotion.version, selection, priority);
+                        if let Some(release) = self.releases.get_mut(promotion.manifest) {
+                            release.asked_for = true;
+                        }
+                    }
+                    Ok(None) => {}
+                    Err(refusal) => {
+                        waiter.reply.refuse(refusal);
+                        continue;
+                    }
+                }
+            }
+            self.serve_waiter(waiter, now);
+        }
+    }
+
+    fn serve_waiter(&mut self, mut waiter: Waiter, now: Timestamp) {
+        match waiter.found.and_then(|manifest| Some((manifest, self.releases.get(manifest)?))) {
+            Some((manifest, release)) => match &release.phase {
+                Phase::Staged => return waiter.reply.finish(Response::Release(self.release_state(manifest, release))),
+                Phase::Blocked(why) => {
+                    let kind = if why.contains("space") { RefusalKind::DiskFull } else { RefusalKind::Failure };
+                    return waiter.reply.refuse(Refusal::new(kind, waiter.release.product.clone(), why.clone()));
+                }
+                Phase::Head { .. } | Phase::Opening(_) | Phase::Moving(_) => {}
+            },
+            None if waiter.found.is_some() => {
+                let refusal = Refusal::new(RefusalKind::Absent, waiter.release.product.clone(), "the release was taken back");
+                return waiter.reply.refuse(refusal);
+            }
+            None => {}
+        }
+        if now.since(waiter.told) >= PROGRESS {
+            waiter.told = now;
+            if !waiter.reply.progress(Response::Progress(self.progress(&waiter))) {
+                return;
+            }
+        }
+        self.waiters.push(waiter);
+    }
+
+    /// The release that a verb names; none while the metadata may be older than what neighbours have.
+    fn find(&self, name: &ReleaseName) -> Result<Option<(ProductId, Promotion)>, Refusal> {
+        let (id, product) = self.products.named(&name.product).ok_or_else(|| unknown_product(&name.product))?;
+        let documents = product.trust.documents();
+        let found = match &name.select {
+            Select::Version(version) => {
+                let listed = documents.channels.values().flat_map(|channel| &channel.releases);
+                let mut listed = listed.filter(|release| release.version == *version);
+                listed.find(|release| !release.held && !documents.recalls.contains_key(&release.manifest)).cloned()
+            }
+            // "Latest" is a question about now: an answer from before the last contact would be an old one.
+            Select::Channel(_) if !product.is_current && self.is_leaf() => None,
+            Select::Channel(channel) => channel.parse().ok().and_then(|name| documents.latest(&name).cloned()),
+        };
+        match found {
+            Some(promotion) => Ok(Some((id, promotion))),
+            None if product.is_current || !self.is_leaf() => Err(self.absent(name, product)),
+            None => Ok(None),
+        }
+    }
+
+    fn absent(&self, name: &ReleaseName, product: &super::products::Product) -> Refusal {
+        let documents = product.trust.documents();
+        if let Select::Version(version) = &name.select
+            && let Some(recall) = documents.recalls.values().find(|recall| recall.version == *version)
+        {
+            let what = format!("{version} was recalled: {}", recall.reason);
+            let refusal = Refusal::new(RefusalKind::Denied, name.product.clone(), what);
+            return match &recall.replacement {
+                Some(other) => refusal.way_out(format!("fetch {}@{other}", name.product)),
+                None => refusal,
+            };
+        }
+        let offered: Vec<String> = documents.channels.values().filter_map(|channel| {
+            let latest = documents.latest(&channel.name)?;
+            Some(format!("{}:{} is {}", name.product, channel.name, latest.version))
+        }).collect();
+        let what = match &name.select {
+            Select::Version(version) => format!("no channel offers {version}"),
+            Select::Channel(channel) => format!("channel {channel} offers nothing"),
+        };
+        let refusal = Refusal::new(RefusalKind::Absent, name.product.clone(), what);
+        if offered.is_empty() { refusal.way_out("ask the vendor to promote a release") } else { refusal.way_out(offered.join(", ")) }
+    }
+
+    fn on_release(&mut self, name: &ReleaseName, reply: Reply) {
+        match self.find(name) {
+            Ok(Some((_, promotion))) => match self.releases.get(promotion.manifest) {
+                Some(release) => reply.finish(Response::Release(self.release_state(promotion.manifest, release))),
+                None => reply.refuse(Refusal::new(RefusalKind::Absent, name.product.clone(), "it is offered, and this node does not carry it")),
+            },
+            Ok(None) => reply.refuse(Refusal::new(RefusalKind::Unreachable, name.product.clone(), "no neighbour has been reached yet")),
+            Err(refusal) => reply.refuse(refusal),
+        }
+    }
+
+    fn on_import(&mut self, product: Option<ProductId>, signed: &[crate::admin::api::SignedFile], files: Vec<std::os::fd::OwnedFd>, reply: Reply) {
+        let Some(product) = product else {
+            let refusal = Refusal::new(RefusalKind::Usage, "import", "the product is not named");
+            return reply.refuse(refusal);
+        };
+        let outcome = read_signed(signed, files).and_then(|files| match self.products.install(product, &files) {
+            Ok(Some(changed)) => Ok(changed.any()),
+            Ok(None) => Err(Refusal::new(RefusalKind::Absent, product.to_string(), "this node does not carry the product")),
+            Err(error) => Err(Refusal::new(RefusalKind::Unverified, product.to_string(), error.to_string())),
+        });
+        match outcome {
+            Ok(changed) => {
+                if changed {
+                    self.metadata_changed(product);
+                }
+                reply.finish(Response::Done);
+            }
+            Err(refusal) => reply.refuse(refusal),
+        }
+    }
+
+    fn progress(&self, waiter: &Waiter) -> Progress {
+        let release = waiter.found.and_then(|manifest| Some((manifest, self.releases.get(manifest)?)));
+        let (phase, manifest) = match release {
+            None if self.peers.is_empty() => ("reaching a node that has it".to_owned(), None),
+            None => ("reading the product's metadata".to_owned(), None),
+            Some((manifest, release)) => (release.phase.in_words().to_owned(), Some(manifest)),
+        };
+        let transfer = manifest.and_then(|manifest| self.transfer(manifest));
+        let (have_bytes, wanted_bytes, bytes_per_second, sources) = transfer.map_or((0, 0, 0, Vec::new()), |transfer| {
+            (transfer.have, transfer.wanted, transfer.rate, super::status::sources(&transfer.sources))
+        });
+        Progress { phase, have_bytes, wanted_bytes, bytes_per_second, sources }
+    }
+
+    fn is_leaf(&self) -> bool {
+        self.config.leaf
+    }
+}
+
+/// Signed files as they came over the socket.
+pub(super) fn read_signed(signed: &[crate::admin::api::SignedFile], files: Vec<std::os::fd::OwnedFd>) -> Result<MetadataFiles, Refusal> {
+    use std::io::Read;
+    let mut all = MetadataFiles::default();
+    for (name, file) in signed.iter().zip(files) {
+        let mut bytes = Vec::new();
+        let limit = samara_protocol::limits::METADATA_BYTES_MAX + 1;
+        let read = std::fs::File::from(file).take(limit).read_to_end(&mut bytes);
+        read.map_err(|error| Refusal::new(RefusalKind::Failure, name.name.clone(), error.to_string()))?;
+        if bytes.len() as u64 >= limit || !all.insert(&name.name, bytes) {
+            return Err(Refusal::new(RefusalKind::Usage, name.name.clone(), "it is no metadata file, or too large for one"));
+        }
+    }
+    Ok(all)
+}
+
+fn unknown_product(name: &str) -> Refusal {
+    let refusal = Refusal::new(RefusalKind::Absent, name, "this machine has not joined such a product");
+    refusal.way_out("`samara status` lists the products it has; `samara join FILE` adds one")
+}

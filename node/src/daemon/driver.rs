@@ -1,0 +1,229 @@
+//! The one owner: every event of the network, every report of a task, every command of a verb and every deadline comes
+//! here, becomes an input of the scheduler or a step of a release, and is drained before the next is looked at.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use samara_protocol::id::{LayoutId, ManifestId, NodeId, ProductId};
+use samara_protocol::swarm::Swarm;
+use samara_protocol::swarm::io::{FetchFault, Input};
+use samara_protocol::swarm::step::step;
+use samara_protocol::time::Timestamp;
+use tokio::sync::{mpsc, oneshot};
+
+use super::checkpoints::Checkpoints;
+use super::clock::Clock;
+use super::command::Command;
+use super::gate::Doors;
+use super::peers::Peers;
+use super::products::Products;
+use super::releases::Releases;
+use super::report::Report;
+use super::shell::{Fact, Shell};
+use crate::net::NetEvent;
+use crate::observe::{Event, Observer};
+use crate::store::Store;
+
+/// How often what has no event of its own is looked at: heads that nobody had, redials, metadata polls.
+const HOUSEKEEPING: Duration = Duration::from_secs(1);
+
+/// How the driver was configured.
+pub(super) struct DriverConfig {
+    /// A leaf is done when everything is verified; a node when it is durable as well.
+    pub(super) leaf: bool,
+    /// For the contacts of this node.
+    pub(super) region: Option<String>,
+}
+
+/// The owner of everything.
+pub(super) struct Driver {
+    pub(super) config: DriverConfig,
+    pub(super) clock: Clock,
+    pub(super) swarm: Swarm,
+    pub(super) shell: Shell,
+    pub(super) store: Store,
+    pub(super) doors: Doors,
+    pub(super) products: Products,
+    pub(super) releases: Releases,
+    pub(super) peers: Peers,
+    pub(super) checkpoints: Checkpoints,
+    pub(super) observer: Observer,
+    pub(super) waiting: BTreeMap<ManifestId, Vec<oneshot::Sender<Result<(), String>>>>,
+    pub(super) swarm_due: Option<Timestamp>,
+    pub(super) housekeeping_due: Timestamp,
+    pub(super) stopping: bool,
+}
+
+impl Driver {
+    /// Runs until a command stops it or everybody who could send one is gone.
+    pub(super) async fn run(
+        mut self,
+        mut network: mpsc::Receiver<NetEvent>,
+        mut reports: mpsc::Receiver<Report>,
+        mut commands: mpsc::Receiver<Command>,
+    ) {
+        self.start();
+        while !self.stopping {
+            let due = tokio::time::Instant::from_std(self.next_due());
+            tokio::select! {
+                Some(report) = reports.recv() => self.on_report(report),
+                Some(event) = network.recv() => self.on_network(event),
+                command = commands.recv() => match command {
+                    Some(command) => self.on_command(command),
+                    None => break,
+                },
+                () = tokio::time::sleep_until(due) => {}
+            }
+            self.on_time();
+        }
+        self.stop(&mut reports).await;
+    }
+
+    /// Hands one input to the scheduler and looks at what it said.
+    pub(super) fn input(&mut self, input: Input) {
+        self.swarm_due = step(&mut self.swarm, self.clock.now(), input, &mut self.shell).map(|(at, _)| at);
+        for fact in std::mem::take(&mut self.shell.facts) {
+            self.on_fact(fact);
+        }
+    }
+
+    fn start(&mut self) {
+        for product in self.products.ids() {
+            self.sync_releases(product);
+            self.dial_contacts(product);
+        }
+    }
+
+    fn next_due(&self) -> Instant {
+        let due = [self.swarm_due, self.checkpoints.next(), Some(self.housekeeping_due)];
+        self.clock.instant(due.into_iter().flatten().min().unwrap_or(self.housekeeping_due))
+    }
+
+    fn on_time(&mut self) {
+        let now = self.clock.now();
+        if self.swarm_due.is_some_and(|due| due <= now) {
+            self.input(Input::TimedOut);
+        }
+        while let Some(layout) = self.checkpoints.due(now) {
+            self.checkpoint(layout);
+        }
+        if self.housekeeping_due <= now {
+            self.housekeeping_due = now.after(HOUSEKEEPING);
+            self.housekeeping();
+        }
+    }
+
+    fn housekeeping(&mut self) {
+        for (manifest, _) in self.releases.without_head() {
+            self.ask_for_head(manifest);
+        }
+        for product in self.products.ids() {
+            self.dial_contacts(product);
+        }
+    }
+
+    fn on_report(&mut self, report: Report) {
+        match report {
+            Report::FetchVerified { request, layout, groups, bytes } => {
+                self.checkpoints.wrote(self.clock.now(), layout, bytes);
+                // Taken back meanwhile: it is verified and written all the same.
+                let input = if self.shell.is_fetching(request, false) {
+                    Input::FetchVerified { request, groups, bytes }
+                } else {
+                    Input::Held { layout, groups }
+                };
+                self.input(input);
+            }
+            Report::FetchDone { request } => {
+                if self.shell.is_fetching(request, true) {
+                    self.input(Input::FetchDone { request });
+                }
+            }
+            Report::FetchFailed { request, fault, what } => {
+                let peer = self.shell.asked_of(request);
+                if self.shell.is_fetching(request, true) {
+                    if let Some(peer) = peer.filter(|_| fault == FetchFault::Invalid) {
+                        self.observer.emit(Event::GroupRejected { peer, what });
+                    }
+                    self.input(Input::FetchFailed { request, fault });
+                }
+            }
+            Report::WriteFailed { layout, error } => self.block(layout.manifest, &error.to_string()),
+            Report::ServeSent { serve, groups, bytes } => self.input(Input::ServeSent { serve, groups, bytes }),
+            Report::ServeFailed { serve, layout, lost } => {
+                self.shell.is_serving(serve, true);
+                self.input(Input::ServeFailed { serve });
+                self.lost(layout, lost);
+            }
+            Report::ServeGone { serve } => {
+                self.shell.is_serving(serve, true);
+                self.input(Input::ServeCancelled { serve });
+            }
+            Report::Rechecked { layout, lost } => self.lost(layout, lost),
+            Report::Checkpointed { layout, outcome } => self.on_checkpoint(layout, outcome),
+            Report::Opened { manifest, outcome } => self.on_opened(manifest, outcome),
+            Report::File { peer, product, name, outcome } => self.on_file(peer, product, name, outcome),
+        }
+    }
+
+    fn on_fact(&mut self, fact: Fact) {
+        match fact {
+            Fact::Swarm(event) => self.on_swarm_event(event),
+            Fact::Disconnected { peer, reason, quarantine } => {
+                self.observer.emit(Event::PeerDropped { peer, reason, quarantine });
+            }
+        }
+    }
+
+    /// Groups turned out not to be held: peers are told, and they are fetched again.
+    pub(super) fn lost(&mut self, layout: LayoutId, groups: samara_protocol::tree::ranges::RangeSet) {
+        if !groups.is_empty() {
+            self.observer.emit(Event::GroupsLost { layout, groups: groups.clone() });
+            self.input(Input::Lost { layout, groups });
+        }
+    }
+
+    /// Makes durable what is written, on a worker.
+    fn checkpoint(&mut self, layout: LayoutId) {
+        let Some(open) = self.shell.layouts.get(&layout) else {
+            self.checkpoints.ended(self.clock.now(), layout, true);
+            return;
+        };
+        let (disk, reports) = (open.disk.clone(), self.shell.reports.clone());
+        tokio::spawn(async move {
+            let outcome = tokio::task::spawn_blocking(move || disk.checkpoint()).await;
+            let outcome = outcome.expect("a checkpoint does not panic and is not aborted");
+            let _ = reports.send(Report::Checkpointed { layout, outcome }).await;
+        });
+    }
+
+    /// Says goodbye, and makes durable what was written.
+    async fn stop(mut self, reports: &mut mpsc::Receiver<Report>) {
+        self.shell.net.shutdown().await;
+        for layout in self.checkpoints.layouts() {
+            self.checkpoint(layout);
+        }
+        let Self { shell, checkpoints, .. } = self;
+        let mut left = checkpoints.layouts().len();
+        drop(shell);
+        while left > 0 {
+            match reports.recv().await {
+                Some(Report::Checkpointed { .. }) => left -= 1,
+                Some(_) => {}
+                None => break,
+            }
+        }
+    }
+
+    /// What this node calls a product, for people.
+    pub(super) fn name_of(&self, product: ProductId) -> String {
+        self.products.get(product).map_or_else(|| product.short(), |known| known.name.clone())
+    }
+
+    /// Whether a peer may know of a release.
+    pub(super) fn may_know(&self, peer: NodeId, product: ProductId, manifest: ManifestId) -> bool {
+        let covered = self.peers.get(peer).and_then(|peer| peer.covered(product));
+        let product = self.products.get(product);
+        covered.zip(product).is_some_and(|(covered, product)| product.offers(manifest, covered))
+    }
+}

@@ -1,0 +1,181 @@
+//! One request's reply: frames in, verified off the network threads, written, reported. At most one batch is being
+//! verified while the next is received, so a reply costs two batches of memory.
+//!
+//! Invariant (AI-5): a group is reported only after its hash check and its write. Nothing is decided here: what is
+//! asked of whom, and when to stop, comes from the scheduler.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use samara_protocol::id::{LayoutId, RequestId};
+use samara_protocol::manifest::layout::Layout;
+use samara_protocol::manifest::reply::LayoutVerifier;
+use samara_protocol::swarm::io::FetchFault;
+use samara_protocol::tree::ranges::RangeSet;
+use samara_protocol::wire::data::{ENCODING_RAW, EndStatus, GroupHeader};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::report::Report;
+use crate::net::{Buffer, ReplyFrame, ReplySource};
+use crate::store::{LayoutHandle, StoreError};
+
+/// Frames verified in one go: 1 MiB.
+const BATCH_FRAMES: usize = 16;
+
+/// What a fetch needs.
+pub(super) struct Fetching {
+    pub(super) request: RequestId,
+    pub(super) id: LayoutId,
+    pub(super) layout: Arc<Layout>,
+    pub(super) disk: LayoutHandle,
+    pub(super) groups: RangeSet,
+    pub(super) source: ReplySource,
+    pub(super) cancelled: CancellationToken,
+    pub(super) reports: mpsc::Sender<Report>,
+}
+
+/// How a reply ended, before it is put into words for the scheduler.
+enum Ending {
+    Done,
+    Cancelled,
+    Failed(FetchFault, String),
+    Disk(StoreError),
+}
+
+/// Frames to be verified, and the verifier that travels with them to the worker and back.
+struct Batch {
+    verifier: LayoutVerifier,
+    frames: Vec<(GroupHeader, Buffer)>,
+}
+
+/// What became of a batch.
+struct Checked {
+    verifier: LayoutVerifier,
+    groups: RangeSet,
+    bytes: u64,
+    ending: Option<Ending>,
+}
+
+impl Fetching {
+    /// Runs until the reply ends or is taken back.
+    pub(super) async fn run(mut self) {
+        let ending = self.receive().await;
+        let report = match ending {
+            Ending::Done => Report::FetchDone { request: self.request },
+            Ending::Cancelled => return,
+            Ending::Failed(fault, what) => Report::FetchFailed { request: self.request, fault, what },
+            Ending::Disk(error) => {
+                self.report(Report::WriteFailed { layout: self.id, error }).await;
+                Report::FetchFailed { request: self.request, fault: FetchFault::Local, what: "the disk".to_owned() }
+            }
+        };
+        self.report(report).await;
+    }
+
+    async fn receive(&mut self) -> Ending {
+        let mut due = self.groups.clone();
+        let mut verifier = Some(LayoutVerifier::new(Arc::clone(&self.layout)));
+        let mut working = None;
+        let mut frames = Vec::with_capacity(BATCH_FRAMES);
+        loop {
+            let received = tokio::select! {
+                biased;
+                () = self.cancelled.cancelled() => None,
+                received = self.source.next_many(&mut frames, BATCH_FRAMES) => Some(received),
+            };
+            let (batch, mut ending) = sort(&mut frames, &mut due, received.map(|received| received.is_ok()));
+            if let Some(job) = working.take() {
+                let (back, early) = self.settle(job).await;
+                verifier = Some(back);
+                ending = early.or(ending);
+            }
+            if let Some(verifier) = verifier.take_if(|_| !batch.is_empty()) {
+                let disk = self.disk.clone();
+                working = Some(tokio::task::spawn_blocking(move || check(Batch { verifier, frames: batch }, &disk)));
+            }
+            if let Some(ending) = ending {
+                let early = match working.take() {
+                    Some(job) => self.settle(job).await.1,
+                    None => None,
+                };
+                return early.unwrap_or(ending);
+            }
+        }
+    }
+
+    /// Waits for a batch and reports what it brought.
+    async fn settle(&self, job: tokio::task::JoinHandle<Checked>) -> (LayoutVerifier, Option<Ending>) {
+        let checked = job.await.expect("verification does not panic and is not aborted");
+        if !checked.groups.is_empty() {
+            let (groups, bytes) = (checked.groups, checked.bytes);
+            self.report(Report::FetchVerified { request: self.request, layout: self.id, groups, bytes }).await;
+        }
+        (checked.verifier, checked.ending)
+    }
+
+    async fn report(&self, report: Report) {
+        // The driver is gone only when everything ends.
+        let _ = self.reports.send(report).await;
+    }
+}
+
+/// Takes the frames that were received apart: groups that were asked for and are due, and how the reply ends, if it does.
+fn sort(frames: &mut Vec<ReplyFrame>, due: &mut RangeSet, received: Option<bool>) -> (Vec<(GroupHeader, Buffer)>, Option<Ending>) {
+    let mut batch = Vec::with_capacity(frames.len());
+    for frame in frames.drain(..) {
+        let ending = match frame {
+            ReplyFrame::Group { header, body } => {
+                let in_order = due.ranges().first().is_some_and(|first| first.start == header.group);
+                if header.encoding != ENCODING_RAW || !in_order {
+                    let what = format!("group {} was not the next one asked for", header.group);
+                    return (batch, Some(Ending::Failed(FetchFault::Invalid, what)));
+                }
+                due.remove(header.group..header.group + 1);
+                batch.push((header, body));
+                continue;
+            }
+            ReplyFrame::File { .. } => Ending::Failed(FetchFault::Invalid, "a file instead of groups".to_owned()),
+            ReplyFrame::End(status) => ended(status, due.is_empty()),
+        };
+        return (batch, Some(ending));
+    }
+    let ending = match received {
+        None => Some(Ending::Cancelled),
+        Some(false) => Some(Ending::Failed(FetchFault::Broken, "the connection ended".to_owned())),
+        Some(true) => None,
+    };
+    (batch, ending)
+}
+
+fn ended(status: EndStatus, complete: bool) -> Ending {
+    match status {
+        EndStatus::Done if complete => Ending::Done,
+        EndStatus::Done => Ending::Failed(FetchFault::Invalid, "the reply ended before it was complete".to_owned()),
+        EndStatus::Busy { millis } => Ending::Failed(FetchFault::Busy(Duration::from_millis(millis.into())), "busy".to_owned()),
+        EndStatus::Absent | EndStatus::Failed => Ending::Failed(FetchFault::Absent, "the peer does not have it".to_owned()),
+        EndStatus::Cancelled => Ending::Failed(FetchFault::Broken, "the peer ended it".to_owned()),
+    }
+}
+
+/// On a worker thread: hash, then write, then count.
+fn check(batch: Batch, disk: &LayoutHandle) -> Checked {
+    let mut checked = Checked { verifier: batch.verifier, groups: RangeSet::new(), bytes: 0, ending: None };
+    for (header, body) in &batch.frames {
+        let (proof, data) = body.split_at(header.proof_len.into());
+        match checked.verifier.verify(header.group, proof, data) {
+            Ok(verified) => match disk.write(header.group, data, &verified.pairs) {
+                Ok(()) => {
+                    checked.groups.insert(header.group..header.group + 1);
+                    checked.bytes += data.len() as u64;
+                }
+                Err(error) => checked.ending = Some(Ending::Disk(error)),
+            },
+            Err(error) => checked.ending = Some(Ending::Failed(FetchFault::Invalid, error.to_string())),
+        }
+        if checked.ending.is_some() {
+            break;
+        }
+    }
+    checked
+}

@@ -1,0 +1,258 @@
+//! What happens when peers meet: admission, what they may know, metadata and contacts that travel, asks that come in.
+
+use samara_protocol::id::{LayoutId, ManifestId, NodeId, ProductId};
+use samara_protocol::limits::NEIGHBOURS_MAX;
+use samara_protocol::swarm::io::Input;
+use samara_protocol::trust::enrolment::MemberKind;
+use samara_protocol::trust::files::MetadataFiles;
+use samara_protocol::wire::control::ControlMessage;
+use samara_protocol::wire::data::{Ask, EndStatus, FileHeader};
+
+use super::driver::Driver;
+use super::files::{self, FileName};
+use super::peers::{Shown, peer_info};
+use super::products::{decode_summary, encode_summary};
+use super::report::FileFault;
+use super::shell::UNKNOWN_LAYOUT;
+use crate::net::{NetEvent, PeerUp, ReplySink};
+use crate::observe::Event;
+
+/// Bytes of a file in one frame.
+const FILE_CHUNK: usize = 32 << 10;
+
+impl Driver {
+    pub(super) fn on_network(&mut self, event: NetEvent) {
+        match event {
+            NetEvent::Listening { address } => self.observer.emit(Event::Listening { address }),
+            NetEvent::Up(up) => self.on_up(up),
+            NetEvent::Covers(up) => self.on_covers(up),
+            NetEvent::CoverRefused { peer, product } => {
+                tracing::debug!(%peer, %product, "a further product was not opened");
+            }
+            NetEvent::Down { peer } => self.on_down(peer),
+            NetEvent::DialFailed { peer, error } => self.observer.emit(Event::DialFailed { peer, error }),
+            NetEvent::Control { peer, message } => self.on_control(peer, message),
+            NetEvent::Asked { peer, ask: Ask::Groups { layout, groups }, reply } => {
+                let known = self.shell.layouts.contains_key(&layout);
+                let serve = self.shell.serve(peer, layout, reply);
+                if known {
+                    self.input(Input::ServeAsked { serve, peer, layout, groups });
+                } else {
+                    self.shell.refuse(serve, UNKNOWN_LAYOUT);
+                }
+            }
+            NetEvent::Asked { peer, ask: Ask::File { product, name, offset }, reply } => {
+                let file = self.file_for(peer, product, &name);
+                tokio::spawn(send_file(reply, file, offset));
+            }
+            NetEvent::AskCancelled { serve, .. } => {
+                if self.shell.is_serving(serve, true) {
+                    self.input(Input::ServeCancelled { serve });
+                }
+            }
+        }
+    }
+
+    fn on_up(&mut self, up: PeerUp) {
+        let peer = up.peer;
+        self.peers.insert(peer, up.remote_address.clone(), up.dialled);
+        let covered = self.doors.judge(peer, up.product, &up.credentials).ok();
+        let product = self.products.get(up.product);
+        let contact = product.and_then(|product| product.contacts.get(&peer)).map(|(contact, _)| contact);
+        let own = product.and_then(|product| product.own.as_ref());
+        let info = peer_info(own, covered.as_ref(), contact, self.config.region.as_deref());
+        self.observer.emit(Event::PeerUp { peer, address: up.remote_address.clone(), distance: info.distance });
+        self.input(Input::PeerUp { peer, info });
+        self.on_covers(up);
+    }
+
+    fn on_covers(&mut self, up: PeerUp) {
+        let PeerUp { peer, product, credentials, summary, .. } = up;
+        let covered = self.doors.judge(peer, product, &credentials).ok();
+        let Some(known) = self.peers.get_mut(peer) else { return };
+        known.products.insert(product, Shown { credentials, covered });
+        self.compare(peer, product, &summary);
+        self.show_releases(peer, product);
+        self.send_contacts(peer, product);
+        for (manifest, of) in self.releases.without_head() {
+            if of == product {
+                self.ask_for_head(manifest);
+            }
+        }
+    }
+
+    fn on_down(&mut self, peer: NodeId) {
+        if !self.peers.remove(peer) {
+            return;
+        }
+        self.shell.forget(peer);
+        self.observer.emit(Event::PeerDown { peer });
+        self.input(Input::PeerDown { peer });
+        for (manifest, _) in self.releases.asking(peer) {
+            self.head_refused(manifest, peer);
+        }
+    }
+
+    fn on_control(&mut self, peer: NodeId, message: ControlMessage) {
+        match message {
+            ControlMessage::Swarm(message) => self.input(Input::Message { peer, message }),
+            ControlMessage::Metadata { product, summary } => {
+                if self.peers.get(peer).is_some_and(|peer| peer.products.contains_key(&product)) {
+                    self.compare(peer, product, &summary);
+                }
+            }
+            ControlMessage::Contacts { product, envelopes } => {
+                if self.peers.get(peer).is_some_and(|peer| peer.products.contains_key(&product))
+                    && !self.products.learn_contacts(product, &envelopes).is_empty()
+                {
+                    self.dial_contacts(product);
+                }
+            }
+            ControlMessage::Ping(_) | ControlMessage::Pong(_) | ControlMessage::Goodbye(_) => {}
+        }
+    }
+
+    /// Asks for metadata when the peer is ahead.
+    fn compare(&mut self, peer: NodeId, product: ProductId, summary: &[u8]) {
+        let theirs = decode_summary(summary);
+        let ours = self.products.get(product).map(|known| known.trust.summary());
+        if theirs.zip(ours).is_some_and(|(theirs, ours)| theirs.is_ahead_of(&ours)) {
+            self.ask_file(peer, product, FileName::Metadata);
+        }
+    }
+
+    /// Asks a peer for a file, once at a time; false when it is being asked already or is gone.
+    pub(super) fn ask_file(&mut self, peer: NodeId, product: ProductId, name: FileName) -> bool {
+        let Some(known) = self.peers.get_mut(peer) else { return false };
+        if !known.asked.insert((product, name)) {
+            return false;
+        }
+        tokio::spawn(files::ask(self.shell.net.clone(), peer, product, name, self.shell.reports.clone()));
+        true
+    }
+
+    pub(super) fn on_file(&mut self, peer: NodeId, product: ProductId, name: FileName, outcome: Result<Vec<u8>, FileFault>) {
+        if let Some(known) = self.peers.get_mut(peer) {
+            known.asked.remove(&(product, name));
+        }
+        match (name, outcome) {
+            (FileName::Metadata, Ok(bytes)) => self.on_metadata(peer, product, &bytes),
+            (FileName::Metadata, Err(fault)) => tracing::debug!(%peer, %fault, "no metadata came"),
+            (FileName::Head(manifest), Ok(bytes)) => self.on_head(manifest, Some(peer), bytes),
+            (FileName::Head(manifest), Err(_)) => self.head_refused(manifest, peer),
+        }
+    }
+
+    fn on_metadata(&mut self, peer: NodeId, product: ProductId, bytes: &[u8]) {
+        let files = MetadataFiles::decode(bytes);
+        let installed = files.map_err(Into::into).and_then(|files| self.products.install(product, &files));
+        match installed {
+            Ok(Some(changed)) if changed.any() => self.metadata_changed(product),
+            Ok(_) => {}
+            Err(error) => self.observer.emit(Event::MetadataRefused { peer: Some(peer), product, why: error.to_string() }),
+        }
+    }
+
+    /// Everything that follows from new metadata: who is covered, what is wanted, who is told.
+    pub(super) fn metadata_changed(&mut self, product: ProductId) {
+        self.observer.emit(Event::MetadataTaken { product });
+        let Some(known) = self.products.get(product) else { return };
+        let summary = encode_summary(&known.trust.summary());
+        for peer in self.peers.nodes() {
+            let Some(shown) = self.peers.get_mut(peer).and_then(|peer| peer.products.get_mut(&product)) else { continue };
+            match self.doors.judge(peer, product, &shown.credentials) {
+                Ok(covered) => shown.covered = Some(covered),
+                Err(samara_protocol::trust::credentials::Refusal::Revoked { .. }) => {
+                    self.shell.net.disconnect(peer, std::time::Duration::ZERO);
+                    continue;
+                }
+                Err(_) => shown.covered = None,
+            }
+            self.shell.net.send(peer, ControlMessage::Metadata { product, summary: summary.clone() });
+        }
+        self.sync_releases(product);
+        for peer in self.peers.nodes() {
+            self.show_releases(peer, product);
+        }
+    }
+
+    /// Tells the scheduler which open releases a peer may know of.
+    pub(super) fn show_releases(&mut self, peer: NodeId, product: ProductId) {
+        for manifest in self.releases.of_product(product) {
+            let release = self.releases.get(manifest).expect("just listed");
+            let number = release.number;
+            let shown = self.peers.get(peer).is_none_or(|known| known.told.contains(&number));
+            if !shown && !release.open.is_empty() && self.may_know(peer, product, manifest) {
+                if let Some(known) = self.peers.get_mut(peer) {
+                    known.told.insert(number);
+                }
+                self.input(Input::PeerCovers { peer, product: number });
+            }
+        }
+    }
+
+    fn send_contacts(&mut self, peer: NodeId, product: ProductId) {
+        let Some(known) = self.products.get(product) else { return };
+        let Some(covered) = self.peers.get(peer).and_then(|peer| peer.covered(product)) else { return };
+        if covered.kind == MemberKind::Host && known.own.as_ref().is_none_or(|own| own.site != covered.site) {
+            return;
+        }
+        let member = |node: NodeId| self.peers.get(node).and_then(|peer| peer.covered(product)).cloned();
+        let mut envelopes = known.contacts_for(covered, member);
+        envelopes.extend(self.own_contact(product));
+        if !envelopes.is_empty() {
+            self.shell.net.send(peer, ControlMessage::Contacts { product, envelopes });
+        }
+    }
+
+    /// Wants connections with the contacts of a product, as many as there may be neighbours.
+    pub(super) fn dial_contacts(&mut self, product: ProductId) {
+        let Some(known) = self.products.get(product) else { return };
+        for (node, (contact, _)) in known.contacts.iter().take(NEIGHBOURS_MAX) {
+            if self.peers.get(*node).is_some_and(|peer| peer.products.contains_key(&product)) {
+                continue;
+            }
+            if let Err(error) = self.shell.net.want(*node, &contact.addresses, product) {
+                tracing::debug!(peer = %node, %error, "a contact cannot be dialled");
+            }
+        }
+    }
+
+    /// The bytes of a file that a peer may have; absent and not shown are one answer.
+    fn file_for(&self, peer: NodeId, product: ProductId, name: &str) -> Option<Vec<u8>> {
+        let shown = self.peers.get(peer)?.products.get(&product)?;
+        match FileName::from_wire(name)? {
+            // Metadata goes to expired credentials too: it is how they learn what is new.
+            FileName::Metadata => Some(self.products.get(product)?.trust.files().encode()),
+            FileName::Head(manifest) => {
+                let _covered = shown.covered.as_ref()?;
+                let release = self.releases.get(manifest).filter(|_| self.may_know(peer, product, manifest))?;
+                release.manifest.as_ref().map(|manifest| manifest.bytes().to_vec())
+            }
+        }
+    }
+
+}
+
+async fn send_file(reply: ReplySink, file: Option<Vec<u8>>, offset: u64) {
+    let Some(file) = file else {
+        // A peer that is gone needs no answer.
+        let _ = reply.end(EndStatus::Absent).await;
+        return;
+    };
+    let total = file.len() as u64;
+    let from = usize::try_from(offset).unwrap_or(usize::MAX).min(file.len());
+    let mut frames = Vec::new();
+    for chunk in file[from..].chunks(FILE_CHUNK) {
+        let chunk_len = u32::try_from(chunk.len()).expect("32 KiB fit");
+        frames.extend_from_slice(&FileHeader { id: reply.wire_id(), total, chunk_len }.encode());
+        frames.extend_from_slice(chunk);
+    }
+    let sent = match reply.send(frames).await {
+        Ok(written) => written.await.is_ok(),
+        Err(_) => false,
+    };
+    if sent {
+        let _ = reply.end(EndStatus::Done).await;
+    }
+}

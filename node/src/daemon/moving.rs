@@ -1,0 +1,260 @@
+//! A release's way from a line on a channel to staged: the steps of the table in [`super::releases`].
+
+use samara_protocol::id::{LayoutId, ManifestId, NodeId, Part, ProductId};
+use samara_protocol::swarm::event::Event as SwarmEvent;
+use samara_protocol::swarm::io::{Input, OpenTransfer};
+use samara_protocol::tree::ranges::RangeSet;
+use samara_protocol::trust::VerifiedManifest;
+
+use super::driver::Driver;
+use super::files::FileName;
+use super::opening::{self, Opened, Selection};
+use super::releases::Phase;
+use super::report::{OpenError, Report};
+use crate::observe::Event;
+use crate::store::StoreError;
+
+impl Driver {
+    /// Takes up what the followed channels list now, and lets go of what they do not.
+    pub(super) fn sync_releases(&mut self, product: ProductId) {
+        let Some(known) = self.products.get(product) else { return };
+        let wanted = known.wanted();
+        let (platforms, priority) = (known.platforms.clone(), known.priority);
+        let gone = self.releases.of_product(product).into_iter().filter(|manifest| {
+            let listed = wanted.iter().any(|promotion| promotion.manifest == *manifest);
+            let recalled = known.trust.documents().recalls.contains_key(manifest);
+            let asked_for = self.releases.get(*manifest).is_some_and(|release| release.asked_for);
+            recalled || !(listed || asked_for)
+        });
+        for manifest in gone.collect::<Vec<_>>() {
+            self.let_go(manifest);
+        }
+        for promotion in wanted {
+            let selection = Selection { platforms: platforms.clone(), entry: None };
+            self.take_up(promotion.manifest, product, promotion.version, selection, priority);
+        }
+    }
+
+    /// Starts on a release, unless it is under way.
+    pub(super) fn take_up(&mut self, manifest: ManifestId, product: ProductId, version: semver::Version, selection: Selection, priority: u8) {
+        if self.releases.add(manifest, product, version, selection, priority) {
+            let stored = self.store.head(manifest);
+            match stored {
+                Ok(Some(bytes)) => self.on_head(manifest, None, bytes),
+                Ok(None) => self.ask_for_head(manifest),
+                Err(error) => self.block(manifest, &error.to_string()),
+            }
+        }
+    }
+
+    fn let_go(&mut self, manifest: ManifestId) {
+        let Some(release) = self.releases.remove(manifest) else { return };
+        for part in release.open {
+            let layout = LayoutId { manifest, part };
+            self.input(Input::Close { layout });
+            self.shell.layouts.remove(&layout);
+        }
+        self.answer(manifest, Err("the release is no longer offered: it was recalled, or its channel moved on"));
+    }
+
+    /// Asks a neighbour that has not refused for the head; the next one when it cannot help.
+    pub(super) fn ask_for_head(&mut self, manifest: ManifestId) {
+        let Some(release) = self.releases.get(manifest) else { return };
+        let Phase::Head { asking: None, refused } = &release.phase else { return };
+        let product = release.product;
+        let neighbours: Vec<NodeId> = self.peers.of_product(product).map(|(node, _)| node).collect();
+        let next = neighbours.iter().find(|node| !refused.contains(node)).or(neighbours.first()).copied();
+        let Some(peer) = next else { return };
+        if self.ask_file(peer, product, FileName::Head(manifest))
+            && let Some(release) = self.releases.get_mut(manifest)
+            && let Phase::Head { asking, .. } = &mut release.phase
+        {
+            *asking = Some(peer);
+        }
+    }
+
+    /// The peer that was asked for a head cannot help. The next one is asked at once, or all again at the next
+    /// housekeeping.
+    pub(super) fn head_refused(&mut self, manifest: ManifestId, peer: NodeId) {
+        let Some(release) = self.releases.get_mut(manifest) else { return };
+        let Phase::Head { asking, refused } = &mut release.phase else { return };
+        if *asking == Some(peer) {
+            *asking = None;
+        }
+        refused.insert(peer);
+        let product = release.product;
+        let Phase::Head { refused, .. } = &self.releases.get(manifest).expect("just seen").phase else { return };
+        if self.peers.of_product(product).any(|(node, _)| !refused.contains(&node)) {
+            self.ask_for_head(manifest);
+        } else if let Some(release) = self.releases.get_mut(manifest) {
+            release.phase = Phase::start();
+        }
+    }
+
+    /// A head came, from a peer or from the store.
+    pub(super) fn on_head(&mut self, manifest: ManifestId, from: Option<NodeId>, bytes: Vec<u8>) {
+        let Some(release) = self.releases.get(manifest) else { return };
+        let Some(product) = self.products.get(release.product) else { return };
+        if !matches!(release.phase, Phase::Head { .. }) {
+            return;
+        }
+        match VerifiedManifest::verify(&product.trust, &release.version, bytes) {
+            Ok(verified) => {
+                if from.is_some()
+                    && let Err(error) = self.store.save_head(manifest, verified.bytes())
+                {
+                    self.block(manifest, &error.to_string());
+                    return;
+                }
+                let release = self.releases.get_mut(manifest).expect("looked up above");
+                release.manifest = Some(verified);
+                self.open(manifest, Part::Entries);
+            }
+            Err(error) => match from {
+                Some(peer) => {
+                    self.observer.emit(Event::HeadRefused { peer, manifest, why: error.to_string() });
+                    self.head_refused(manifest, peer);
+                }
+                // What the store held is not what the metadata says: ask for it as if it had not been there.
+                None => self.ask_for_head(manifest),
+            },
+        }
+    }
+
+    /// Has a worker open a layout.
+    fn open(&mut self, manifest: ManifestId, part: Part) {
+        let Some(release) = self.releases.get_mut(manifest) else { return };
+        let Some(verified) = release.manifest.clone() else { return };
+        release.phase = Phase::Opening(part);
+        let (store, selection, reports) = (self.store.clone(), release.selection.clone(), self.shell.reports.clone());
+        tokio::spawn(async move {
+            let work = move || match part {
+                Part::Entries => opening::entries(&store, &verified),
+                Part::Payload => opening::payload(&store, &verified, &selection),
+            };
+            let outcome = tokio::task::spawn_blocking(work).await.expect("opening does not panic and is not aborted");
+            let _ = reports.send(Report::Opened { manifest, outcome }).await;
+        });
+    }
+
+    pub(super) fn on_opened(&mut self, manifest: ManifestId, outcome: Result<Opened, OpenError>) {
+        let opened = match outcome {
+            Ok(opened) => opened,
+            Err(error) => return self.block(manifest, &error.to_string()),
+        };
+        let Some(release) = self.releases.get_mut(manifest) else { return };
+        let Opened { part, open, held, wanted } = opened;
+        let layout = LayoutId { manifest, part };
+        release.phase = Phase::Moving(part);
+        release.open.insert(part);
+        let (number, priority, product) = (release.number, release.priority, release.product);
+        let table = std::sync::Arc::clone(open.layout.blocks());
+        let complete = is_complete(&open.layout.blocks().groups_of(&wanted), &held.durable);
+        self.shell.layouts.insert(layout, open);
+        if !held.volatile.is_empty() {
+            self.checkpoints.wrote(self.clock.now(), layout, 1);
+        }
+        let (durable, volatile) = (held.durable, held.volatile);
+        self.input(Input::Open(OpenTransfer { layout, table, wanted, durable, volatile, priority, product: number }));
+        for peer in self.peers.nodes() {
+            self.show_releases(peer, product);
+        }
+        if complete {
+            self.moved(layout);
+        }
+    }
+
+    pub(super) fn on_swarm_event(&mut self, event: SwarmEvent) {
+        match &event {
+            SwarmEvent::TransferComplete { layout, .. } if self.config.leaf => self.moved(*layout),
+            SwarmEvent::TransferComplete { layout, .. } => self.checkpoints.hurry(self.clock.now(), *layout),
+            SwarmEvent::TransferDurable { layout } => self.moved(*layout),
+            _ => {}
+        }
+        self.observer.emit(Event::Swarm(event));
+    }
+
+    /// All that is wanted of a layout is here.
+    fn moved(&mut self, layout: LayoutId) {
+        let Some(release) = self.releases.get_mut(layout.manifest) else { return };
+        if release.phase != Phase::Moving(layout.part) {
+            return;
+        }
+        match layout.part {
+            Part::Entries => self.open(layout.manifest, Part::Payload),
+            Part::Payload => {
+                release.phase = Phase::Staged;
+                let (product, version) = (release.product, release.version.clone());
+                self.observer.emit(Event::ReleaseStaged { product, version, manifest: layout.manifest });
+                self.answer(layout.manifest, Ok(()));
+                self.collect_garbage();
+            }
+        }
+    }
+
+    pub(super) fn on_checkpoint(&mut self, layout: LayoutId, outcome: Result<RangeSet, StoreError>) {
+        let now = self.clock.now();
+        match outcome {
+            Ok(groups) => {
+                self.checkpoints.ended(now, layout, true);
+                if !groups.is_empty() {
+                    self.input(Input::Durable { layout, groups });
+                }
+            }
+            Err(error) => {
+                self.checkpoints.ended(now, layout, false);
+                self.observer.emit(Event::DiskFailed { layout, what: error.to_string() });
+                let lost = error.lost();
+                self.lost(layout, lost);
+            }
+        }
+    }
+
+    /// A release cannot go on: its transfers stop, what is verified stays, and whoever waits is told why.
+    pub(super) fn block(&mut self, manifest: ManifestId, why: &str) {
+        let Some(release) = self.releases.get_mut(manifest) else { return };
+        if matches!(release.phase, Phase::Blocked(_)) {
+            return;
+        }
+        release.phase = Phase::Blocked(why.to_owned());
+        let (product, version) = (release.product, release.version.clone());
+        for part in std::mem::take(&mut release.open) {
+            self.input(Input::Close { layout: LayoutId { manifest, part } });
+        }
+        self.observer.emit(Event::ReleaseBlocked { product, version, manifest, why: why.to_owned() });
+        self.answer(manifest, Err(why));
+    }
+
+    /// Tells everybody who waits for a release.
+    fn answer(&mut self, manifest: ManifestId, outcome: Result<(), &str>) {
+        for waiter in self.waiting.remove(&manifest).into_iter().flatten() {
+            // Whoever waited may have given up.
+            let _ = waiter.send(outcome.map_err(str::to_owned));
+        }
+    }
+
+    fn collect_garbage(&mut self) {
+        let (store, pins) = (self.store.clone(), self.pins());
+        tokio::task::spawn_blocking(move || {
+            if let Err(error) = store.gc(&pins) {
+                tracing::warn!(%error, "garbage could not be collected; it is tried again with the next release");
+            }
+        });
+    }
+
+    /// Everything that must stay: what is worked on, and on an origin whatever was published.
+    fn pins(&self) -> std::collections::BTreeSet<LayoutId> {
+        let mut pins = self.releases.layouts();
+        for (_, product) in self.products.iter() {
+            if product.follow == super::products::Follow::Everything {
+                let published = product.trust.documents().releases.values().map(|record| record.manifest);
+                pins.extend(published.flat_map(|manifest| [Part::Entries, Part::Payload].map(|part| LayoutId { manifest, part })));
+            }
+        }
+        pins
+    }
+}
+
+fn is_complete(wanted: &RangeSet, held: &RangeSet) -> bool {
+    wanted.difference(held).is_empty()
+}

@@ -1,0 +1,70 @@
+//! From a verified manifest head to layouts that can be read and written. Runs on worker threads.
+
+use std::io::BufReader;
+use std::sync::Arc;
+
+use samara_protocol::bits::Bits;
+use samara_protocol::id::{LayoutId, Part};
+use samara_protocol::manifest::contents::ContentsBuilder;
+use samara_protocol::manifest::layout::Layout;
+use samara_protocol::manifest::platform::Platform;
+use samara_protocol::trust::VerifiedManifest;
+
+use super::report::OpenError;
+use super::shell::OpenLayout;
+use crate::store::{Held, Store};
+
+/// Which part of a release this node wants.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Selection {
+    /// The machines it is for; all when empty.
+    pub(super) platforms: Vec<Platform>,
+    /// One entry alone, by its path.
+    pub(super) entry: Option<String>,
+}
+
+/// A layout that is open.
+#[derive(Debug)]
+pub(super) struct Opened {
+    pub(super) part: Part,
+    pub(super) open: OpenLayout,
+    pub(super) held: Held,
+    pub(super) wanted: Bits,
+}
+
+/// Opens the layout of the entries list, of which all is wanted.
+pub(super) fn entries(store: &Store, manifest: &VerifiedManifest) -> Result<Opened, OpenError> {
+    let list = manifest.head().entries.artifact.layout_ref();
+    let layout = Arc::new(Layout::single(list).map_err(|error| OpenError::Release(error.to_string()))?);
+    let wanted = Bits::all(layout.blocks().len());
+    open(store, manifest, Part::Entries, layout, wanted)
+}
+
+/// Opens the payload's layout, from the entries list that is in the store.
+pub(super) fn payload(store: &Store, manifest: &VerifiedManifest, selection: &Selection) -> Result<Opened, OpenError> {
+    let release = |error: &dyn std::fmt::Display| OpenError::Release(error.to_string());
+    let list = store.read_artifact(manifest.head().entries.artifact.layout_ref())?;
+    let mut builder = ContentsBuilder::default();
+    let mut chosen = None;
+    for entry in crate::release::entries(BufReader::new(list)) {
+        let entry = entry.map_err(|error| release(&error))?;
+        builder.add(&entry);
+        if selection.entry.as_deref() == Some(entry.path.as_str()) {
+            chosen = Some(entry);
+        }
+    }
+    let contents = builder.finish(manifest.head()).map_err(|error| release(&error))?;
+    let wanted = match (&selection.entry, chosen) {
+        (Some(path), None) => return Err(OpenError::Release(format!("it has no entry `{path}`"))),
+        (_, Some(entry)) => contents.wanted_entry(&entry),
+        (None, None) if selection.platforms.is_empty() => contents.wanted_all(),
+        (None, None) => contents.wanted_by(&selection.platforms),
+    };
+    open(store, manifest, Part::Payload, Arc::new(contents.into_layout()), wanted)
+}
+
+fn open(store: &Store, manifest: &VerifiedManifest, part: Part, layout: Arc<Layout>, wanted: Bits) -> Result<Opened, OpenError> {
+    let id = LayoutId { manifest: manifest.id(), part };
+    let (disk, held) = store.open_layout(id, Arc::clone(&layout), &wanted)?;
+    Ok(Opened { part, open: OpenLayout { layout, disk }, held, wanted })
+}

@@ -1,0 +1,111 @@
+//! Admitted peers: what their credentials cover, how far away that makes them, and what they have been shown.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use samara_protocol::id::{NodeId, ProductId};
+use samara_protocol::swarm::io::{Distance, PeerInfo};
+use samara_protocol::trust::contact::Contact;
+use samara_protocol::trust::credentials::Covered;
+use samara_protocol::trust::enrolment::MemberKind;
+use samara_protocol::trust::grant::Reseed;
+
+/// Everybody who is admitted.
+#[derive(Debug, Default)]
+pub(super) struct Peers {
+    all: BTreeMap<NodeId, Peer>,
+}
+
+/// One admitted peer.
+#[derive(Debug)]
+pub(super) struct Peer {
+    /// Its end of the connection.
+    pub(super) address: String,
+    /// Whether this node dialled it.
+    pub(super) dialled: bool,
+    /// What it showed for each product.
+    pub(super) products: BTreeMap<ProductId, Shown>,
+    /// The releases, by their local number, that the scheduler was told it may know of.
+    pub(super) told: BTreeSet<u32>,
+    /// Files being asked of it.
+    pub(super) asked: BTreeSet<(ProductId, super::files::FileName)>,
+}
+
+/// What a peer showed for one product.
+#[derive(Debug)]
+pub(super) struct Shown {
+    /// The bytes, to be judged again when metadata changes.
+    pub(super) credentials: Vec<u8>,
+    /// What they cover; none when they cannot be judged yet or have ended.
+    pub(super) covered: Option<Covered>,
+}
+
+impl Peers {
+    pub(super) fn insert(&mut self, node: NodeId, address: String, dialled: bool) {
+        let peer = Peer { address, dialled, products: BTreeMap::new(), told: BTreeSet::new(), asked: BTreeSet::new() };
+        self.all.insert(node, peer);
+    }
+
+    pub(super) fn remove(&mut self, node: NodeId) -> bool {
+        self.all.remove(&node).is_some()
+    }
+
+    pub(super) fn get(&self, node: NodeId) -> Option<&Peer> {
+        self.all.get(&node)
+    }
+
+    pub(super) fn get_mut(&mut self, node: NodeId) -> Option<&mut Peer> {
+        self.all.get_mut(&node)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (NodeId, &Peer)> {
+        self.all.iter().map(|(node, peer)| (*node, peer))
+    }
+
+    pub(super) fn nodes(&self) -> Vec<NodeId> {
+        self.all.keys().copied().collect()
+    }
+
+    /// Peers that have shown credentials for a product, covered or not.
+    pub(super) fn of_product(&self, product: ProductId) -> impl Iterator<Item = (NodeId, &Peer)> {
+        self.iter().filter(move |(_, peer)| peer.products.contains_key(&product))
+    }
+}
+
+impl Peer {
+    /// What it is covered for in a product.
+    pub(super) fn covered(&self, product: ProductId) -> Option<&Covered> {
+        self.products.get(&product)?.covered.as_ref()
+    }
+}
+
+/// How the scheduler sees a peer. Whoever has no verified credentials is known by its contact alone.
+pub(super) fn peer_info(own: Option<&Covered>, peer: Option<&Covered>, contact: Option<&Contact>, own_region: Option<&str>) -> PeerInfo {
+    let Some(peer) = peer else {
+        let origin = contact.is_some_and(|contact| contact.kind == MemberKind::Origin);
+        let distance = if origin { Distance::Origin } else { Distance::Other };
+        return PeerInfo { distance, serves: true, domain: 0 };
+    };
+    let same_region = || {
+        let region = contact.and_then(|contact| contact.region.as_deref());
+        region.is_some() && region == own_region
+    };
+    let distance = match own {
+        _ if peer.kind == MemberKind::Origin => Distance::Origin,
+        Some(own) if own.site == peer.site => Distance::Site,
+        Some(own) if own.tenant == peer.tenant => Distance::Tenant,
+        _ if same_region() => Distance::Region,
+        _ => Distance::Other,
+    };
+    let domain = match peer.rights.reseed {
+        Reseed::All => 1,
+        Reseed::Own => number(&peer.tenant.0),
+        Reseed::None => number(&peer.site.0),
+    };
+    PeerInfo { distance, serves: peer.kind != MemberKind::Host, domain }
+}
+
+/// A reseed domain's number from a random id; never one of the small reserved ones.
+fn number(id: &[u8; 16]) -> u64 {
+    let first: [u8; 8] = id[..8].try_into().expect("an id has 16 bytes");
+    u64::from_le_bytes(first) | 1 << 63
+}

@@ -1,0 +1,246 @@
+//! The products that this node takes part in: their trust, this node's credentials, the contacts it knows.
+//!
+//! Invariant: what the gate answers with is replaced in the same call that changes what it is made from.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use samara_protocol::id::{ManifestId, NodeId, ProductId};
+use samara_protocol::limits::{CONTACTS_ACROSS_TENANTS_MAX, CONTACTS_MAX};
+use samara_protocol::manifest::platform::Platform;
+use samara_protocol::trust::contact::{Audience, Contact};
+use samara_protocol::trust::credentials::Covered;
+use samara_protocol::trust::document::Promotion;
+use samara_protocol::trust::dsse::Envelope;
+use samara_protocol::trust::files::{FilesError, MetadataFiles, Summary};
+use samara_protocol::trust::grant::ChannelName;
+use samara_protocol::trust::product::{Changed, ProductTrust, TrustError};
+use samara_protocol::trust::role::Role;
+
+use super::clock::wall_time;
+use super::gate::{Door, Doors};
+use crate::access::{AccessError, ProductHome};
+
+/// All products of this node.
+pub(super) struct Products {
+    node: NodeId,
+    doors: Doors,
+    all: BTreeMap<ProductId, Product>,
+}
+
+/// One product.
+pub(super) struct Product {
+    /// What this node's owner calls it.
+    pub(super) name: String,
+    /// The verified metadata.
+    pub(super) trust: ProductTrust,
+    /// This node's credentials, encoded; none on a machine that only the vendor's own verbs use.
+    pub(super) credentials: Vec<u8>,
+    /// What they cover, by the current metadata.
+    pub(super) own: Option<Covered>,
+    /// Channels whose releases this node takes; an origin takes all.
+    pub(super) follow: Follow,
+    /// How many releases of a channel are kept.
+    pub(super) keep: usize,
+    /// The machines that this site has; all when empty.
+    pub(super) platforms: Vec<Platform>,
+    /// Scheduling priority of its releases.
+    pub(super) priority: u8,
+    /// Where others can be dialled, in their own signed words.
+    pub(super) contacts: BTreeMap<NodeId, (Contact, Envelope)>,
+    home: ProductHome,
+}
+
+/// Which releases a node takes without being asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Follow {
+    /// Whatever any channel lists: an origin.
+    Everything,
+    /// The newest of these channels.
+    Channels(Vec<ChannelName>),
+}
+
+/// Why offered metadata was not taken.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum InstallError {
+    /// It is no set of files.
+    #[error(transparent)]
+    Files(#[from] FilesError),
+    /// It does not verify.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
+    /// It cannot be kept.
+    #[error(transparent)]
+    Disk(#[from] AccessError),
+}
+
+impl Products {
+    pub(super) fn new(node: NodeId, doors: Doors) -> Self {
+        Self { node, doors, all: BTreeMap::new() }
+    }
+
+    pub(super) fn add(&mut self, product: Product) {
+        let id = product.trust.product();
+        self.all.insert(id, product);
+        self.refresh(id);
+    }
+
+    pub(super) fn get(&self, id: ProductId) -> Option<&Product> {
+        self.all.get(&id)
+    }
+
+    pub(super) fn named(&self, name: &str) -> Option<(ProductId, &Product)> {
+        self.all.iter().find(|(_, product)| product.name == name).map(|(id, product)| (*id, product))
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (ProductId, &Product)> {
+        self.all.iter().map(|(id, product)| (*id, product))
+    }
+
+    pub(super) fn ids(&self) -> Vec<ProductId> {
+        self.all.keys().copied().collect()
+    }
+
+    /// Verifies and keeps metadata from whatever carrier.
+    pub(super) fn install(&mut self, id: ProductId, files: &MetadataFiles) -> Result<Option<Changed>, InstallError> {
+        let Some(product) = self.all.get_mut(&id) else { return Ok(None) };
+        let wall = wall_time();
+        let mut next = product.trust.clone();
+        let changed = next.update(files, wall)?;
+        if changed.any() {
+            product.home.save_metadata(next.files(), wall)?;
+            product.trust = next;
+            self.refresh(id);
+        }
+        Ok(Some(changed))
+    }
+
+    /// Takes signed contacts; says whose are new or newer.
+    pub(super) fn learn_contacts(&mut self, id: ProductId, envelopes: &[Vec<u8>]) -> BTreeSet<NodeId> {
+        let mut fresh = BTreeSet::new();
+        let (own, wall) = (self.node, wall_time());
+        let Some(product) = self.all.get_mut(&id) else { return fresh };
+        for bytes in envelopes {
+            let Ok(envelope) = Envelope::from_bytes(bytes) else { continue };
+            let Ok(contact) = Contact::open(&envelope) else { continue };
+            let known = product.contacts.get(&contact.node).is_some_and(|(known, _)| known.sequence >= contact.sequence);
+            let room = product.contacts.len() < CONTACTS_MAX || product.contacts.contains_key(&contact.node);
+            if contact.node != own && !known && room && contact.not_after > wall {
+                fresh.insert(contact.node);
+                product.contacts.insert(contact.node, (contact, envelope));
+            }
+        }
+        if !fresh.is_empty() {
+            // Contacts are learned anew from any neighbour; not being able to keep them costs a dial, nothing else.
+            let _ = product.home.save_contacts(product.contacts.values().map(|(_, envelope)| envelope));
+        }
+        fresh
+    }
+
+    /// What the gate and this node's own view follow from.
+    fn refresh(&mut self, id: ProductId) {
+        let Some(product) = self.all.get_mut(&id) else { return };
+        let trust = &product.trust;
+        let window = trust.signed_at().zip(trust.expiries().get(&Role::Timestamp).copied());
+        let door = Door {
+            credentials: product.credentials.clone(),
+            summary: encode_summary(&trust.summary()),
+            authority: trust.grant_authority().cloned(),
+            revocations: trust.revocations(),
+            window,
+        };
+        product.own = door.judge(self.node, &product.credentials).ok();
+        self.doors.set(id, door);
+    }
+}
+
+impl Product {
+    #[expect(clippy::too_many_arguments, reason = "made in one place, from one section of the configuration")]
+    pub(super) fn new(
+        name: String,
+        trust: ProductTrust,
+        credentials: Vec<u8>,
+        follow: Follow,
+        keep: usize,
+        platforms: Vec<Platform>,
+        priority: u8,
+        contacts: impl IntoIterator<Item = Envelope>,
+        home: ProductHome,
+    ) -> Self {
+        let contacts = contacts.into_iter().filter_map(|envelope| {
+            let contact = Contact::open(&envelope).ok()?;
+            Some((contact.node, (contact, envelope)))
+        });
+        Self { name, trust, credentials, own: None, follow, keep, platforms, priority, contacts: contacts.collect(), home }
+    }
+
+    /// The releases that this node should have, newest first.
+    pub(super) fn wanted(&self) -> Vec<Promotion> {
+        let documents = self.trust.documents();
+        let channels: Vec<_> = match &self.follow {
+            Follow::Everything => documents.channels.keys().cloned().collect(),
+            Follow::Channels(channels) => channels.clone(),
+        };
+        let keep = if self.follow == Follow::Everything { usize::MAX } else { self.keep };
+        let mut wanted: BTreeMap<ManifestId, Promotion> = BTreeMap::new();
+        for channel in channels.iter().filter_map(|name| documents.channels.get(name)) {
+            let offered = channel.releases.iter().rev();
+            let offered = offered.filter(|release| !release.held && !documents.recalls.contains_key(&release.manifest));
+            for release in offered.take(keep) {
+                wanted.insert(release.manifest, release.clone());
+            }
+        }
+        wanted.into_values().collect()
+    }
+
+    /// Whether a peer with these credentials may know of a release.
+    pub(super) fn offers(&self, manifest: ManifestId, to: &Covered) -> bool {
+        self.trust.documents().offered(manifest, &to.channels)
+    }
+
+    /// The contacts that `to` may be told, nearest first: its own site's, its tenant's, others as far as both reseed to
+    /// all, at most sixteen across tenants.
+    pub(super) fn contacts_for(&self, to: &Covered, member_of: impl Fn(NodeId) -> Option<Covered>) -> Vec<Vec<u8>> {
+        let mut across = 0;
+        let told = self.contacts.values().filter(|(contact, _)| {
+            let member = member_of(contact.node);
+            match (contact.audience, member) {
+                (_, Some(member)) if member.site == to.site => true,
+                (Audience::Tenant | Audience::All, Some(member)) if member.tenant == to.tenant => true,
+                (Audience::All, _) => {
+                    across += 1;
+                    across <= CONTACTS_ACROSS_TENANTS_MAX
+                }
+                _ => false,
+            }
+        });
+        told.filter(|(contact, _)| contact.node != to.node).map(|(_, envelope)| envelope.to_bytes()).collect()
+    }
+}
+
+/// The versions as they travel in a hello: eight little-endian 64-bit numbers in the order of the roles.
+pub(super) fn encode_summary(summary: &Summary) -> Vec<u8> {
+    summary.0.iter().flat_map(|version| version.to_le_bytes()).collect()
+}
+
+/// Reads what [`encode_summary`] wrote; bytes behind it are ignored.
+pub(super) fn decode_summary(bytes: &[u8]) -> Option<Summary> {
+    let mut summary = Summary::default();
+    let (numbers, _) = bytes.as_chunks::<8>();
+    for (at, version) in summary.0.iter_mut().enumerate() {
+        *version = u64::from_le_bytes(*numbers.get(at)?);
+    }
+    Some(summary)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_summary_round_trips_and_a_short_one_is_none() {
+        let summary = Summary([1, 2, 3, 4, 5, 6, 7, u64::MAX]);
+        let bytes = encode_summary(&summary);
+        assert_eq!(decode_summary(&bytes), Some(summary));
+        assert_eq!(decode_summary(&bytes[..63]), None);
+    }
+}

@@ -1,0 +1,68 @@
+//! What the tasks that the driver started tell it: one bounded queue, one reader.
+
+use samara_protocol::id::{LayoutId, ManifestId, NodeId, ProductId, RequestId, ServeId};
+use samara_protocol::swarm::io::FetchFault;
+use samara_protocol::tree::ranges::RangeSet;
+
+use super::opening::Opened;
+use crate::store::StoreError;
+
+/// Reports that may wait for the driver. Tasks wait for a place, so this bounds nothing but latency.
+pub(super) const REPORTS_MAX: usize = 256;
+
+/// Something that a task has done, or could not do.
+#[derive(Debug)]
+pub(super) enum Report {
+    /// Groups of a fetch are verified and written.
+    FetchVerified {
+        request: RequestId,
+        layout: LayoutId,
+        groups: RangeSet,
+        bytes: u64,
+    },
+    /// A fetch brought all it was asked for.
+    FetchDone { request: RequestId },
+    /// A fetch ended early.
+    FetchFailed { request: RequestId, fault: FetchFault, what: String },
+    /// Writing failed: the disk is full or broken.
+    WriteFailed { layout: LayoutId, error: StoreError },
+    /// Groups of a serve were taken by the socket.
+    ServeSent { serve: ServeId, groups: RangeSet, bytes: u64 },
+    /// Groups of a serve could not be read or were rotten.
+    ServeFailed { serve: ServeId, layout: LayoutId, lost: RangeSet },
+    /// The peer took an ask back, or is gone.
+    ServeGone { serve: ServeId },
+    /// What a peer could not verify was checked here.
+    Rechecked { layout: LayoutId, lost: RangeSet },
+    /// A checkpoint ended.
+    Checkpointed { layout: LayoutId, outcome: Result<RangeSet, StoreError> },
+    /// A layout is open, or cannot be.
+    Opened { manifest: ManifestId, outcome: Result<Opened, OpenError> },
+    /// A file that a peer was asked for.
+    File { peer: NodeId, product: ProductId, name: super::files::FileName, outcome: Result<Vec<u8>, FileFault> },
+}
+
+/// Why a layout is not open.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum OpenError {
+    /// The store refuses, for one because the disk is full.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// What the vendor signed contradicts itself.
+    #[error("the release is not what its manifest says: {0}")]
+    Release(String),
+}
+
+/// Why a file did not come.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum FileFault {
+    /// The peer does not have it or does not show it.
+    #[error("the peer does not have it")]
+    Absent,
+    /// The connection ended, or the peer is busy.
+    #[error("the connection ended before it came")]
+    Broken,
+    /// It is larger than such a file may be.
+    #[error("it is larger than the {0} bytes allowed")]
+    TooLarge(u64),
+}

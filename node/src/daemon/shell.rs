@@ -1,0 +1,160 @@
+//! Performs what the scheduler wants done: the one place that joins network and store (AI-3).
+//!
+//! Nothing here waits or fails: tasks do the work and report. What the scheduler may have outstanding is bounded by
+//! `limits`, and so are the queues here.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use samara_protocol::id::{LayoutId, NodeId, RequestId, ServeId};
+use samara_protocol::manifest::layout::Layout;
+use samara_protocol::swarm::event::Event;
+use samara_protocol::swarm::io::{DisconnectReason, Output, Refusal};
+use samara_protocol::swarm::step::Effects;
+use samara_protocol::tree::ranges::RangeSet;
+use samara_protocol::wire::control::ControlMessage;
+use samara_protocol::wire::data::Ask;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::fetching::Fetching;
+use super::report::Report;
+use super::serving::{COMMANDS_MAX, ServeBudget, ServeCommand, Serving};
+use crate::net::{NetHandle, ReplySink};
+use crate::store::LayoutHandle;
+
+/// A layout that can be read and written.
+#[derive(Debug, Clone)]
+pub(super) struct OpenLayout {
+    pub(super) layout: Arc<Layout>,
+    pub(super) disk: LayoutHandle,
+}
+
+/// What the scheduler's outputs act on.
+pub(super) struct Shell {
+    pub(super) net: NetHandle,
+    pub(super) reports: mpsc::Sender<Report>,
+    pub(super) layouts: BTreeMap<LayoutId, OpenLayout>,
+    pub(super) facts: Vec<Fact>,
+    fetches: BTreeMap<RequestId, (NodeId, CancellationToken)>,
+    serves: BTreeMap<ServeId, (NodeId, mpsc::Sender<ServeCommand>)>,
+    budget: ServeBudget,
+}
+
+/// What the driver has to look at after a step.
+#[derive(Debug)]
+pub(super) enum Fact {
+    /// The scheduler says so.
+    Swarm(Event),
+    /// A peer was taken down.
+    Disconnected { peer: NodeId, reason: DisconnectReason, quarantine: Duration },
+}
+
+impl Shell {
+    pub(super) fn new(net: NetHandle, reports: mpsc::Sender<Report>) -> Self {
+        Self {
+            net,
+            reports,
+            layouts: BTreeMap::new(),
+            facts: Vec::new(),
+            fetches: BTreeMap::new(),
+            serves: BTreeMap::new(),
+            budget: ServeBudget::new(),
+        }
+    }
+
+    /// Starts the task that answers an ask; the scheduler's verdicts go to it.
+    pub(super) fn serve(&mut self, peer: NodeId, layout: LayoutId, sink: ReplySink) -> ServeId {
+        let (sender, commands) = mpsc::channel(COMMANDS_MAX);
+        let serve = sink.serve();
+        self.serves.insert(serve, (peer, sender));
+        let disk = self.layouts.get(&layout).map(|open| open.disk.clone());
+        let (budget, reports) = (self.budget.clone(), self.reports.clone());
+        tokio::spawn(Serving { serve, id: layout, disk, sink, commands, budget, reports }.run());
+        serve
+    }
+
+    /// Whether the fetch is still wanted; forgets it when `ended`.
+    pub(super) fn is_fetching(&mut self, request: RequestId, ended: bool) -> bool {
+        if ended { self.fetches.remove(&request).is_some() } else { self.fetches.contains_key(&request) }
+    }
+
+    /// Whom a fetch asks, for the log.
+    pub(super) fn asked_of(&self, request: RequestId) -> Option<NodeId> {
+        self.fetches.get(&request).map(|(peer, _)| *peer)
+    }
+
+    /// Whether the serve is still open; forgets it when `ended`.
+    pub(super) fn is_serving(&mut self, serve: ServeId, ended: bool) -> bool {
+        if ended { self.serves.remove(&serve).is_some() } else { self.serves.contains_key(&serve) }
+    }
+
+    /// Ends all fetches and serves of a peer that is gone.
+    pub(super) fn forget(&mut self, peer: NodeId) {
+        self.fetches.retain(|_, (of, cancel)| {
+            if *of == peer {
+                cancel.cancel();
+            }
+            *of != peer
+        });
+        self.serves.retain(|_, (of, _)| *of != peer);
+    }
+
+    fn fetch(&mut self, request: RequestId, peer: NodeId, id: LayoutId, groups: RangeSet) {
+        let OpenLayout { layout, disk } = self.layouts.get(&id).expect("the scheduler fetches open layouts only").clone();
+        let source = self.net.ask(peer, Ask::Groups { layout: id, groups: groups.clone() });
+        let cancelled = CancellationToken::new();
+        self.fetches.insert(request, (peer, cancelled.clone()));
+        let reports = self.reports.clone();
+        tokio::spawn(Fetching { request, id, layout, disk, groups, source, cancelled, reports }.run());
+    }
+
+    fn command(&mut self, serve: ServeId, command: ServeCommand) {
+        let ends = matches!(command, ServeCommand::Refuse(_) | ServeCommand::Send { last: true, .. });
+        if let Some((_, commands)) = self.serves.get(&serve) {
+            // Closed: the peer is gone and the driver will hear of it. Full: the scheduler keeps two portions
+            // outstanding and the queue is longer than that.
+            let full = matches!(commands.try_send(command), Err(mpsc::error::TrySendError::Full(_)));
+            assert!(!full, "the scheduler keeps at most two portions of a serve outstanding");
+        }
+        if ends {
+            self.serves.remove(&serve);
+        }
+    }
+
+    fn recheck(&self, id: LayoutId, groups: RangeSet) {
+        let Some(open) = self.layouts.get(&id) else { return };
+        let (disk, reports) = (open.disk.clone(), self.reports.clone());
+        tokio::spawn(async move {
+            let lost = tokio::task::spawn_blocking(move || disk.recheck(&groups)).await;
+            let lost = lost.expect("checking does not panic and is not aborted");
+            let _ = reports.send(Report::Rechecked { layout: id, lost }).await;
+        });
+    }
+}
+
+impl Effects for Shell {
+    fn perform(&mut self, output: Output) {
+        match output {
+            Output::Send { peer, message } => self.net.send(peer, ControlMessage::Swarm(message)),
+            Output::Fetch { request, peer, layout, groups } => self.fetch(request, peer, layout, groups),
+            Output::CancelFetch { request } => {
+                if let Some((_, cancel)) = self.fetches.remove(&request) {
+                    cancel.cancel();
+                }
+            }
+            Output::Serve { serve, groups, last } => self.command(serve, ServeCommand::Send { groups, last }),
+            Output::Refuse { serve, reason } => self.command(serve, ServeCommand::Refuse(reason)),
+            Output::Recheck { layout, groups } => self.recheck(layout, groups),
+            Output::Disconnect { peer, reason, quarantine } => {
+                self.net.disconnect(peer, quarantine);
+                self.facts.push(Fact::Disconnected { peer, reason, quarantine });
+            }
+            Output::Event(event) => self.facts.push(Fact::Swarm(event)),
+        }
+    }
+}
+
+/// Why an ask for a layout that is not open is answered so: absent and not shown are one answer.
+pub(super) const UNKNOWN_LAYOUT: Refusal = Refusal::Absent;

@@ -1,0 +1,394 @@
+//! What the neighbours are told, and what they tell.
+//!
+//! Everything to be said is gathered per neighbour and layout and leaves at most every 50 ms, so that a burst of
+//! verified groups costs one message. A peer hears of a layout only when it is covered for the product, and what it says
+//! of others is ignored.
+
+use std::time::Duration;
+
+use crate::bits::Bits;
+use crate::id::{LayoutId, NodeId};
+use crate::time::Timestamp;
+use crate::tree::ranges::RangeSet;
+use crate::wire::message::SwarmMessage;
+
+use super::config::{ANNOUNCE_TIME, Role};
+use super::io::{DisconnectReason, Distance, Output, PeerInfo};
+use super::peer::{Line, Mail, Peer, View};
+use super::timer::Timers;
+use super::transfer::Transfer;
+use super::Swarm;
+
+/// Messages that one flush sends to one peer at the most; the rest waits for the next.
+const FLUSH_MAX: usize = 64;
+/// A peer may make us read our disk again this often.
+const RECHECK_TIME: Duration = Duration::from_secs(1);
+
+impl Swarm {
+    /// Something is to be said to `id`: not sooner than 50 ms after the last time.
+    pub(super) fn post(&mut self, now: Timestamp, id: NodeId) {
+        let Some(peer) = self.peers.get(&id) else { return };
+        Timers::arm(&mut self.timers.announce, due(peer, now));
+    }
+
+    /// Something is to be said to `id` on `layout`.
+    pub(super) fn mail(&mut self, now: Timestamp, id: NodeId, layout: LayoutId) {
+        if let Some(peer) = self.peers.get_mut(&id) {
+            peer.dirty.insert(layout);
+            self.post(now, id);
+        }
+    }
+
+    pub(super) fn tell_have(&mut self, now: Timestamp, layout: LayoutId, blocks: &RangeSet) {
+        if self.role == Role::Origin {
+            self.seed_everybody(now, layout);
+            return;
+        }
+        self.tell(now, layout, |_, mail| mail.have.union_with(blocks));
+    }
+
+    pub(super) fn tell_durable(&mut self, now: Timestamp, layout: LayoutId, blocks: &RangeSet) {
+        if blocks.is_empty() {
+            return;
+        }
+        self.tell(now, layout, |info, mail| {
+            if info.distance == Distance::Origin {
+                mail.durable.union_with(blocks);
+            }
+        });
+    }
+
+    pub(super) fn tell_lost(&mut self, now: Timestamp, layout: LayoutId, blocks: &RangeSet) {
+        if blocks.is_empty() {
+            return;
+        }
+        self.tell(now, layout, |_, mail| {
+            mail.have.subtract(blocks);
+            mail.durable.subtract(blocks);
+            mail.lost.union_with(blocks);
+        });
+    }
+
+    fn tell(&mut self, now: Timestamp, layout: LayoutId, mut say: impl FnMut(&PeerInfo, &mut Mail)) {
+        let mut first = None;
+        for peer in self.peers.values_mut() {
+            let Some(line) = peer.lines.get_mut(&layout) else { continue };
+            say(&peer.info, &mut line.mail);
+            peer.dirty.insert(layout);
+            let at = due(peer, now);
+            first = Some(first.map_or(at, |first: Timestamp| first.min(at)));
+        }
+        if let Some(at) = first {
+            Timers::arm(&mut self.timers.announce, at);
+        }
+    }
+
+    /// Sends what is due.
+    pub(super) fn announce(&mut self, now: Timestamp) {
+        for (id, peer) in &mut self.peers {
+            if peer.dirty.is_empty() && peer.closed.is_empty() {
+                continue;
+            }
+            let at = due(peer, now);
+            if at > now {
+                Timers::arm(&mut self.timers.announce, at);
+                continue;
+            }
+            let mut messages = Vec::new();
+            while let Some(number) = peer.closed.pop_first() {
+                messages.push(SwarmMessage::Close { number });
+            }
+            while messages.len() < FLUSH_MAX
+                && let Some(layout) = peer.dirty.pop_first()
+            {
+                let (Some(line), Some(transfer)) = (peer.lines.get_mut(&layout), self.transfers.get(&layout)) else {
+                    continue;
+                };
+                compose(self.role, layout, transfer, line, &mut messages);
+            }
+            if !messages.is_empty() {
+                peer.flushed = Some(now);
+            }
+            if !peer.dirty.is_empty() {
+                Timers::arm(&mut self.timers.announce, now.after(ANNOUNCE_TIME));
+            }
+            let send = |message| Output::Send { peer: *id, message };
+            self.out.extend(messages.into_iter().map(send));
+        }
+    }
+
+    /// A neighbour said something.
+    pub(super) fn message(&mut self, now: Timestamp, id: NodeId, message: SwarmMessage) {
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        peer.heard = now;
+        let cost = if matches!(message, SwarmMessage::Status { .. }) {
+            4
+        } else {
+            1
+        };
+        if peer.flood.add(now, cost) {
+            self.punish(now, id, DisconnectReason::Misbehaved);
+            return;
+        }
+        let believed = match message {
+            SwarmMessage::Status {
+                number,
+                layout,
+                ask,
+                have,
+                durable,
+                want,
+            } => self.said_status(now, id, (number, layout, ask), View::new(have, durable, want)),
+            SwarmMessage::Have { number, blocks } => self.said_blocks(now, id, number, &blocks, Said::Have),
+            SwarmMessage::Durable { number, blocks } => self.said_blocks(now, id, number, &blocks, Said::Durable),
+            SwarmMessage::Lost { number, blocks } => self.said_blocks(now, id, number, &blocks, Said::Lost),
+            SwarmMessage::Want { number, want } => self.said_want(now, id, number, want),
+            SwarmMessage::Close { number } => {
+                self.said_close(now, id, number);
+                true
+            }
+            SwarmMessage::Rejected { number, blocks } => self.said_rejected(now, id, number, &blocks),
+        };
+        if !believed {
+            self.punish(now, id, DisconnectReason::Misbehaved);
+        }
+    }
+
+    fn said_status(&mut self, now: Timestamp, id: NodeId, about: (u16, LayoutId, bool), view: View) -> bool {
+        let (number, layout, ask) = about;
+        let Some(peer) = self.peers.get_mut(&id) else { return true };
+        if peer.numbers.get(&number).is_some_and(|old| *old != layout) {
+            self.said_close(now, id, number);
+        }
+        let Some(peer) = self.peers.get_mut(&id) else { return true };
+        let Some(line) = peer.lines.get_mut(&layout) else { return true };
+        let Some(transfer) = self.transfers.get_mut(&layout) else { return true };
+        if view.have.len() != transfer.table.len() {
+            return false;
+        }
+        peer.numbers.retain(|_, numbered| *numbered != layout);
+        peer.numbers.insert(number, layout);
+        let mut view = view;
+        if let Some(old) = line.view.take() {
+            view.refused = old.refused.clone();
+            count_view(transfer, &peer.info, &old, false);
+            transfer.seeding.forget(id, &peer.info, &old, None);
+        }
+        count_view(transfer, &peer.info, &view, true);
+        transfer.seeding.learn(id, &peer.info, &view);
+        line.pledges.retain(|block, _| !view.have.get(*block));
+        line.view = Some(view);
+        if ask {
+            line.mail.status = true;
+            self.mail(now, id, layout);
+        }
+        self.to_fill.insert(id);
+        if self.role == Role::Origin {
+            self.seed_everybody(now, layout);
+        }
+        true
+    }
+
+    fn said_blocks(&mut self, now: Timestamp, id: NodeId, number: u16, blocks: &RangeSet, said: Said) -> bool {
+        let Some(peer) = self.peers.get_mut(&id) else { return true };
+        let Some(layout) = peer.numbers.get(&number).copied() else { return true };
+        let Some(transfer) = self.transfers.get_mut(&layout) else { return true };
+        let Some(line) = peer.lines.get_mut(&layout) else { return true };
+        let Some(view) = line.view.as_mut() else { return true };
+        if blocks.ranges().last().is_some_and(|last| last.end > view.have.len()) {
+            return false;
+        }
+        for block in blocks.iter() {
+            match said {
+                Said::Have => gain(transfer, id, &peer.info, view, block),
+                Said::Durable => {
+                    gain(transfer, id, &peer.info, view, block);
+                    view.durable.set(block, true);
+                }
+                Said::Lost => lose(transfer, id, &peer.info, view, block),
+            }
+        }
+        if said == Said::Have && self.role == Role::Origin {
+            self.pledges_kept(now, id, layout, blocks);
+        }
+        self.to_fill.insert(id);
+        true
+    }
+
+    fn said_want(&mut self, now: Timestamp, id: NodeId, number: u16, want: Bits) -> bool {
+        let Some(peer) = self.peers.get_mut(&id) else { return true };
+        let Some(layout) = peer.numbers.get(&number).copied() else { return true };
+        let view = peer.lines.get_mut(&layout).and_then(|line| line.view.as_mut());
+        let Some(view) = view else { return true };
+        if want.len() != view.have.len() {
+            return false;
+        }
+        view.want = want;
+        view.count();
+        if self.role == Role::Origin {
+            self.seed_everybody(now, layout);
+        }
+        true
+    }
+
+    fn said_close(&mut self, now: Timestamp, id: NodeId, number: u16) {
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        let Some(layout) = peer.numbers.remove(&number) else { return };
+        let Some(line) = peer.lines.get_mut(&layout) else { return };
+        line.pledges.clear();
+        let Some(view) = line.view.take() else { return };
+        if let Some(transfer) = self.transfers.get_mut(&layout) {
+            count_view(transfer, &peer.info, &view, false);
+            transfer.seeding.forget(id, &peer.info, &view, Some(now));
+        }
+    }
+
+    fn said_rejected(&mut self, now: Timestamp, id: NodeId, number: u16, blocks: &RangeSet) -> bool {
+        let Some(peer) = self.peers.get_mut(&id) else { return true };
+        let Some(layout) = peer.numbers.get(&number).copied() else { return true };
+        let Some(transfer) = self.transfers.get(&layout) else { return true };
+        if peer.rechecked.is_some_and(|at| now.since(at) < RECHECK_TIME) {
+            return true;
+        }
+        let mut groups = RangeSet::new();
+        for block in blocks.iter().filter(|block| transfer.have.get(*block)).take(64) {
+            groups.insert(transfer.table.get(block).range());
+        }
+        if !groups.is_empty() {
+            peer.rechecked = Some(now);
+            self.out.push_back(Output::Recheck { layout, groups });
+        }
+        true
+    }
+
+    /// A neighbour is gone: what it had counts no more.
+    pub(super) fn forget_line(&mut self, now: Timestamp, id: NodeId, info: &PeerInfo, layout: LayoutId, line: &Line) {
+        let Some(transfer) = self.transfers.get_mut(&layout) else { return };
+        transfer.seeding.unpledge_all(id, info, line);
+        if let Some(view) = &line.view {
+            count_view(transfer, info, view, false);
+            transfer.seeding.forget(id, info, view, Some(now));
+        }
+        if self.role == Role::Origin {
+            self.seed_everybody(now, layout);
+        }
+    }
+
+    /// It turned out that a peer does not have blocks that it said it has.
+    pub(super) fn disbelieve(&mut self, id: NodeId, layout: LayoutId, blocks: &[u32]) {
+        let (Some(peer), Some(transfer)) = (self.peers.get_mut(&id), self.transfers.get_mut(&layout)) else {
+            return;
+        };
+        let view = peer.lines.get_mut(&layout).and_then(|line| line.view.as_mut());
+        let Some(view) = view else { return };
+        for block in blocks {
+            lose(transfer, id, &peer.info, view, *block);
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Said {
+    Have,
+    Durable,
+    Lost,
+}
+
+fn due(peer: &Peer, now: Timestamp) -> Timestamp {
+    peer.flushed.map_or(now, |last| now.max(last.after(ANNOUNCE_TIME)))
+}
+
+/// Whether what `info` has counts as a source.
+const fn is_source(info: &PeerInfo) -> bool {
+    info.serves
+}
+
+fn count_view(transfer: &mut Transfer, info: &PeerInfo, view: &View, add: bool) {
+    if is_source(info) {
+        for block in view.have.iter() {
+            let count = &mut transfer.avail[block as usize];
+            *count = if add { *count + 1 } else { *count - 1 };
+        }
+    }
+}
+
+fn gain(transfer: &mut Transfer, id: NodeId, info: &PeerInfo, view: &mut View, block: u32) {
+    if view.have.set(block, true) {
+        view.have_count += 1;
+        view.needs -= u32::from(view.want.get(block));
+        transfer.avail[block as usize] += u16::from(is_source(info));
+        transfer.seeding.gained(id, info, block);
+    }
+}
+
+fn lose(transfer: &mut Transfer, id: NodeId, info: &PeerInfo, view: &mut View, block: u32) {
+    view.durable.set(block, false);
+    if view.have.set(block, false) {
+        view.have_count -= 1;
+        view.needs += u32::from(view.want.get(block));
+        transfer.avail[block as usize] -= u16::from(is_source(info));
+        transfer.seeding.lost(id, info, block);
+    }
+}
+
+/// Writes what a line has to say.
+fn compose(role: Role, layout: LayoutId, transfer: &Transfer, line: &mut Line, to: &mut Vec<SwarmMessage>) {
+    let number = transfer.number;
+    let mail = std::mem::take(&mut line.mail);
+    if !mail.rejected.is_empty() {
+        let blocks = mail.rejected;
+        to.push(SwarmMessage::Rejected { number, blocks });
+    }
+    if mail.status {
+        if role != Role::Origin {
+            line.shown = transfer.have.clone();
+        }
+        let both = |other: &Bits| {
+            let mut bits = Bits::none(other.len());
+            for block in line.shown.iter().filter(|block| other.get(*block)) {
+                bits.set(block, true);
+            }
+            bits
+        };
+        to.push(SwarmMessage::Status {
+            number,
+            layout,
+            ask: line.view.is_none(),
+            have: both(&transfer.have),
+            durable: both(&transfer.durable),
+            want: transfer.wanted.clone(),
+        });
+        return;
+    }
+    if !mail.lost.is_empty() {
+        let blocks = mail.lost;
+        for block in blocks.iter() {
+            line.shown.set(block, false);
+        }
+        to.push(SwarmMessage::Lost { number, blocks });
+    }
+    let news = |blocks: &RangeSet, of: &Bits| {
+        let blocks = blocks.iter().filter(|block| of.get(*block));
+        blocks.map(|block| block..block + 1).collect::<RangeSet>()
+    };
+    let have = news(&mail.have, &transfer.have);
+    if !have.is_empty() {
+        for block in have.iter() {
+            line.shown.set(block, true);
+        }
+        to.push(SwarmMessage::Have { number, blocks: have });
+    }
+    let durable = news(&mail.durable, &transfer.durable);
+    if !durable.is_empty() {
+        to.push(SwarmMessage::Durable {
+            number,
+            blocks: durable,
+        });
+    }
+    if mail.want {
+        to.push(SwarmMessage::Want {
+            number,
+            want: transfer.wanted.clone(),
+        });
+    }
+}

@@ -1,0 +1,105 @@
+//! Whole-state invariants, for tests and simulations after every step. Costs what the state is large.
+
+use std::collections::BTreeMap;
+
+use crate::id::{LayoutId, NodeId};
+use crate::limits::{REQUESTS_PER_PEER_MAX, SERVE_BYTES_MAX, TRANSFERS_MAX};
+use crate::tree::ranges::RangeSet;
+
+use super::Swarm;
+use super::transfer::{Transfer, nominal};
+
+impl Swarm {
+    /// Checks everything that must hold between two inputs.
+    ///
+    /// # Panics
+    /// When something does not hold: a bug in this module, or inputs that break the contract of `io`.
+    pub fn check(&self) {
+        assert!(self.transfers.len() <= TRANSFERS_MAX, "too many transfers");
+        self.check_requests();
+        self.check_serves();
+        for (layout, transfer) in &self.transfers {
+            self.check_transfer(*layout, transfer);
+        }
+        for (id, peer) in &self.peers {
+            assert!(peer.source.requests.len() <= REQUESTS_PER_PEER_MAX, "asks of {id:?}");
+            assert!(peer.sink.serves.len() <= REQUESTS_PER_PEER_MAX, "asks by {id:?}");
+            for layout in peer.numbers.values() {
+                assert!(peer.lines.contains_key(layout), "a numbered layout has a line");
+            }
+            for (layout, line) in &peer.lines {
+                let transfer = &self.transfers[layout];
+                assert!(peer.covers.contains(&transfer.product), "{id:?} hears of what it must not");
+                if let Some(view) = &line.view {
+                    let needs = view.want.count() - view.want.count_common(&view.have);
+                    assert_eq!(view.needs, needs, "needs of {id:?}");
+                    assert_eq!(view.have_count, view.have.count(), "haves of {id:?}");
+                }
+            }
+        }
+    }
+
+    fn check_requests(&self) {
+        let mut outstanding: BTreeMap<NodeId, u64> = BTreeMap::new();
+        for (id, request) in &self.requests {
+            assert!(self.transfers.contains_key(&request.layout), "a request of a closed layout");
+            *outstanding.entry(request.peer).or_default() += nominal(&request.left);
+            let peer = &self.peers[&request.peer];
+            assert!(peer.source.requests.contains(id), "a request that its peer does not know");
+        }
+        for (id, peer) in &self.peers {
+            let sum = outstanding.get(id).copied().unwrap_or(0);
+            assert_eq!(peer.source.outstanding, sum, "outstanding at {id:?}");
+            let known = peer.source.requests.iter().all(|request| self.requests.contains_key(request));
+            assert!(known, "{id:?} has a request that is over");
+        }
+    }
+
+    fn check_serves(&self) {
+        let mut all = 0;
+        for (id, peer) in &self.peers {
+            let issued: u64 = peer.sink.serves.iter().map(|serve| self.serves[serve].issued).sum();
+            assert_eq!(peer.sink.issued, issued, "issued to {id:?}");
+            all += issued;
+        }
+        assert_eq!(self.admission.issued, all, "issued in all");
+        assert!(all <= SERVE_BYTES_MAX, "{all} bytes read and not sent");
+        let listed: usize = self.peers.values().map(|peer| peer.sink.serves.len()).sum();
+        assert_eq!(listed, self.serves.len(), "serves without a peer");
+    }
+
+    fn check_transfer(&self, layout: LayoutId, transfer: &Transfer) {
+        let (mut relied, mut copies, mut all) = (RangeSet::new(), RangeSet::new(), RangeSet::new());
+        let mut shared = 0;
+        for request in self.requests.values().filter(|request| request.layout == layout) {
+            let again = request.left.intersection(&all);
+            assert!(again.intersection(&copies).is_empty(), "a group is asked of three peers");
+            copies.union_with(&again);
+            all.union_with(&request.left);
+            shared += u32::from(request.shared);
+            if !request.shared {
+                relied.union_with(&request.left);
+            }
+        }
+        assert_eq!(transfer.shared, shared, "shared requests");
+        assert_eq!(transfer.copies, copies, "groups asked twice");
+        relied.union_with(&copies);
+        assert_eq!(transfer.requested, relied, "groups relied on");
+        assert!(transfer.requested.intersection(&transfer.held).is_empty(), "held and asked for");
+        assert_eq!(transfer.have, transfer.table.whole_blocks(&transfer.held), "whole blocks");
+        let durable = transfer.held_durable.difference(&transfer.held);
+        assert!(durable.is_empty(), "durable and not held");
+        for block in 0..transfer.table.len() {
+            let holders = self.peers.values().filter(|peer| {
+                let has = peer.view(&layout).is_some_and(|view| view.have.get(block));
+                peer.info.serves && has
+            });
+            assert_eq!(usize::from(transfer.avail[block as usize]), holders.count(), "who has {block}");
+            let idle = !transfer.have.get(block) && !transfer.askable(block).is_empty();
+            assert!(!(idle && transfer.busy.get(block)), "block {block} is forgotten");
+        }
+        let left = transfer.wanted.iter().filter(|block| !transfer.have.get(*block));
+        let left: u64 = left.map(|block| transfer.table.get(block).bytes).sum();
+        assert_eq!(transfer.left, left, "bytes left");
+    }
+}

@@ -1,0 +1,85 @@
+//! What the scheduler is told once, and the figures it works by.
+
+use std::time::Duration;
+
+use super::io::{Limits, UploadAudience};
+
+/// What this node is to the swarm.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// A vendor's node: shows each block to one node of a reseed domain first.
+    Origin,
+    /// A site's node: fetches, and serves what it has.
+    Site,
+    /// A leaf: fetches and never serves.
+    Host,
+}
+
+/// The scheduler's configuration.
+#[derive(Debug, Clone)]
+pub struct SwarmConfig {
+    /// What this node is.
+    pub role: Role,
+    /// The operator's limits.
+    pub limits: Limits,
+}
+
+impl SwarmConfig {
+    /// A node of this role without limits.
+    #[must_use]
+    pub const fn unlimited(role: Role) -> Self {
+        let limits = Limits {
+            up: None,
+            down: None,
+            upload: UploadAudience::All,
+            origin_copies_max: None,
+        };
+        Self { role, limits }
+    }
+}
+
+/// Peers served at a time in each class (own site, others), before admission adds more.
+pub const UPLOAD_SLOTS: usize = 4;
+/// The most that admission adds up to, when the served peers leave the uplink idle.
+pub const UPLOAD_SLOTS_MAX: usize = 16;
+/// One slot in so many goes to a random neighbour instead of the neediest.
+pub(super) const RANDOM_SLOT: u64 = 8;
+/// How long a peer keeps a slot while others wait.
+pub(super) const SLOT_TIME: Duration = Duration::from_secs(1);
+/// Bytes of one [`super::io::Output::Serve`], at the least and at the most. Twice of it may be on its way per peer.
+pub(super) const QUANTUM_MIN: u64 = 256 << 10;
+/// See [`QUANTUM_MIN`].
+pub(super) const QUANTUM_MAX: u64 = 1 << 20;
+/// A quantum is about what the peer takes in this time.
+pub(super) const QUANTUM_TIME: Duration = Duration::from_millis(50);
+/// An ask that has waited so long is refused as busy.
+pub(super) const WAIT_MAX: Duration = Duration::from_secs(10);
+/// What a refused peer is told to wait.
+pub(super) const BUSY_RETRY: Duration = Duration::from_secs(2);
+/// What a peer is told that is outside the audience.
+pub(super) const AUDIENCE_RETRY: Duration = Duration::from_secs(60);
+/// A peer that reads nothing of what it asked for keeps its share of the send budget for so long.
+pub(super) const UNREAD_MAX: Duration = Duration::from_secs(30);
+
+/// The least bytes of a span, when it is not a block: first spans have this size.
+pub(super) const SPAN_MIN: u64 = 256 << 10;
+/// A span is what the peer delivers in this time at the most.
+pub(super) const SPAN_TIME: Duration = Duration::from_secs(1);
+/// A span, and all that is asked of one peer, is at most this part of what is still missing.
+pub(super) const SPAN_SHARE: u64 = 8;
+/// Beyond the round trip, asks cover this much of the peer's rate.
+pub(super) const PIPELINE_TIME: Duration = Duration::from_millis(250);
+/// Without a byte for this time and four round trips a peer is stalled: what it was asked for is asked elsewhere too.
+pub(super) const STALL_TIME: Duration = Duration::from_secs(2);
+/// Without a byte for this long everything asked of a peer is taken back.
+pub(super) const GIVE_UP_TIME: Duration = Duration::from_secs(30);
+
+/// Haves are told this soon after verification.
+pub(super) const ANNOUNCE_TIME: Duration = Duration::from_millis(50);
+/// The heartbeat while something is under way.
+pub(super) const TICK: Duration = Duration::from_millis(100);
+
+/// A block's only holder that said nothing for so long is not counted on.
+pub(super) const SILENT_MAX: Duration = Duration::from_secs(30);
+/// A shown block that is not asked for in this time is shown to another node.
+pub(super) const UNTAKEN_MAX: Duration = Duration::from_secs(5);

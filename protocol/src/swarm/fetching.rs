@@ -1,0 +1,443 @@
+//! The receiver: asks each neighbour for as much as its rate justifies, and deals with what comes of it.
+//!
+//! Invariant: the groups that requests have left are exactly the transfer's `requested` set; `Source::outstanding` is
+//! the sum over the peer's requests.
+
+use std::time::Duration;
+
+use crate::bits::Bits;
+use crate::id::{LayoutId, NodeId, RequestId};
+use crate::limits::{GROUP_BYTES, REQUEST_BYTES_MAX, REQUESTS_PER_PEER_MAX};
+use crate::time::Timestamp;
+use crate::tree::ranges::RangeSet;
+
+use super::Swarm;
+use super::config::{GIVE_UP_TIME, PIPELINE_TIME, SPAN_MIN, SPAN_SHARE, SPAN_TIME, STALL_TIME};
+use super::event::Event;
+use super::io::{DisconnectReason, Distance, FetchFault, Output};
+use super::peer::Source;
+use super::picker::{self, Choice};
+use super::rate::bytes_in;
+use super::score::{BLAME_ABSENT, BLAME_INVALID, backoff};
+use super::timer::Timers;
+use super::transfer::{Transfer, nominal};
+
+/// Silent for this long and asked again and again, a peer is let go.
+const GIVE_UPS_MAX: u32 = 3;
+
+/// A running fetch.
+#[derive(Debug)]
+pub(super) struct Request {
+    pub(super) peer: NodeId,
+    pub(super) layout: LayoutId,
+    /// What has not come yet.
+    pub(super) left: RangeSet,
+    pub(super) asked: Timestamp,
+    /// Whether bytes of it came.
+    pub(super) begun: bool,
+    /// Whether the peer had nothing else to do for us when it was asked.
+    alone: bool,
+    /// Whether what is left may be asked of a second peer, too.
+    pub(super) shared: bool,
+}
+
+impl Swarm {
+    /// Asks every peer that was marked for as much as may be asked of it, cheapest sources first.
+    pub(super) fn fill(&mut self, now: Timestamp) {
+        let mut marked: Vec<(Distance, NodeId)> = Vec::new();
+        for id in std::mem::take(&mut self.to_fill) {
+            if let Some(peer) = self.peers.get(&id)
+                && peer.info.serves
+            {
+                marked.push((peer.info.distance, id));
+            }
+        }
+        if self.transfers.values().all(Transfer::is_full) {
+            return;
+        }
+        marked.sort_unstable();
+        for (_, id) in marked {
+            while self.fill_once(now, id) {}
+        }
+    }
+
+    /// Sends one request to `id` if that makes sense; says whether it did.
+    fn fill_once(&mut self, now: Timestamp, id: NodeId) -> bool {
+        if !self.down.is_open(now) {
+            if let Some(at) = self.down.opens_at(now) {
+                Timers::arm(&mut self.timers.down, at);
+            }
+            return false;
+        }
+        let Some(peer) = self.peers.get(&id) else { return false };
+        if !peer.source.is_ready(now) || peer.source.requests.len() >= REQUESTS_PER_PEER_MAX {
+            return false;
+        }
+        let near = (peer.info.distance != Distance::Site).then(|| self.near(now));
+        let mut order: Vec<(u8, LayoutId)> = Vec::new();
+        for layout in peer.lines.keys() {
+            if let Some(transfer) = self.transfers.get(layout).filter(|transfer| !transfer.is_full()) {
+                order.push((u8::MAX - transfer.priority, *layout));
+            }
+        }
+        order.sort_unstable();
+        for (_, layout) in order {
+            let Some(groups) = self.choose(now, id, layout, near.as_ref()) else {
+                continue;
+            };
+            self.ask(now, id, layout, groups);
+            return true;
+        }
+        self.steal_for(now, id)
+    }
+
+    /// What to ask of `id` on `layout` now, if anything.
+    fn choose(&mut self, now: Timestamp, id: NodeId, layout: LayoutId, near: Option<&Near>) -> Option<RangeSet> {
+        let sources = self.sources_of(now, &layout);
+        let peer = self.peers.get(&id)?;
+        let transfer = self.transfers.get(&layout)?;
+        let view = peer.view(&layout)?;
+        let span = span(&peer.source, transfer, sources, self.down.rate().map(|rate| rate.0))?;
+        let choice = Choice {
+            bytes: span,
+            in_order: sources <= 1,
+            leave: near
+                .and_then(|near| near.iter().find(|(of, _)| *of == layout))
+                .map(|(_, bits)| bits),
+        };
+        let groups = picker::pick(transfer, view, &choice, &mut self.rng);
+        (!groups.is_empty()).then_some(groups)
+    }
+
+    /// How many neighbours could be asked for something of this layout.
+    pub(super) fn sources_of(&self, now: Timestamp, layout: &LayoutId) -> usize {
+        let useful = self.peers.values().filter(|peer| {
+            peer.info.serves
+                && peer.source.is_ready(now)
+                && peer.view(layout).is_some_and(|view| view.have_count > 0)
+        });
+        useful.count()
+    }
+
+    /// What the own site's other nodes have and can be asked for: nobody else is asked for that.
+    fn near(&self, now: Timestamp) -> Near {
+        let mut near: Near = Vec::new();
+        for peer in self.peers.values() {
+            if peer.info.distance != Distance::Site || !peer.info.serves || !peer.source.is_ready(now) {
+                continue;
+            }
+            for (layout, line) in &peer.lines {
+                let Some(view) = &line.view else { continue };
+                let at = near.iter().position(|(of, _)| of == layout).unwrap_or_else(|| {
+                    near.push((*layout, Bits::none(view.have.len())));
+                    near.len() - 1
+                });
+                for block in view.have.iter().filter(|block| !view.refused.get(*block)) {
+                    near[at].1.set(block, true);
+                }
+            }
+        }
+        near
+    }
+
+    /// Sends a request for groups that are not asked of anybody else (unless shared).
+    pub(super) fn ask(&mut self, now: Timestamp, id: NodeId, layout: LayoutId, groups: RangeSet) {
+        let (Some(peer), Some(transfer)) = (self.peers.get_mut(&id), self.transfers.get_mut(&layout)) else {
+            return;
+        };
+        let request = RequestId(self.next_request);
+        self.next_request += 1;
+        let source = &mut peer.source;
+        let alone = source.requests.is_empty();
+        if alone {
+            source.last_byte = now;
+            source.meter.start(now);
+        }
+        source.requests.insert(request);
+        source.outstanding += nominal(&groups);
+        transfer.meter.start(now);
+        if transfer.shared > 0 {
+            let shared = self.requests.values().filter(|other| other.layout == layout && other.shared);
+            for other in shared {
+                transfer.copies.union_with(&other.left.intersection(&groups));
+            }
+        }
+        transfer.ask(&groups);
+        self.down.take(now, nominal(&groups));
+        self.out.push_back(Output::Fetch {
+            request,
+            peer: id,
+            layout,
+            groups: groups.clone(),
+        });
+        let running = Request {
+            peer: id,
+            layout,
+            left: groups,
+            asked: now,
+            begun: false,
+            alone,
+            shared: false,
+        };
+        self.requests.insert(request, running);
+    }
+
+    /// Groups of a fetch are verified and written.
+    pub(super) fn fetch_verified(&mut self, now: Timestamp, id: RequestId, groups: &RangeSet, bytes: u64) {
+        let Some(request) = self.requests.get_mut(&id) else { return };
+        let (layout, from) = (request.layout, request.peer);
+        let came = request.left.intersection(groups);
+        request.left.subtract(&came);
+        let first = !std::mem::replace(&mut request.begun, true);
+        let (alone, asked) = (request.alone, request.asked);
+        let (Some(peer), Some(transfer)) = (self.peers.get_mut(&from), self.transfers.get_mut(&layout)) else {
+            return;
+        };
+        peer.heard = now;
+        let source = &mut peer.source;
+        if first && alone {
+            let took = now.since(asked);
+            source.rtt = Some(source.rtt.map_or(took, |rtt| rtt.min(took)));
+        }
+        source.outstanding -= nominal(&came);
+        source.last_byte = now;
+        source.stalled = false;
+        source.failures = 0;
+        source.give_ups = 0;
+        source.meter.add(now, bytes);
+        let (floor, cap) = (floor(transfer), cap(source));
+        source.window.delivered(bytes, floor, cap);
+        self.down.give_back(nominal(&came).saturating_sub(bytes));
+        let fresh = groups.difference(&transfer.held);
+        if fresh.is_empty() {
+            transfer.wasted += bytes;
+        } else {
+            transfer.sources.add(from, peer.info.distance, bytes);
+        }
+        transfer.meter.add(now, bytes);
+        let whole = transfer.hold(groups);
+        self.settle_copies(layout, groups, Some(id));
+        self.to_fill.insert(from);
+        self.whole_blocks(now, layout, &whole);
+    }
+
+    pub(super) fn fetch_done(&mut self, id: RequestId) {
+        let Some(request) = self.requests.get(&id) else { return };
+        let (peer, short) = (request.peer, !request.left.is_empty());
+        self.drop_request(id, false);
+        if short {
+            // "Done" without all groups is the shell's mistake or the peer's: ask again, somewhere.
+            self.fill_everybody();
+        } else {
+            self.standings.praise(&peer);
+        }
+        self.to_fill.insert(peer);
+    }
+
+    pub(super) fn fetch_failed(&mut self, now: Timestamp, id: RequestId, fault: FetchFault) {
+        let Some(request) = self.requests.get(&id) else { return };
+        let (peer, layout, left) = (request.peer, request.layout, request.left.clone());
+        self.drop_request(id, false);
+        match fault {
+            FetchFault::Invalid => self.blame_invalid(now, peer, layout, left),
+            FetchFault::Absent => self.blame_absent(now, peer, layout, left),
+            FetchFault::Busy(pause) => self.pause(now, peer, pause.max(Duration::from_millis(50))),
+            FetchFault::Broken | FetchFault::Local => {
+                let failures = self.peers.get_mut(&peer).map_or(0, |peer| {
+                    peer.source.failures += 1;
+                    peer.source.failures - 1
+                });
+                self.pause(now, peer, backoff(failures));
+            }
+        }
+        self.fill_everybody();
+    }
+
+    /// Leaves `peer` alone for about `pause`: up to a quarter longer, so that not all come back at once.
+    fn pause(&mut self, now: Timestamp, peer: NodeId, pause: Duration) {
+        let jitter = self.rng.below(u64::try_from(pause.as_micros() / 4).unwrap_or(u64::MAX));
+        if let Some(peer) = self.peers.get_mut(&peer) {
+            let until = now.after(pause + Duration::from_micros(jitter));
+            let source = &mut peer.source;
+            source.backoff_until = source.backoff_until.max(Some(until));
+        }
+    }
+
+    fn blame_invalid(&mut self, now: Timestamp, id: NodeId, layout: LayoutId, groups: RangeSet) {
+        let too_much = self.standings.blame(id, BLAME_INVALID);
+        let blame = self.standings.blame_of(&id);
+        if let (Some(peer), Some(transfer)) = (self.peers.get_mut(&id), self.transfers.get(&layout))
+            && let Some(line) = peer.lines.get_mut(&layout)
+        {
+            for block in transfer.blocks_of(&groups) {
+                line.mail.rejected.insert(block..block + 1);
+                if let Some(view) = &mut line.view {
+                    view.refused.set(block, true);
+                }
+            }
+            peer.source.window.collapse(floor(transfer));
+            self.mail(now, id, layout);
+        }
+        self.out.push_back(Output::Event(Event::GroupsRejected {
+            peer: id,
+            layout,
+            groups,
+            blame,
+        }));
+        if too_much {
+            self.punish(now, id, DisconnectReason::ServedGarbage);
+        } else {
+            self.pause(now, id, Duration::from_millis(500));
+        }
+    }
+
+    fn blame_absent(&mut self, now: Timestamp, id: NodeId, layout: LayoutId, groups: RangeSet) {
+        let (Some(peer), Some(transfer)) = (self.peers.get(&id), self.transfers.get(&layout)) else {
+            return;
+        };
+        let distance = peer.info.distance;
+        let Some(view) = peer.view(&layout) else { return };
+        let blocks = transfer.blocks_of(&groups);
+        let claimed = blocks.iter().any(|block| view.have.get(*block));
+        self.disbelieve(id, layout, &blocks);
+        if !claimed || distance == Distance::Origin {
+            // It had told us in the meantime; an origin hides again what it showed, which may cross with our ask.
+            return;
+        }
+        self.out.push_back(Output::Event(Event::HaveWasFalse {
+            peer: id,
+            layout,
+            groups,
+        }));
+        if self.standings.blame(id, BLAME_ABSENT) {
+            self.punish(now, id, DisconnectReason::LiedAboutHaves);
+        }
+    }
+
+    /// Removes a request, with a cancel when the shell still works on it.
+    pub(super) fn drop_request(&mut self, id: RequestId, cancel: bool) {
+        let Some(request) = self.requests.remove(&id) else { return };
+        if cancel {
+            self.out.push_back(Output::CancelFetch { request: id });
+        }
+        if let Some(peer) = self.peers.get_mut(&request.peer) {
+            let source = &mut peer.source;
+            source.requests.remove(&id);
+            source.outstanding -= nominal(&request.left);
+            if source.requests.is_empty() {
+                source.meter.stop(source.last_byte);
+            }
+        }
+        self.down.give_back(nominal(&request.left));
+        let Some(transfer) = self.transfers.get_mut(&request.layout) else { return };
+        let twice = request.left.intersection(&transfer.copies);
+        if request.shared {
+            transfer.shared -= 1;
+        } else {
+            transfer.unask(&request.left.difference(&twice));
+        }
+        if twice.is_empty() {
+            return;
+        }
+        transfer.copies.subtract(&twice);
+        // Where the other copy is shared too, nobody is relied on any more.
+        for other in self.requests.values().filter(|other| other.layout == request.layout && other.shared) {
+            transfer.unask(&other.left.intersection(&twice));
+        }
+    }
+
+    /// Cancels requests for what is not wanted any more.
+    pub(super) fn drop_unwanted(&mut self, layout: LayoutId) {
+        let Some(transfer) = self.transfers.get(&layout) else { return };
+        let unwanted = self.requests.iter().filter(|(_, request)| {
+            let mut blocks = transfer.blocks_of(&request.left).into_iter();
+            request.layout == layout && !blocks.any(|block| transfer.wanted.get(block))
+        });
+        let ids: Vec<RequestId> = unwanted.map(|(id, _)| *id).collect();
+        for id in ids {
+            self.drop_request(id, true);
+        }
+    }
+
+    /// Watches for peers that bring nothing.
+    pub(super) fn tick_sources(&mut self, now: Timestamp) {
+        let (mut stalled, mut given_up) = (Vec::new(), Vec::new());
+        for (id, peer) in &mut self.peers {
+            let source = &mut peer.source;
+            if source.requests.is_empty() {
+                continue;
+            }
+            source.meter.add(now, 0);
+            let silent = now.since(source.last_byte);
+            if silent >= GIVE_UP_TIME {
+                given_up.push(*id);
+            } else if silent >= STALL_TIME + 4 * source.rtt_or_guess() && !source.stalled {
+                source.stalled = true;
+                stalled.push(*id);
+            }
+        }
+        for id in stalled {
+            self.share_requests(id);
+        }
+        for id in given_up {
+            self.give_up(now, id);
+        }
+    }
+
+    fn give_up(&mut self, now: Timestamp, id: NodeId) {
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        let source = &mut peer.source;
+        source.give_ups += 1;
+        source.stalled = false;
+        source.last_byte = now;
+        let give_ups = source.give_ups;
+        for request in source.requests.clone() {
+            self.drop_request(request, true);
+        }
+        if give_ups >= GIVE_UPS_MAX {
+            self.punish(now, id, DisconnectReason::Stalled);
+        } else {
+            self.pause(now, id, backoff(give_ups + 2));
+        }
+    }
+}
+
+/// For some layouts the blocks that the own site's nodes have.
+type Near = Vec<(LayoutId, Bits)>;
+
+/// Bytes that may always be under way to a peer: two blocks, within reason.
+fn floor(transfer: &Transfer) -> u64 {
+    (2 * transfer.block_bytes()).clamp(2 * GROUP_BYTES, SPAN_MIN)
+}
+
+/// Bytes that the measured rate justifies.
+fn cap(source: &Source) -> u64 {
+    let time = PIPELINE_TIME + source.rtt_or_guess();
+    let known = source.meter.rate().map(|rate| bytes_in(rate, time));
+    known.unwrap_or(4 * REQUEST_BYTES_MAX)
+}
+
+/// How large the next request to this peer may be; nothing when enough is under way.
+pub(super) fn span(source: &Source, transfer: &Transfer, sources: usize, limit: Option<u64>) -> Option<u64> {
+    let share = if sources > 1 {
+        transfer.left / SPAN_SHARE
+    } else {
+        u64::MAX
+    };
+    let window = source.window.size().max(floor(transfer));
+    let window = window.min(share.max(floor(transfer)));
+    let room = window.saturating_sub(source.outstanding);
+    let least = transfer.block_bytes().min(SPAN_MIN);
+    if room < least && source.outstanding > 0 {
+        return None;
+    }
+    let second = source
+        .meter
+        .rate()
+        .map_or(SPAN_MIN, |rate| bytes_in(rate, SPAN_TIME));
+    let mut span = (window / 4).min(second.max(SPAN_MIN)).min(share);
+    if let Some(limit) = limit {
+        span = span.min(bytes_in(limit, PIPELINE_TIME));
+    }
+    Some(span.min(room.max(least)).clamp(GROUP_BYTES, REQUEST_BYTES_MAX))
+}

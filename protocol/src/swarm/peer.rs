@@ -1,0 +1,238 @@
+//! What is known of one admitted neighbour.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use crate::bits::Bits;
+use crate::id::{LayoutId, RequestId, ServeId};
+use crate::time::Timestamp;
+use crate::tree::ranges::RangeSet;
+use crate::units::ByteRate;
+
+use super::bucket::Bucket;
+use super::config::SPAN_MIN;
+use super::io::{Distance, PeerInfo};
+use super::rate::{Meter, Window};
+
+/// Control messages and refused asks a second that are no flood, and how many seconds of them may come at once.
+const MESSAGES: ByteRate = ByteRate(200);
+
+#[derive(Debug)]
+pub(super) struct Peer {
+    pub(super) info: PeerInfo,
+    /// Products that its grants cover.
+    pub(super) covers: BTreeSet<u32>,
+    /// One for every layout that is open here and that it is covered for.
+    pub(super) lines: BTreeMap<LayoutId, Line>,
+    /// The numbers that it gave to layouts.
+    pub(super) numbers: BTreeMap<u16, LayoutId>,
+    /// Lines with something to say, and numbers of ours that are closed.
+    pub(super) dirty: BTreeSet<LayoutId>,
+    pub(super) closed: BTreeSet<u16>,
+    pub(super) flushed: Option<Timestamp>,
+    pub(super) source: Source,
+    pub(super) sink: Sink,
+    /// When a message or bytes of it came last.
+    pub(super) heard: Timestamp,
+    pub(super) flood: Flood,
+    pub(super) rechecked: Option<Timestamp>,
+}
+
+impl Peer {
+    pub(super) fn new(info: PeerInfo, now: Timestamp) -> Self {
+        Self {
+            info,
+            covers: BTreeSet::new(),
+            lines: BTreeMap::new(),
+            numbers: BTreeMap::new(),
+            dirty: BTreeSet::new(),
+            closed: BTreeSet::new(),
+            flushed: None,
+            source: Source::new(now),
+            sink: Sink::default(),
+            heard: now,
+            flood: Flood::new(now),
+            rechecked: None,
+        }
+    }
+
+    pub(super) fn view(&self, layout: &LayoutId) -> Option<&View> {
+        self.lines.get(layout)?.view.as_ref()
+    }
+}
+
+/// One neighbour and one layout: what we told it, what it told us, what it is to be told next.
+#[derive(Debug)]
+pub(super) struct Line {
+    /// Blocks that we told it we have. Only an origin holds some back.
+    pub(super) shown: Bits,
+    pub(super) view: Option<View>,
+    pub(super) mail: Mail,
+    /// An origin's blocks that were shown to it and that it has not yet got.
+    pub(super) pledges: BTreeMap<u32, Pledge>,
+    pub(super) pledge_window: Window,
+}
+
+impl Line {
+    pub(super) fn new(blocks: u32) -> Self {
+        Self {
+            shown: Bits::none(blocks),
+            view: None,
+            mail: Mail {
+                status: true,
+                ..Mail::default()
+            },
+            pledges: BTreeMap::new(),
+            pledge_window: Window::new(SPAN_MIN),
+        }
+    }
+}
+
+/// An origin's block that was shown to a neighbour.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Pledge {
+    pub(super) since: Timestamp,
+    /// Whether it was asked for.
+    pub(super) asked: bool,
+}
+
+/// What is to be said in the next announcement.
+#[derive(Debug, Default)]
+pub(super) struct Mail {
+    pub(super) status: bool,
+    pub(super) want: bool,
+    pub(super) have: RangeSet,
+    pub(super) durable: RangeSet,
+    pub(super) lost: RangeSet,
+    pub(super) rejected: RangeSet,
+}
+
+/// What a neighbour said of a layout.
+#[derive(Debug)]
+pub(super) struct View {
+    pub(super) have: Bits,
+    pub(super) durable: Bits,
+    pub(super) want: Bits,
+    /// Blocks that are not asked of it: what it sent of them did not verify.
+    pub(super) refused: Bits,
+    /// How many blocks it has; how many it wants and has not.
+    pub(super) have_count: u32,
+    pub(super) needs: u32,
+}
+
+impl View {
+    pub(super) fn new(have: Bits, durable: Bits, want: Bits) -> Self {
+        let mut view = Self {
+            refused: Bits::none(have.len()),
+            have_count: 0,
+            needs: 0,
+            have,
+            durable,
+            want,
+        };
+        view.count();
+        view
+    }
+
+    pub(super) fn count(&mut self) {
+        self.have_count = self.have.count();
+        self.needs = self.want.count() - self.want.count_common(&self.have);
+    }
+
+    /// How needy it is, in millionths of what it wants.
+    pub(super) fn need(&self) -> u32 {
+        let wanted = u64::from(self.want.count().max(1));
+        u32::try_from(u64::from(self.needs) * 1_000_000 / wanted).expect("at most a million")
+    }
+}
+
+/// The neighbour as one that we fetch from.
+#[derive(Debug)]
+pub(super) struct Source {
+    pub(super) requests: BTreeSet<RequestId>,
+    /// Nominal bytes asked for and not yet here.
+    pub(super) outstanding: u64,
+    pub(super) meter: Meter,
+    pub(super) window: Window,
+    /// The shortest time seen between an ask of an idle peer and its first bytes.
+    pub(super) rtt: Option<Duration>,
+    /// When its last bytes came, or since when it is asked.
+    pub(super) last_byte: Timestamp,
+    pub(super) stalled: bool,
+    /// Not asked before this.
+    pub(super) backoff_until: Option<Timestamp>,
+    /// Failures in a row; the backoff doubles with each.
+    pub(super) failures: u32,
+    /// How often in a row everything was taken back for want of progress.
+    pub(super) give_ups: u32,
+}
+
+impl Source {
+    fn new(now: Timestamp) -> Self {
+        Self {
+            requests: BTreeSet::new(),
+            outstanding: 0,
+            meter: Meter::default(),
+            window: Window::new(SPAN_MIN),
+            rtt: None,
+            last_byte: now,
+            stalled: false,
+            backoff_until: None,
+            failures: 0,
+            give_ups: 0,
+        }
+    }
+
+    pub(super) fn rtt_or_guess(&self) -> Duration {
+        self.rtt.unwrap_or(Duration::from_millis(50))
+    }
+
+    /// Whether it may be asked now.
+    pub(super) fn is_ready(&self, now: Timestamp) -> bool {
+        !self.stalled && self.backoff_until.is_none_or(|until| until <= now)
+    }
+}
+
+/// The neighbour as one that we serve.
+#[derive(Debug, Default)]
+pub(super) struct Sink {
+    /// What it asked for, oldest first.
+    pub(super) serves: VecDeque<ServeId>,
+    /// Groups given to the shell for it and not yet taken by its socket.
+    pub(super) issued: u64,
+    pub(super) meter: Meter,
+    /// When its socket last took something, or when there was nothing to take.
+    pub(super) last_sent: Timestamp,
+    pub(super) slot: Option<Slot>,
+}
+
+/// A place among those served now.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Slot {
+    pub(super) since: Timestamp,
+    /// Gets nothing more: leaves when what was issued is sent.
+    pub(super) closing: bool,
+}
+
+/// Counts what a peer makes us do for nothing.
+#[derive(Debug)]
+pub(super) struct Flood(Bucket);
+
+impl Flood {
+    fn new(now: Timestamp) -> Self {
+        Self(Bucket::new(Some(MESSAGES), now))
+    }
+
+    /// Notes `count` messages; true when it is a flood: five seconds' worth beyond the rate.
+    pub(super) fn add(&mut self, now: Timestamp, count: u64) -> bool {
+        self.0.take(now, count);
+        self.0
+            .opens_at(now)
+            .is_some_and(|at| at.since(now) > Duration::from_secs(5))
+    }
+}
+
+/// Which upload slots a neighbour competes for.
+pub(super) fn is_local(info: &PeerInfo) -> bool {
+    info.distance == Distance::Site
+}

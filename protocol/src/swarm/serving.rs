@@ -1,0 +1,388 @@
+//! The uploader: serves the neediest neighbour, four at a time, one in eight at random.
+//!
+//! A slot belongs to a peer; what it asked for goes out in quanta, two of which may be on their way to its socket. When a
+//! quantum ends what the peer asked for, or its time is up, and others wait, the slot passes on. Nodes of the own site
+//! have slots of their own: their link is another one. More slots are tried when others wait, and kept when they raise
+//! the rate: slow receivers must not leave the uplink idle.
+
+use std::time::Duration;
+
+use crate::id::{LayoutId, NodeId, ServeId};
+use crate::limits::{GROUP_BYTES, REQUESTS_PER_PEER_MAX, SERVE_BYTES_MAX};
+use crate::time::Timestamp;
+use crate::tree::ranges::RangeSet;
+
+use super::Swarm;
+use super::config::{
+    AUDIENCE_RETRY, BUSY_RETRY, QUANTUM_MAX, QUANTUM_MIN, QUANTUM_TIME, RANDOM_SLOT, Role, SLOT_TIME, STALL_TIME,
+    UNREAD_MAX, UPLOAD_SLOTS, UPLOAD_SLOTS_MAX, WAIT_MAX,
+};
+use super::io::{DisconnectReason, Distance, Output, Refusal, UploadAudience};
+use super::peer::{Peer, Slot, is_local};
+use super::rate::{Meter, bytes_in};
+use super::timer::Timers;
+use super::transfer::{first_groups, nominal};
+
+/// How long a further slot is tried, and how long none is tried after one that earned nothing.
+const PROBE_TIME: Duration = Duration::from_secs(1);
+const PROBE_PAUSE: Duration = Duration::from_secs(8);
+
+/// What a neighbour asked for.
+#[derive(Debug)]
+pub(super) struct Serve {
+    pub(super) peer: NodeId,
+    pub(super) layout: LayoutId,
+    /// What the shell has not been given yet.
+    pub(super) left: RangeSet,
+    /// Nominal bytes given to the shell and not yet sent.
+    pub(super) issued: u64,
+    /// When it was asked for, or last served.
+    waits_since: Timestamp,
+}
+
+/// How many are served at a time.
+#[derive(Debug)]
+pub(super) struct Admission {
+    /// Nominal bytes given to the shell and not yet sent, over all peers.
+    pub(super) issued: u64,
+    pub(super) meter: Meter,
+    /// Slots for other sites.
+    pub(super) slots: usize,
+    /// A further slot is being tried since then, against this rate.
+    probe: Option<(Timestamp, u64)>,
+    probe_after: Timestamp,
+}
+
+impl Default for Admission {
+    fn default() -> Self {
+        Self {
+            issued: 0,
+            meter: Meter::default(),
+            slots: UPLOAD_SLOTS,
+            probe: None,
+            probe_after: Timestamp::ZERO,
+        }
+    }
+}
+
+impl Swarm {
+    pub(super) fn serve_asked(&mut self, now: Timestamp, id: ServeId, from: NodeId, layout: LayoutId, groups: RangeSet) {
+        if let Some(reason) = self.objection(&from, layout, &groups) {
+            self.out.push_back(Output::Refuse { serve: id, reason });
+            if let Some(peer) = self.peers.get_mut(&from)
+                && peer.flood.add(now, 1)
+            {
+                self.punish(now, from, DisconnectReason::Misbehaved);
+            }
+            return;
+        }
+        if self.role == Role::Origin {
+            self.pledges_asked(from, layout, &groups);
+        }
+        let Some(peer) = self.peers.get_mut(&from) else { return };
+        peer.heard = now;
+        if peer.sink.serves.is_empty() {
+            peer.sink.last_sent = now;
+            peer.sink.meter.start(now);
+        }
+        peer.sink.serves.push_back(id);
+        let serve = Serve {
+            peer: from,
+            layout,
+            left: groups,
+            issued: 0,
+            waits_since: now,
+        };
+        self.serves.insert(id, serve);
+        self.admission.meter.start(now);
+        self.to_pump = true;
+    }
+
+    /// Why this is not served, if it is not.
+    fn objection(&self, from: &NodeId, layout: LayoutId, groups: &RangeSet) -> Option<Refusal> {
+        let (Some(peer), Some(transfer)) = (self.peers.get(from), self.transfers.get(&layout)) else {
+            return Some(Refusal::Absent);
+        };
+        let Some(line) = peer.lines.get(&layout).filter(|_| self.role != Role::Host) else {
+            return Some(Refusal::Absent);
+        };
+        let given = if self.role == Role::Origin {
+            &line.shown
+        } else {
+            &transfer.have
+        };
+        let known = groups.ranges().last().is_some_and(|last| last.end <= transfer.table.group_count());
+        let is_given = |block: &u32| given.get(*block) && transfer.have.get(*block);
+        if !known || !transfer.blocks_of(groups).iter().all(is_given) {
+            return Some(Refusal::Absent);
+        }
+        let widest = match self.limits.upload {
+            UploadAudience::Off => None,
+            UploadAudience::Site => Some(Distance::Site),
+            UploadAudience::Tenant => Some(Distance::Tenant),
+            UploadAudience::All => Some(Distance::Origin),
+        };
+        let is_idle = self.limits.up.is_some_and(|rate| rate.0 == 0);
+        if is_idle || widest.is_none_or(|widest| peer.info.distance > widest) {
+            return Some(Refusal::Busy(AUDIENCE_RETRY));
+        }
+        (peer.sink.serves.len() >= REQUESTS_PER_PEER_MAX).then_some(Refusal::Busy(BUSY_RETRY))
+    }
+
+    pub(super) fn serve_cancelled(&mut self, now: Timestamp, id: ServeId) {
+        let Some(from) = self.forget_serve(now, id) else { return };
+        if let Some(peer) = self.peers.get_mut(&from)
+            && peer.flood.add(now, 1)
+        {
+            self.punish(now, from, DisconnectReason::Misbehaved);
+        }
+    }
+
+    pub(super) fn serve_failed(&mut self, now: Timestamp, id: ServeId) {
+        self.forget_serve(now, id);
+    }
+
+    pub(super) fn serve_sent(&mut self, now: Timestamp, id: ServeId, groups: &RangeSet, bytes: u64) {
+        let Some(serve) = self.serves.get_mut(&id) else { return };
+        let sent = nominal(groups).min(serve.issued);
+        serve.issued -= sent;
+        let over = serve.issued == 0 && serve.left.is_empty();
+        self.admission.issued -= sent;
+        self.admission.meter.add(now, bytes);
+        self.up.give_back(sent.saturating_sub(bytes));
+        if let Some(peer) = self.peers.get_mut(&serve.peer) {
+            peer.sink.issued -= sent;
+            peer.sink.last_sent = now;
+            peer.sink.meter.add(now, bytes);
+        }
+        if over {
+            self.forget_serve(now, id);
+        }
+        self.to_pump = true;
+    }
+
+    /// Answers a serve with a reason and forgets it.
+    pub(super) fn refuse(&mut self, now: Timestamp, id: ServeId, reason: Refusal) {
+        if self.forget_serve(now, id).is_some() {
+            self.out.push_back(Output::Refuse { serve: id, reason });
+        }
+    }
+
+    fn forget_serve(&mut self, now: Timestamp, id: ServeId) -> Option<NodeId> {
+        let serve = self.serves.remove(&id)?;
+        self.admission.issued -= serve.issued;
+        if self.serves.is_empty() {
+            self.admission.meter.stop(now);
+        }
+        if let Some(peer) = self.peers.get_mut(&serve.peer) {
+            let sink = &mut peer.sink;
+            sink.serves.retain(|other| *other != id);
+            sink.issued -= serve.issued;
+            if sink.serves.is_empty() {
+                sink.meter.stop(now);
+            }
+        }
+        self.to_pump = true;
+        Some(serve.peer)
+    }
+
+    /// Fills slots, then sends quanta through them, until nothing more can go.
+    pub(super) fn pump(&mut self, now: Timestamp) {
+        self.free_slots();
+        self.fill_slots(now);
+        let mut served: Vec<(u64, NodeId)> = Vec::new();
+        for (id, peer) in &self.peers {
+            if peer.sink.slot.is_some_and(|slot| !slot.closing) {
+                served.push((peer.sink.issued, *id));
+            }
+        }
+        served.sort_unstable();
+        let mut more = true;
+        while more {
+            more = false;
+            for (_, id) in &served {
+                more |= self.issue(now, *id);
+            }
+        }
+    }
+
+    fn free_slots(&mut self) {
+        for peer in self.peers.values_mut() {
+            let sink = &mut peer.sink;
+            if sink.slot.is_some_and(|slot| slot.closing && sink.issued == 0) || sink.serves.is_empty() {
+                sink.slot = None;
+            }
+        }
+    }
+
+    fn fill_slots(&mut self, now: Timestamp) {
+        for local in [true, false] {
+            let limit = if local { UPLOAD_SLOTS } else { self.admission.slots };
+            let mut taken = self.slots_taken(local);
+            while taken < limit
+                && let Some(id) = self.next_waiting(local)
+                && let Some(peer) = self.peers.get_mut(&id)
+            {
+                let closing = false;
+                peer.sink.slot = Some(Slot { since: now, closing });
+                taken += 1;
+            }
+        }
+    }
+
+    fn slots_taken(&self, local: bool) -> usize {
+        let taken = self.peers.values().filter(|peer| peer.sink.slot.is_some());
+        taken.filter(|peer| is_local(&peer.info) == local).count()
+    }
+
+    /// Peers without a slot that wait for something.
+    fn waiting(&self, local: bool) -> impl Iterator<Item = (&NodeId, &Peer)> {
+        self.peers.iter().filter(move |(_, peer)| {
+            let sink = &peer.sink;
+            sink.slot.is_none() && is_local(&peer.info) == local && sink.issued == 0 && self.next_serve(peer).is_some()
+        })
+    }
+
+    /// The waiting peer that is served next: of the highest priority the neediest, or now and then any.
+    fn next_waiting(&mut self, local: bool) -> Option<NodeId> {
+        let urgency = |(id, peer): (&NodeId, &Peer)| {
+            let serve = self.serves.get(&self.next_serve(peer)?)?;
+            let priority = self.transfers.get(&serve.layout)?.priority;
+            let need = peer.view(&serve.layout).map_or(1_000_000, super::peer::View::need);
+            Some((priority, need, std::cmp::Reverse(serve.waits_since), *id))
+        };
+        let mut waiting: Vec<_> = self.waiting(local).filter_map(urgency).collect();
+        let most = *waiting.iter().max()?;
+        if self.rng.one_in(RANDOM_SLOT) {
+            waiting.retain(|urgency| urgency.0 == most.0);
+            return self.rng.pick(&waiting).map(|urgency| urgency.3);
+        }
+        Some(most.3)
+    }
+
+    /// What a peer is served next: the oldest of its asks of the highest priority.
+    fn next_serve(&self, peer: &Peer) -> Option<ServeId> {
+        let open = peer.sink.serves.iter().filter(|id| {
+            let serve = self.serves.get(id);
+            serve.is_some_and(|serve| !serve.left.is_empty())
+        });
+        let priority = |id: &&ServeId| {
+            let transfer = self.serves.get(id).and_then(|serve| self.transfers.get(&serve.layout));
+            u8::MAX - transfer.map_or(0, |transfer| transfer.priority)
+        };
+        open.min_by_key(priority).copied()
+    }
+
+    /// Gives the shell one quantum for a peer; says whether it did.
+    fn issue(&mut self, now: Timestamp, id: NodeId) -> bool {
+        let Some(peer) = self.peers.get(&id) else { return false };
+        let Some(slot) = peer.sink.slot.filter(|slot| !slot.closing) else { return false };
+        let Some(serve_id) = self.next_serve(peer) else { return false };
+        let quantum = quantum(peer, self.up.rate().map(|rate| rate.0));
+        let budget = SERVE_BYTES_MAX.saturating_sub(self.admission.issued);
+        if peer.sink.issued + quantum > 2 * quantum.max(GROUP_BYTES) || budget < quantum {
+            return false;
+        }
+        if !self.up.is_open(now) {
+            if let Some(at) = self.up.opens_at(now) {
+                Timers::arm(&mut self.timers.up, at);
+            }
+            return false;
+        }
+        let local = is_local(&peer.info);
+        let Some(serve) = self.serves.get_mut(&serve_id) else { return false };
+        let groups = first_groups(&serve.left, quantum / GROUP_BYTES);
+        let bytes = nominal(&groups);
+        serve.left.subtract(&groups);
+        serve.issued += bytes;
+        serve.waits_since = now;
+        let last = serve.left.is_empty();
+        self.admission.issued += bytes;
+        self.up.take(now, bytes);
+        self.out.push_back(Output::Serve {
+            serve: serve_id,
+            groups,
+            last,
+        });
+        let time_is_up = last || now.since(slot.since) >= SLOT_TIME;
+        let closing = time_is_up && self.waiting(local).next().is_some();
+        if let Some(peer) = self.peers.get_mut(&id) {
+            if peer.sink.issued == 0 {
+                peer.sink.last_sent = now;
+            }
+            peer.sink.issued += bytes;
+            peer.sink.slot = Some(Slot { closing, ..slot });
+        }
+        true
+    }
+
+    /// Frees slots that move nothing, refuses what waits too long, and tries a further slot now and then.
+    pub(super) fn tick_serving(&mut self, now: Timestamp) {
+        self.admission.meter.add(now, 0);
+        let mut unread = Vec::new();
+        for (id, peer) in &mut self.peers {
+            let sink = &mut peer.sink;
+            if sink.issued == 0 {
+                continue;
+            }
+            sink.meter.add(now, 0);
+            let silent = now.since(sink.last_sent);
+            if silent >= STALL_TIME {
+                sink.slot = None;
+            }
+            if silent >= UNREAD_MAX {
+                unread.push(*id);
+            }
+        }
+        for id in unread {
+            self.punish(now, id, DisconnectReason::Stalled);
+        }
+        let waited = |serve: &Serve| serve.issued == 0 && now.since(serve.waits_since) >= WAIT_MAX;
+        let late = self.serves.iter().filter(|(_, serve)| waited(serve));
+        let late: Vec<ServeId> = late.map(|(id, _)| *id).collect();
+        for id in late {
+            self.refuse(now, id, Refusal::Busy(BUSY_RETRY));
+        }
+        self.probe_slots(now);
+    }
+
+    fn probe_slots(&mut self, now: Timestamp) {
+        let is_wanted = self.waiting(false).next().is_some();
+        let admission = &mut self.admission;
+        let Some(rate) = admission.meter.rate() else { return };
+        if !is_wanted {
+            admission.slots = UPLOAD_SLOTS;
+            admission.probe = None;
+            admission.probe_after = now.after(PROBE_TIME);
+            return;
+        }
+        match admission.probe {
+            None if now >= admission.probe_after && admission.slots < UPLOAD_SLOTS_MAX => {
+                admission.probe = Some((now, rate));
+                admission.slots += 1;
+            }
+            Some((since, before)) if now.since(since) >= PROBE_TIME => {
+                let earned = rate > before + before / (2 * admission.slots as u64);
+                admission.probe = None;
+                if earned {
+                    admission.probe_after = now;
+                } else {
+                    admission.slots -= 1;
+                    admission.probe_after = now.after(PROBE_PAUSE);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Bytes of the next quantum for a peer: what it takes in 50 ms, more than a moment's worth of no limit, whole groups.
+fn quantum(peer: &Peer, limit: Option<u64>) -> u64 {
+    let rate = peer.sink.meter.rate();
+    let quantum = rate.map_or(QUANTUM_MIN, |rate| {
+        let least = bytes_in(rate, Duration::from_secs(1)).clamp(GROUP_BYTES, QUANTUM_MIN);
+        bytes_in(rate, QUANTUM_TIME).clamp(least, QUANTUM_MAX)
+    });
+    let quantum = limit.map_or(quantum, |limit| quantum.min(bytes_in(limit, 2 * QUANTUM_TIME)));
+    (quantum / GROUP_BYTES).max(1) * GROUP_BYTES
+}

@@ -1,0 +1,150 @@
+//! Spans that are slow or stalled: what has not come is asked of somebody else.
+//!
+//! A request that nobody has begun to answer is moved. One that has begun, or whose peer is stalled, is shared: what is
+//! left of it may be asked of one more peer, whoever brings a group first wins, and the other is cancelled as soon as it
+//! has nothing left to bring.
+
+use std::time::Duration;
+
+use crate::id::{LayoutId, NodeId, RequestId};
+use crate::time::Timestamp;
+use crate::tree::ranges::RangeSet;
+
+use super::Swarm;
+use super::event::Event;
+use super::fetching::Request;
+use super::io::Output;
+use super::peer::{Peer, View};
+use super::rate::time_for;
+use super::transfer::{Transfer, nominal};
+
+/// A request rests this long where it is before an idle peer may take it over.
+const MOVE_AFTER: Duration = Duration::from_millis(100);
+
+impl Swarm {
+    /// A peer is stalled: what it was asked for may be asked of others.
+    pub(super) fn share_requests(&mut self, id: NodeId) {
+        let Some(peer) = self.peers.get(&id) else { return };
+        for request in peer.source.requests.clone() {
+            self.share(request);
+        }
+    }
+
+    fn share(&mut self, id: RequestId) {
+        let Some(request) = self.requests.get_mut(&id) else { return };
+        let Some(transfer) = self.transfers.get_mut(&request.layout) else { return };
+        if !std::mem::replace(&mut request.shared, true) {
+            transfer.shared += 1;
+            let alone = request.left.difference(&transfer.copies);
+            transfer.unask(&alone);
+        }
+    }
+
+    /// An idle peer takes over what waits elsewhere; says whether something was asked of it.
+    pub(super) fn steal_for(&mut self, now: Timestamp, id: NodeId) -> bool {
+        let Some(thief) = self.peers.get(&id) else { return false };
+        if !thief.source.requests.is_empty() {
+            return false;
+        }
+        let Some((victim, begun)) = self.worst(now, thief, id) else { return false };
+        let Some(request) = self.requests.get(&victim) else { return false };
+        let (layout, from) = (request.layout, request.peer);
+        let Some((transfer, view)) = self.transfers.get(&layout).zip(thief.view(&layout)) else {
+            return false;
+        };
+        let groups = within(transfer, view, &request.left);
+        if begun {
+            self.share(victim);
+        } else {
+            self.drop_request(victim, true);
+            self.to_fill.insert(from);
+        }
+        self.ask(now, id, layout, groups.clone());
+        self.out.push_back(Output::Event(Event::SpanStolen {
+            layout,
+            from,
+            to: id,
+            groups,
+        }));
+        true
+    }
+
+    /// The request that would come last where it is and much sooner from `thief`; and whether it has begun.
+    fn worst(&self, now: Timestamp, thief: &Peer, id: NodeId) -> Option<(RequestId, bool)> {
+        let mut worst: Option<(Duration, RequestId, bool)> = None;
+        for (key, request) in &self.requests {
+            if request.peer == id || request.shared || now.since(request.asked) < MOVE_AFTER {
+                continue;
+            }
+            let (Some(transfer), Some(view)) = (self.transfers.get(&request.layout), thief.view(&request.layout))
+            else {
+                continue;
+            };
+            let Some(holder) = self.peers.get(&request.peer) else { continue };
+            let there = expected(holder, holder.source.outstanding);
+            if worst.is_some_and(|(most, _, _)| there <= most) {
+                continue;
+            }
+            let here = expected(thief, nominal(&request.left));
+            let gain = if request.begun { 3 } else { 1 };
+            if there > here * gain + MOVE_AFTER && is_had(transfer, view, request) {
+                worst = Some((there, *key, request.begun));
+            }
+        }
+        worst.map(|(_, key, begun)| (key, begun))
+    }
+
+    /// Groups have come: nobody else needs to bring them. `by` is the request that brought them.
+    pub(super) fn settle_copies(&mut self, layout: LayoutId, groups: &RangeSet, by: Option<RequestId>) {
+        let Some(transfer) = self.transfers.get_mut(&layout) else { return };
+        // A fetch brings what it alone was asked for, except when a request is shared.
+        if by.is_some() && transfer.shared == 0 {
+            return;
+        }
+        transfer.copies.subtract(groups);
+        let mut over = Vec::new();
+        for (id, request) in &mut self.requests {
+            if Some(*id) == by || request.layout != layout {
+                continue;
+            }
+            let came = request.left.intersection(groups);
+            if came.is_empty() {
+                continue;
+            }
+            request.left.subtract(&came);
+            if let Some(peer) = self.peers.get_mut(&request.peer) {
+                peer.source.outstanding -= nominal(&came);
+            }
+            if request.left.is_empty() {
+                over.push((*id, request.peer));
+            }
+        }
+        for (id, peer) in over {
+            self.drop_request(id, true);
+            self.to_fill.insert(peer);
+        }
+    }
+}
+
+/// When a peer would have delivered `bytes`, as far as can be told.
+fn expected(peer: &Peer, bytes: u64) -> Duration {
+    let source = &peer.source;
+    let rate = source.meter.rate().unwrap_or(1 << 20);
+    source.rtt_or_guess() + time_for(bytes, rate.max(1))
+}
+
+/// Whether the peer with this view has all that is left of a request.
+fn is_had(transfer: &Transfer, view: &View, request: &Request) -> bool {
+    let mut blocks = transfer.blocks_of(&request.left).into_iter();
+    blocks.all(|block| view.have.get(block) && !view.refused.get(block))
+}
+
+fn within(transfer: &Transfer, view: &View, groups: &RangeSet) -> RangeSet {
+    let mut inside = RangeSet::new();
+    for block in transfer.blocks_of(groups) {
+        if view.have.get(block) {
+            inside.union_with(&super::transfer::cut(groups, transfer.table.get(block).range()));
+        }
+    }
+    inside
+}

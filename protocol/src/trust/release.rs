@@ -1,0 +1,111 @@
+//! Verified manifests: the only heads that a node acts on.
+
+use std::sync::Arc;
+
+use semver::Version;
+use sha2::{Digest, Sha256};
+
+use crate::id::{ManifestId, ProductId};
+use crate::trust::document::{Promotion, Recall};
+use crate::trust::grant::ChannelName;
+use crate::trust::product::ProductTrust;
+
+/// A manifest head that the product's `releases` role has signed for (AI-6). The one constructor is
+/// [`ProductTrust::verify_manifest`].
+#[derive(Debug, Clone)]
+pub struct VerifiedManifest {
+    product: ProductId,
+    version: Version,
+    id: ManifestId,
+    bytes: Arc<[u8]>,
+    listings: Vec<(ChannelName, Promotion)>,
+    recall: Option<Recall>,
+}
+
+/// Why a head is not verified.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ManifestRefusal {
+    /// The `releases` role has never bound this version.
+    #[error("the product has no release {version}; `samara status` lists what it has")]
+    Unknown {
+        /// Which.
+        version: Version,
+    },
+    /// The bytes are not the ones that were signed for.
+    #[error("these are not the bytes of the manifest head of {version}; fetch it again")]
+    OtherBytes {
+        /// Of which release.
+        version: Version,
+    },
+}
+
+impl ProductTrust {
+    /// Checks `head` against what the `releases` role says of `version`, by length, SHA-256 and BLAKE3, and notes what
+    /// channels and recalls say of it. Whether it may be offered is [`VerifiedManifest::recall`] and
+    /// [`crate::trust::document::Documents::offered`].
+    ///
+    /// # Errors
+    /// When there is no such release or the bytes are not its head.
+    pub fn verify_manifest(&self, version: &Version, head: &[u8]) -> Result<VerifiedManifest, ManifestRefusal> {
+        let documents = self.documents();
+        let unknown = || ManifestRefusal::Unknown {
+            version: version.clone(),
+        };
+        let record = documents.releases.get(version).ok_or_else(unknown)?;
+        let same = record.length == head.len() as u64
+            && record.manifest.0 == *blake3::hash(head).as_bytes()
+            && record.sha256[..] == Sha256::digest(head)[..];
+        if !same {
+            return Err(ManifestRefusal::OtherBytes {
+                version: version.clone(),
+            });
+        }
+        let listings = documents.listings(record.manifest);
+        Ok(VerifiedManifest {
+            product: self.product(),
+            version: version.clone(),
+            id: record.manifest,
+            bytes: head.into(),
+            listings: listings.map(|(name, place)| (name.clone(), place.clone())).collect(),
+            recall: documents.recalls.get(&record.manifest).cloned(),
+        })
+    }
+}
+
+impl VerifiedManifest {
+    /// Of which product.
+    #[must_use]
+    pub const fn product(&self) -> ProductId {
+        self.product
+    }
+
+    /// Which version.
+    #[must_use]
+    pub const fn version(&self) -> &Version {
+        &self.version
+    }
+
+    /// The head's id.
+    #[must_use]
+    pub const fn id(&self) -> ManifestId {
+        self.id
+    }
+
+    /// The head's bytes.
+    #[must_use]
+    pub const fn bytes(&self) -> &Arc<[u8]> {
+        &self.bytes
+    }
+
+    /// The channels that listed it when it was verified, with its place on each.
+    #[must_use]
+    pub fn listings(&self) -> &[(ChannelName, Promotion)] {
+        &self.listings
+    }
+
+    /// Its recall, when it had one at that time.
+    #[must_use]
+    pub const fn recall(&self) -> Option<&Recall> {
+        self.recall.as_ref()
+    }
+}
