@@ -6,13 +6,25 @@
 //!
 //! Called by `daemon` alone. Not here: what credentials mean, which bytes are served, who is worth a connection.
 
+mod address;
+mod behaviour;
 mod config;
+mod dialer;
 mod event;
 mod gate;
 mod handle;
+mod handler;
+mod hello;
+mod muxer;
 mod pool;
+mod protocol;
+mod proxy;
 mod reply;
+mod session;
 mod shared;
+mod swarm;
+mod tls;
+mod transport;
 
 pub use config::{NetConfig, NetError};
 pub use event::{NetEvent, PeerUp};

@@ -73,8 +73,6 @@ pub const UNADMITTED_MAX: usize = 16;
 pub const UNADMITTED_PER_ADDRESS_MAX: usize = 4;
 /// Bytes of a hello message.
 pub const HELLO_BYTES_MAX: usize = 8 << 10;
-/// Of these, credentials.
-pub const CREDENTIALS_BYTES_MAX: usize = 7 << 10;
 /// Bytes of a summary of metadata versions.
 pub const SUMMARY_BYTES_MAX: usize = 512;
 /// Wire versions that a hello may name.
@@ -89,6 +87,8 @@ pub const CONTACTS_PER_MESSAGE_MAX: usize = 16;
 pub const CONTACT_BYTES_MAX: usize = 3 << 10;
 /// Control messages queued towards one peer.
 pub const CONTROL_QUEUE_MAX: usize = 256;
+/// Bytes of them; a peer that lets more gather is disconnected.
+pub const CONTROL_QUEUE_BYTES_MAX: usize = 1 << 20;
 /// Long-lived data streams per peer and direction.
 pub const DATA_STREAMS_MAX: usize = 4;
 /// The least receive window that yamux allows a stream.
@@ -102,6 +102,8 @@ pub const REQUEST_RANGES_MAX: usize = 64;
 pub const REQUEST_BYTES_MAX: u64 = 16 << 20;
 /// Requests outstanding towards one peer, or accepted from one.
 pub const REQUESTS_PER_PEER_MAX: usize = 16;
+/// Bytes of one ask on a data stream.
+pub const ASK_BYTES_MAX: usize = 1 << 10;
 /// Bytes of the name of a file asked for on a data stream.
 pub const FILE_NAME_BYTES_MAX: usize = 255;
 /// Bytes of one chunk of a file sent on a data stream.
@@ -153,6 +155,14 @@ const _: () = assert!(
 const _: () = assert!(
     METADATA_BYTES_MAX <= METADATA_SET_BYTES_MAX,
     "a set holds the largest file"
+);
+const _: () = assert!(
+    64 + 8 * REQUEST_RANGES_MAX <= ASK_BYTES_MAX && 64 + FILE_NAME_BYTES_MAX <= ASK_BYTES_MAX,
+    "every ask fits its frame"
+);
+const _: () = assert!(
+    CONTROL_BYTES_MAX <= CONTROL_QUEUE_BYTES_MAX,
+    "the largest message can be queued"
 );
 const _: () = assert!(
     SERVE_BYTES_MAX + RECEIVE_BYTES_MAX <= 16 << 20,

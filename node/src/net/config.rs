@@ -69,7 +69,7 @@ pub enum NetError {
     /// TLS cannot be set up.
     #[error("cannot make the node's TLS certificate: {0}")]
     Certificate(String),
-    /// The network has been shut down.
-    #[error("the network is shut down")]
-    Stopped,
+    /// The system's name resolution cannot be used.
+    #[error("cannot read the system's name servers (/etc/resolv.conf): {0}")]
+    Dns(String),
 }

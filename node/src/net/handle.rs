@@ -13,6 +13,7 @@ use super::event::NetEvent;
 use super::gate::Gate;
 use super::reply::ReplySource;
 use super::shared::Shared;
+use super::swarm;
 
 /// Starts networks.
 #[derive(Debug)]
@@ -28,8 +29,8 @@ impl Net {
         config: NetConfig,
         gate: Arc<dyn Gate>,
     ) -> Result<(NetHandle, mpsc::Receiver<NetEvent>), NetError> {
-        let _ = (config, gate);
-        Err(NetError::Stopped)
+        let (shared, events) = swarm::start(config, gate).await?;
+        Ok((NetHandle { shared }, events))
     }
 }
 
@@ -75,8 +76,9 @@ impl NetHandle {
     }
 
     /// Queues a control message. A peer that does not take its messages is disconnected when its queue is full.
+    #[expect(clippy::needless_pass_by_value, reason = "the caller has no further use for it")]
     pub fn send(&self, peer: NodeId, message: ControlMessage) {
-        self.shared.send(peer, message);
+        self.shared.send(peer, &message);
     }
 
     /// Asks a peer. With no such peer, or more asks open than `REQUESTS_PER_PEER_MAX`, the source is broken from the start.

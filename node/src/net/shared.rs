@@ -1,43 +1,63 @@
-//! What handle, swarm and sessions share.
+//! What the handle, the swarm, the connections and the sessions share.
 
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use samara_protocol::id::{NodeId, ProductId};
-use samara_protocol::limits::REQUESTS_PER_PEER_MAX;
+use samara_protocol::limits::CONTROL_QUEUE_BYTES_MAX;
 use samara_protocol::wire::control::ControlMessage;
 use samara_protocol::wire::data::Ask;
+use samara_protocol::wire::frame;
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
+use super::address;
 use super::config::NetError;
+use super::dialer::Dialer;
+use super::event::NetEvent;
+use super::gate::Gate;
+use super::hello::HelloError;
+use super::pool::Pool;
 use super::reply::{CancelOnDrop, REPLY_QUEUE_MAX, ReplyFrame, ReplySource};
 
+/// Bans remembered; the one that ends first goes when there are more.
+const BANS_MAX: usize = 1024;
+
 /// See the module.
-#[derive(Debug)]
 pub(super) struct Shared {
     pub(super) local: NodeId,
+    pub(super) gate: Arc<dyn Gate>,
+    pub(super) pool: Pool,
     pub(super) external: Vec<String>,
-    pub(super) links: Mutex<HashMap<NodeId, Link>>,
-    pub(super) bans: Mutex<HashMap<NodeId, Instant>>,
-    pub(super) listening: Mutex<Vec<String>>,
-    pub(super) dialled: AtomicBool,
-    /// Wakes the swarm after a change of `wanted` or `bans`.
+    pub(super) peers_max: usize,
+    pub(super) events: mpsc::Sender<NetEvent>,
+    pub(super) next_serve: AtomicU64,
+    pub(super) dialer: Mutex<Dialer>,
+    /// Wakes the swarm after a change of `dialer`.
     pub(super) changed: Notify,
     pub(super) stop: CancellationToken,
     pub(super) stopped: CancellationToken,
+    links: Mutex<HashMap<NodeId, Link>>,
+    bans: Mutex<HashMap<NodeId, Instant>>,
+    listening: Mutex<Vec<String>>,
+    was_dialled: AtomicBool,
 }
 
 /// The way to an admitted peer.
 #[derive(Debug, Clone)]
 pub(super) struct Link {
-    pub(super) control: mpsc::Sender<ControlMessage>,
-    pub(super) asks: mpsc::Sender<AskOrder>,
-    pub(super) hellos: mpsc::Sender<ProductId>,
+    control: mpsc::Sender<Vec<u8>>,
+    queued: Arc<AtomicUsize>,
+    asks: mpsc::Sender<AskOrder>,
+    hellos: mpsc::Sender<ProductId>,
+    covered: Arc<Mutex<HashSet<ProductId>>>,
+    dialled_by_us: bool,
     /// Closes the connection.
     pub(super) close: CancellationToken,
+    /// Cancelled once the daemon has been told that the peer is down.
+    pub(super) over: CancellationToken,
 }
 
 /// An ask on its way to a stream.
@@ -48,41 +68,200 @@ pub(super) struct AskOrder {
     pub(super) cancelled: CancellationToken,
 }
 
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Link {
+    pub(super) fn new(
+        control: mpsc::Sender<Vec<u8>>,
+        asks: mpsc::Sender<AskOrder>,
+        hellos: mpsc::Sender<ProductId>,
+        dialled_by_us: bool,
+        product: ProductId,
+    ) -> Self {
+        Self {
+            control,
+            queued: Arc::new(AtomicUsize::new(0)),
+            asks,
+            hellos,
+            covered: Arc::new(Mutex::new(HashSet::from([product]))),
+            dialled_by_us,
+            close: CancellationToken::new(),
+            over: CancellationToken::new(),
+        }
+    }
+
+    /// Queues a message, or closes the connection when the queue is full.
+    pub(super) fn send(&self, message: &ControlMessage) {
+        let bytes = frame::encode(&message.encode());
+        let len = bytes.len();
+        let fits = self.queued.fetch_add(len, Ordering::Relaxed) + len <= CONTROL_QUEUE_BYTES_MAX;
+        if !fits || matches!(self.control.try_send(bytes), Err(mpsc::error::TrySendError::Full(_))) {
+            tracing::info!("a peer does not take its control messages, disconnecting it");
+            self.close.cancel();
+        }
+    }
+
+    /// So many queued bytes went out (pings, which were not queued, included: the count may run low, never high).
+    pub(super) fn sent(&self, bytes: usize) {
+        let _ = self
+            .queued
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |queued| {
+                Some(queued.saturating_sub(bytes))
+            });
+    }
+
+    /// Adds a product; false when it was covered already.
+    pub(super) fn cover(&self, product: ProductId) -> bool {
+        lock(&self.covered).insert(product)
+    }
+
+    /// Whether the product is open on this connection.
+    pub(super) fn covers(&self, product: ProductId) -> bool {
+        lock(&self.covered).contains(&product)
+    }
+}
+
 impl Shared {
-    pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-        mutex.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn new(
+        local: NodeId,
+        gate: Arc<dyn Gate>,
+        events: mpsc::Sender<NetEvent>,
+        external: Vec<String>,
+        peers_max: usize,
+        dialer: Dialer,
+    ) -> Self {
+        Self {
+            local,
+            gate,
+            pool: Pool::new(),
+            external,
+            peers_max,
+            events,
+            next_serve: AtomicU64::new(1),
+            dialer: Mutex::new(dialer),
+            changed: Notify::new(),
+            stop: CancellationToken::new(),
+            stopped: CancellationToken::new(),
+            links: Mutex::new(HashMap::new()),
+            bans: Mutex::new(HashMap::new()),
+            listening: Mutex::new(Vec::new()),
+            was_dialled: AtomicBool::new(false),
+        }
     }
 
-    pub(super) fn link(&self, peer: NodeId) -> Option<Link> {
-        Self::lock(&self.links).get(&peer).cloned()
+    /// Waits for a place among the daemon's events; while the network stops, an event without a place is dropped.
+    pub(super) async fn tell(&self, event: NetEvent) {
+        tokio::select! {
+            biased;
+            // Fails when the daemon listens no more.
+            _ = self.events.send(event) => {}
+            () = self.stop.cancelled() => {}
+        }
     }
 
-    pub(super) fn want(&self, _: NodeId, _: &[String], _: ProductId, _: bool) -> Result<(), NetError> {
+    pub(super) fn dialer(&self) -> MutexGuard<'_, Dialer> {
+        lock(&self.dialer)
+    }
+
+    fn link(&self, peer: NodeId) -> Option<Link> {
+        lock(&self.links).get(&peer).cloned()
+    }
+
+    pub(super) fn is_linked(&self, peer: NodeId) -> bool {
+        lock(&self.links).contains_key(&peer)
+    }
+
+    /// Every link, for the end.
+    pub(super) fn all_links(&self) -> Vec<Link> {
+        lock(&self.links).values().cloned().collect()
+    }
+
+    /// Puts the link of a new session in place; gives the one that stood there.
+    pub(super) fn replace_link(&self, peer: NodeId, link: Link) -> Option<Link> {
+        if !link.dialled_by_us {
+            self.was_dialled.store(true, Ordering::Relaxed);
+        }
+        let former = lock(&self.links).insert(peer, link);
+        let missing: Vec<_> = self.dialer().up(peer).into_iter().collect();
+        missing.into_iter().for_each(|product| self.hello(peer, product));
+        former
+    }
+
+    /// Takes a session's link away, if it is still its own.
+    pub(super) fn remove_link(&self, peer: NodeId, link: &Link) {
+        let mut links = lock(&self.links);
+        if links
+            .get(&peer)
+            .is_some_and(|held| Arc::ptr_eq(&held.covered, &link.covered))
+        {
+            links.remove(&peer);
+            self.dialer().down(peer, Instant::now());
+            self.changed.notify_one();
+        }
+    }
+
+    /// Whether a connection that has said its hello may become the one with `peer`. Of two connections dialled from
+    /// both ends at once the one that the lower key dialled stays, so that both ends keep the same; of two from the same
+    /// end the newer, whose dialler knows that the older is gone.
+    pub(super) fn may_join(&self, peer: NodeId, dialled_by_us: bool) -> Result<(), HelloError> {
+        let links = lock(&self.links);
+        match links.get(&peer) {
+            None if links.len() >= self.peers_max => Err(HelloError::Full),
+            Some(link) if link.dialled_by_us != dialled_by_us && dialled_by_us != (self.local < peer) => {
+                Err(HelloError::Duplicate)
+            }
+            None | Some(_) => Ok(()),
+        }
+    }
+
+    /// Whether nothing may be exchanged with `peer`.
+    pub(super) fn is_banned(&self, peer: NodeId) -> bool {
+        let banned = lock(&self.bans).get(&peer).is_some_and(|until| *until > Instant::now());
+        banned || self.gate.is_banned(peer)
+    }
+
+    pub(super) fn want(
+        &self,
+        peer: NodeId,
+        addresses: &[String],
+        product: ProductId,
+        once: bool,
+    ) -> Result<(), NetError> {
+        let addresses = addresses
+            .iter()
+            .map(|text| address::parse(text))
+            .collect::<Result<Vec<_>, _>>()?;
+        self.dialer().want(peer, addresses, product, once, Instant::now());
+        if let Some(link) = self.link(peer) {
+            let _ = self.dialer().up(peer);
+            if !link.covers(product) {
+                self.hello(peer, product);
+            }
+        }
         self.changed.notify_one();
         Ok(())
     }
 
-    pub(super) fn unwant(&self, _: NodeId) {
-        self.changed.notify_one();
+    pub(super) fn unwant(&self, peer: NodeId) {
+        self.dialer().unwant(peer);
     }
 
     pub(super) fn hello(&self, peer: NodeId, product: ProductId) {
         if let Some(link) = self.link(peer) {
+            // A full queue means more products than anyone has; they come up at the next connection.
             let _ = link.hellos.try_send(product);
         }
     }
 
-    pub(super) fn send(&self, peer: NodeId, message: ControlMessage) {
-        if let Some(link) = self.link(peer)
-            && let Err(mpsc::error::TrySendError::Full(_)) = link.control.try_send(message)
-        {
-            tracing::info!(peer = %peer, "peer does not take its control messages, disconnecting");
-            link.close.cancel();
+    pub(super) fn send(&self, peer: NodeId, message: &ControlMessage) {
+        if let Some(link) = self.link(peer) {
+            link.send(message);
         }
     }
 
     pub(super) fn ask(&self, peer: NodeId, ask: Ask) -> ReplySource {
-        const { assert!(REQUESTS_PER_PEER_MAX > 0) };
         let (frames, receiver) = mpsc::channel(REPLY_QUEUE_MAX);
         let cancelled = CancellationToken::new();
         let order = AskOrder {
@@ -90,7 +269,7 @@ impl Shared {
             frames,
             cancelled: cancelled.clone(),
         };
-        if let Some(link) = self.link(peer) {
+        if let Some(link) = self.link(peer).filter(|_| order.ask.is_within_limits()) {
             // A full queue drops the order and with it the sender: the source is broken.
             let _ = link.asks.try_send(order);
         }
@@ -103,24 +282,52 @@ impl Shared {
 
     pub(super) fn disconnect(&self, peer: NodeId, ban: Duration) {
         if !ban.is_zero() {
-            Self::lock(&self.bans).insert(peer, Instant::now() + ban);
+            let mut bans = lock(&self.bans);
+            let now = Instant::now();
+            bans.retain(|_, until| *until > now);
+            let first = bans.iter().min_by_key(|(_, until)| **until).map(|(peer, _)| *peer);
+            if let Some(first) = first.filter(|_| bans.len() >= BANS_MAX) {
+                bans.remove(&first);
+            }
+            bans.insert(peer, now + ban);
         }
         if let Some(link) = self.link(peer) {
             link.close.cancel();
         }
-        self.changed.notify_one();
     }
 
     pub(super) fn listening(&self) -> Vec<String> {
-        Self::lock(&self.listening).clone()
+        lock(&self.listening).clone()
+    }
+
+    /// Adds an address; false when it was there (TCP and QUIC share one).
+    pub(super) fn set_listening(&self, address: &str) -> bool {
+        let mut listening = lock(&self.listening);
+        let is_new = !listening.iter().any(|held| held == address);
+        if is_new {
+            listening.push(address.to_owned());
+        }
+        is_new
+    }
+
+    pub(super) fn unset_listening(&self, address: &str) {
+        lock(&self.listening).retain(|held| held != address);
     }
 
     pub(super) fn was_dialled(&self) -> bool {
-        self.dialled.load(Ordering::Relaxed)
+        self.was_dialled.load(Ordering::Relaxed)
     }
 
     pub(super) async fn stop(&self) {
         self.stop.cancel();
         self.stopped.cancelled().await;
+    }
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared")
+            .field("local", &self.local)
+            .finish_non_exhaustive()
     }
 }

@@ -1,0 +1,243 @@
+//! Which connections may exist: bans, strangers in all and per address, two per peer. Closes what a handler gives up.
+
+use std::collections::{HashMap, VecDeque};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use libp2p::core::Endpoint;
+use libp2p::core::transport::PortUse;
+use libp2p::swarm::{
+    CloseConnection, ConnectionClosed, ConnectionDenied, ConnectionId, DialFailure, FromSwarm, ListenFailure,
+    NetworkBehaviour, ToSwarm,
+};
+use libp2p::{Multiaddr, PeerId};
+use samara_protocol::id::{NodeId, ProductId};
+use samara_protocol::limits::{UNADMITTED_MAX, UNADMITTED_PER_ADDRESS_MAX};
+
+use super::address;
+use super::handler::{Handler, ToBehaviour};
+use super::shared::Shared;
+
+/// Connections with one peer, of which one is on its way out or in.
+const PER_PEER_MAX: usize = 2;
+
+/// A dialled connection that ended before the peer was up.
+#[derive(Debug)]
+pub(super) struct Unanswered {
+    pub(super) peer: NodeId,
+    pub(super) reason: String,
+}
+
+/// Why a connection is not even begun.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+enum Denied {
+    #[error("its key is banned or not an Ed25519 one")]
+    Peer,
+    #[error("too many connections of strangers")]
+    Strangers,
+    #[error("too many connections with this peer")]
+    PerPeer,
+    #[error("nobody asked for this dial")]
+    Unasked,
+}
+
+#[derive(Debug)]
+struct Held {
+    peer: Option<NodeId>,
+    /// Where a stranger's connection comes from; `None` for dialled ones and once admitted.
+    stranger: Option<IpAddr>,
+    dialled: bool,
+    admitted: bool,
+}
+
+/// See the module.
+pub(super) struct Behaviour {
+    shared: Arc<Shared>,
+    held: HashMap<ConnectionId, Held>,
+    /// For what each peer is being dialled.
+    dialling: HashMap<NodeId, ProductId>,
+    actions: VecDeque<ToSwarm<Unanswered, std::convert::Infallible>>,
+    waker: Option<Waker>,
+}
+
+impl Behaviour {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        Self {
+            shared,
+            held: HashMap::new(),
+            dialling: HashMap::new(),
+            actions: VecDeque::new(),
+            waker: None,
+        }
+    }
+
+    /// Says what a dial that comes next is for.
+    pub(super) fn dial_for(&mut self, peer: NodeId, product: ProductId) {
+        self.dialling.insert(peer, product);
+    }
+
+    /// Connections that count as strangers'.
+    #[cfg(test)]
+    pub(super) fn strangers(&self) -> usize {
+        self.held.values().filter(|held| held.stranger.is_some()).count()
+    }
+
+    fn act(&mut self, action: ToSwarm<Unanswered, std::convert::Infallible>) {
+        self.actions.push_back(action);
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+
+    fn identify(&self, peer: PeerId) -> Result<NodeId, ConnectionDenied> {
+        let node = NodeId::from_peer_id_bytes(&peer.to_bytes()).filter(|node| !self.shared.is_banned(*node));
+        let node = node.ok_or_else(|| ConnectionDenied::new(Denied::Peer))?;
+        let same = self.held.values().filter(|held| held.peer == Some(node)).count();
+        if same >= PER_PEER_MAX {
+            Err(ConnectionDenied::new(Denied::PerPeer))
+        } else {
+            Ok(node)
+        }
+    }
+
+    fn forget(&mut self, connection: ConnectionId, reason: Option<String>) {
+        let Some(held) = self.held.remove(&connection) else {
+            return;
+        };
+        if let (true, false, Some(peer)) = (held.dialled, held.admitted, held.peer) {
+            let reason = reason.unwrap_or_else(|| "the connection ended before an answer".to_owned());
+            self.act(ToSwarm::GenerateEvent(Unanswered { peer, reason }));
+        }
+    }
+}
+
+impl NetworkBehaviour for Behaviour {
+    type ConnectionHandler = Handler;
+    type ToSwarm = Unanswered;
+
+    fn handle_pending_inbound_connection(
+        &mut self,
+        connection: ConnectionId,
+        _: &Multiaddr,
+        remote: &Multiaddr,
+    ) -> Result<(), ConnectionDenied> {
+        let from = address::ip_of(remote).ok_or_else(|| ConnectionDenied::new(Denied::Strangers))?;
+        let strangers = self.held.values().filter_map(|held| held.stranger);
+        let (all, same) = strangers.fold((0, 0), |(all, same), ip| (all + 1, same + usize::from(ip == from)));
+        if all >= UNADMITTED_MAX || same >= UNADMITTED_PER_ADDRESS_MAX {
+            tracing::debug!(%from, all, same, "refused a stranger's connection");
+            return Err(ConnectionDenied::new(Denied::Strangers));
+        }
+        self.held.insert(
+            connection,
+            Held {
+                peer: None,
+                stranger: Some(from),
+                dialled: false,
+                admitted: false,
+            },
+        );
+        Ok(())
+    }
+
+    fn handle_established_inbound_connection(
+        &mut self,
+        connection: ConnectionId,
+        peer: PeerId,
+        _: &Multiaddr,
+        remote: &Multiaddr,
+    ) -> Result<Handler, ConnectionDenied> {
+        let node = self.identify(peer)?;
+        if let Some(held) = self.held.get_mut(&connection) {
+            held.peer = Some(node);
+        }
+        Ok(Handler::new(
+            Arc::clone(&self.shared),
+            node,
+            address::show(remote),
+            None,
+        ))
+    }
+
+    fn handle_pending_outbound_connection(
+        &mut self,
+        _: ConnectionId,
+        peer: Option<PeerId>,
+        _: &[Multiaddr],
+        _: Endpoint,
+    ) -> Result<Vec<Multiaddr>, ConnectionDenied> {
+        let peer = peer.ok_or_else(|| ConnectionDenied::new(Denied::Unasked))?;
+        self.identify(peer).map(|_| Vec::new())
+    }
+
+    fn handle_established_outbound_connection(
+        &mut self,
+        connection: ConnectionId,
+        peer: PeerId,
+        remote: &Multiaddr,
+        _: Endpoint,
+        _: PortUse,
+    ) -> Result<Handler, ConnectionDenied> {
+        let node = self.identify(peer)?;
+        let product = self
+            .dialling
+            .remove(&node)
+            .ok_or_else(|| ConnectionDenied::new(Denied::Unasked))?;
+        self.held.insert(
+            connection,
+            Held {
+                peer: Some(node),
+                stranger: None,
+                dialled: true,
+                admitted: false,
+            },
+        );
+        Ok(Handler::new(
+            Arc::clone(&self.shared),
+            node,
+            address::show(remote),
+            Some(product),
+        ))
+    }
+
+    fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
+        match event {
+            FromSwarm::ConnectionClosed(ConnectionClosed { connection_id, .. }) => self.forget(connection_id, None),
+            FromSwarm::ListenFailure(ListenFailure { connection_id, .. })
+            | FromSwarm::DialFailure(DialFailure { connection_id, .. }) => {
+                self.held.remove(&connection_id);
+            }
+            _ => {}
+        }
+    }
+
+    fn on_connection_handler_event(&mut self, peer_id: PeerId, connection: ConnectionId, event: ToBehaviour) {
+        match event {
+            ToBehaviour::Admitted => {
+                if let Some(held) = self.held.get_mut(&connection) {
+                    (held.stranger, held.admitted) = (None, true);
+                }
+            }
+            ToBehaviour::Close(reason) => {
+                // A stranger keeps its place until its connection is really gone.
+                if let (Some(reason), Some(held)) = (reason, self.held.get_mut(&connection))
+                    && let (true, false, Some(peer)) = (held.dialled, held.admitted, held.peer)
+                {
+                    held.dialled = false;
+                    self.act(ToSwarm::GenerateEvent(Unanswered { peer, reason }));
+                }
+                let connection = CloseConnection::One(connection);
+                self.act(ToSwarm::CloseConnection { peer_id, connection });
+            }
+        }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ToSwarm<Unanswered, std::convert::Infallible>> {
+        if let Some(action) = self.actions.pop_front() {
+            return Poll::Ready(action);
+        }
+        self.waker = Some(cx.waker().clone());
+        Poll::Pending
+    }
+}

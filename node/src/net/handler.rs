@@ -1,0 +1,263 @@
+//! One connection: unadmitted it speaks hello and nothing else, admitted it feeds a session.
+//!
+//! Whoever dialled speaks first. After the answer the dialler opens the control stream, which is what makes both ends
+//! count the peer as up. A refusal of any cause closes the connection by one path, [`Handler::fail`].
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use libp2p::swarm::handler::{ConnectionEvent, DialUpgradeError, FullyNegotiatedInbound, FullyNegotiatedOutbound};
+use libp2p::swarm::{ConnectionHandler, ConnectionHandlerEvent, Stream, SubstreamProtocol};
+use samara_protocol::id::{NodeId, ProductId};
+use samara_protocol::limits::HELLO_TIMEOUT;
+use tokio::sync::oneshot;
+use tokio::time::Sleep;
+
+use super::hello::{self, Admission, HelloError};
+use super::protocol::{Offer, Protocol};
+use super::session::{self, Port};
+use super::shared::Shared;
+
+/// What a handler tells the behaviour.
+#[derive(Debug)]
+pub(super) enum ToBehaviour {
+    /// The peer is up: the connection is no stranger's any more.
+    Admitted,
+    /// Close the connection. Before admission with the reason, for the dialler's log.
+    Close(Option<String>),
+}
+
+/// Whom a stream that we open is for.
+#[derive(Debug)]
+pub(super) enum OpenInfo {
+    Hello(ProductId),
+    Control,
+    Session(oneshot::Sender<Stream>),
+}
+
+type Event = ConnectionHandlerEvent<Offer, OpenInfo, ToBehaviour>;
+
+/// See the module.
+pub(super) struct Handler {
+    shared: Arc<Shared>,
+    peer: NodeId,
+    remote: String,
+    dialled: bool,
+    /// Whether more than hello is offered; set by the exchange itself.
+    open: Arc<AtomicBool>,
+    exchange: Option<BoxFuture<'static, Result<Admission, HelloError>>>,
+    /// The exchange's result, until the control stream is there.
+    admission: Option<Admission>,
+    session: Option<Port>,
+    /// Until when the session must have begun.
+    deadline: Option<Pin<Box<Sleep>>>,
+    events: VecDeque<Event>,
+    closing: bool,
+}
+
+impl Handler {
+    /// A handler that speaks first about `dialled_for`, or listens.
+    pub(super) fn new(shared: Arc<Shared>, peer: NodeId, remote: String, dialled_for: Option<ProductId>) -> Self {
+        let mut handler = Self {
+            shared,
+            peer,
+            remote,
+            dialled: dialled_for.is_some(),
+            open: Arc::new(AtomicBool::new(false)),
+            exchange: None,
+            admission: None,
+            session: None,
+            deadline: Some(Box::pin(tokio::time::sleep(HELLO_TIMEOUT))),
+            events: VecDeque::new(),
+            closing: false,
+        };
+        if let Some(product) = dialled_for {
+            handler.open_stream(Protocol::Hello, OpenInfo::Hello(product));
+        }
+        handler
+    }
+
+    fn open_stream(&mut self, protocol: Protocol, info: OpenInfo) {
+        let protocol = SubstreamProtocol::new(Offer::one(protocol), info).with_timeout(HELLO_TIMEOUT);
+        self.events
+            .push_back(ConnectionHandlerEvent::OutboundSubstreamRequest { protocol });
+    }
+
+    fn fail(&mut self, reason: &str) {
+        if self.closing {
+            return;
+        }
+        self.closing = true;
+        self.exchange = None;
+        tracing::debug!(peer = %self.peer, address = %self.remote, reason, "closing the connection");
+        let reason = self.session.is_none().then(|| reason.to_owned());
+        self.events
+            .push_back(ConnectionHandlerEvent::NotifyBehaviour(ToBehaviour::Close(reason)));
+    }
+
+    fn on_inbound(&mut self, protocol: Protocol, stream: Stream) {
+        match (protocol, &self.session) {
+            (Protocol::Hello, None) if !self.dialled && self.exchange.is_none() && self.admission.is_none() => {
+                let (shared, peer, open) = (Arc::clone(&self.shared), self.peer, Arc::clone(&self.open));
+                self.exchange = Some(
+                    async move { hello::listen(stream, &shared, peer, || shared.may_join(peer, false), open).await }
+                        .boxed(),
+                );
+            }
+            (Protocol::Control, None) if !self.dialled => match self.admission.take() {
+                Some(admission) => self.begin(admission, stream),
+                None => self.fail("a control stream before its time"),
+            },
+            (Protocol::Hello | Protocol::Data, Some(port)) => {
+                // A full queue means more streams than the limits allow: dropped, which resets it.
+                let _ = port.inbound.try_send((protocol, stream));
+            }
+            (Protocol::Hello | Protocol::Control | Protocol::Data, _) => self.fail("a stream that has no place"),
+        }
+    }
+
+    fn begin(&mut self, admission: Admission, control: Stream) {
+        self.deadline = None;
+        let (shared, remote) = (Arc::clone(&self.shared), self.remote.clone());
+        self.session = Some(session::spawn(
+            shared,
+            self.peer,
+            self.dialled,
+            remote,
+            admission,
+            control,
+        ));
+        self.events
+            .push_back(ConnectionHandlerEvent::NotifyBehaviour(ToBehaviour::Admitted));
+    }
+
+    fn on_exchange(&mut self, result: Result<Admission, HelloError>) {
+        let result = match result {
+            Ok(admission) if self.dialled => self.shared.may_join(self.peer, true).map(|()| admission),
+            other => other,
+        };
+        match result {
+            Ok(admission) => {
+                self.admission = Some(admission);
+                if self.dialled {
+                    self.open.store(true, Ordering::Release);
+                    self.open_stream(Protocol::Control, OpenInfo::Control);
+                }
+            }
+            Err(error) => self.fail(&error.to_string()),
+        }
+    }
+
+    fn on_opened(&mut self, stream: Stream, info: OpenInfo) {
+        match info {
+            OpenInfo::Hello(product) => {
+                let (shared, peer) = (Arc::clone(&self.shared), self.peer);
+                self.exchange = Some(async move { hello::speak(stream, &shared, peer, product).await }.boxed());
+            }
+            OpenInfo::Control => {
+                if let Some(admission) = self.admission.take() {
+                    self.begin(admission, stream);
+                }
+            }
+            OpenInfo::Session(opened) => {
+                // The session may have given up waiting; then the stream is reset.
+                let _ = opened.send(stream);
+            }
+        }
+    }
+
+    fn poll_session(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(port) = &mut self.session else { return false };
+        if port.closed.poll_unpin(cx).is_ready() {
+            self.fail("the session is over");
+            return true;
+        }
+        match port.opens.poll_recv(cx) {
+            Poll::Ready(Some((protocol, opened))) => {
+                self.open_stream(protocol, OpenInfo::Session(opened));
+                true
+            }
+            Poll::Ready(None) | Poll::Pending => false,
+        }
+    }
+}
+
+impl ConnectionHandler for Handler {
+    type FromBehaviour = std::convert::Infallible;
+    type ToBehaviour = ToBehaviour;
+    type InboundProtocol = Offer;
+    type OutboundProtocol = Offer;
+    type InboundOpenInfo = ();
+    type OutboundOpenInfo = OpenInfo;
+
+    fn listen_protocol(&self) -> SubstreamProtocol<Offer> {
+        let open = self.open.load(Ordering::Acquire);
+        let offer = if open { Offer::ADMITTED } else { Offer::STRANGER };
+        SubstreamProtocol::new(offer, ()).with_timeout(HELLO_TIMEOUT)
+    }
+
+    fn connection_keep_alive(&self) -> bool {
+        true
+    }
+
+    fn on_behaviour_event(&mut self, event: Self::FromBehaviour) {
+        match event {}
+    }
+
+    fn on_connection_event(&mut self, event: ConnectionEvent<'_, Offer, Offer, (), OpenInfo>) {
+        match event {
+            ConnectionEvent::FullyNegotiatedInbound(FullyNegotiatedInbound {
+                protocol: (protocol, stream),
+                ..
+            }) => {
+                self.on_inbound(protocol, stream);
+            }
+            ConnectionEvent::FullyNegotiatedOutbound(FullyNegotiatedOutbound {
+                protocol: (_, stream),
+                info,
+            }) => {
+                self.on_opened(stream, info);
+            }
+            ConnectionEvent::DialUpgradeError(DialUpgradeError { info, error }) => {
+                if !matches!(info, OpenInfo::Session(_)) {
+                    self.fail(&format!("a stream could not be opened: {error}"));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
+        loop {
+            if let Some(event) = self.events.pop_front() {
+                return Poll::Ready(event);
+            }
+            if self.closing {
+                return Poll::Pending;
+            }
+            if let Some(exchange) = &mut self.exchange
+                && let Poll::Ready(result) = exchange.poll_unpin(cx)
+            {
+                self.exchange = None;
+                self.on_exchange(result);
+                continue;
+            }
+            if let Some(deadline) = &mut self.deadline
+                && deadline.poll_unpin(cx).is_ready()
+            {
+                self.deadline = None;
+                self.fail("not admitted in time");
+                continue;
+            }
+            if self.poll_session(cx) {
+                continue;
+            }
+            return Poll::Pending;
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! The control stream: frames in, frames out, pings.
+
+use std::sync::Arc;
+
+use futures::io::{ReadHalf, WriteHalf};
+use futures::{AsyncReadExt, AsyncWriteExt};
+use libp2p::swarm::Stream;
+use samara_protocol::limits::CONTROL_BYTES_MAX;
+use samara_protocol::wire::control::ControlMessage;
+use samara_protocol::wire::frame::Decoder;
+use tokio::sync::mpsc;
+use tokio::time::MissedTickBehavior;
+
+use super::live::{PING_INTERVAL, SILENCE_MAX};
+use super::{Session, SessionError};
+use crate::net::event::NetEvent;
+
+/// Frames written at once.
+const BATCH_MAX: usize = 64;
+/// Bytes read at once.
+const READ_BYTES: usize = 16 << 10;
+
+/// Reads until the stream ends, which ends the session.
+pub(super) async fn read(session: Arc<Session>, mut stream: ReadHalf<Stream>) -> Result<(), SessionError> {
+    let mut decoder = Decoder::new(CONTROL_BYTES_MAX);
+    let mut bytes = vec![0; READ_BYTES];
+    loop {
+        let count = stream.read(&mut bytes).await?;
+        if count == 0 {
+            return Err(SessionError::Gone);
+        }
+        session.live.touch();
+        decoder.push(&bytes[..count]);
+        while let Some(frame) = decoder.next_frame()? {
+            match ControlMessage::decode(&frame)? {
+                None => tracing::trace!(peer = %session.peer, "skipped a control message of an unknown type"),
+                Some(ControlMessage::Ping(number)) => session.link.send(&ControlMessage::Pong(number)),
+                Some(ControlMessage::Pong(_)) => {}
+                Some(ControlMessage::Goodbye(reason)) => return Err(SessionError::Goodbye(reason)),
+                Some(message) => {
+                    session
+                        .tell(NetEvent::Control {
+                            peer: session.peer,
+                            message,
+                        })
+                        .await
+                }
+            }
+        }
+    }
+}
+
+/// Writes what is queued, pings, and ends the session when the path is silent for too long.
+pub(super) async fn write(
+    session: Arc<Session>,
+    mut stream: WriteHalf<Stream>,
+    mut queue: mpsc::Receiver<Vec<u8>>,
+) -> Result<(), SessionError> {
+    let mut pings = tokio::time::interval(PING_INTERVAL);
+    pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    // The first tick is at once: it is what opens the stream for the other end.
+    let mut number = 0;
+    let mut frames = Vec::with_capacity(BATCH_MAX);
+    loop {
+        frames.clear();
+        tokio::select! {
+            count = queue.recv_many(&mut frames, BATCH_MAX) => if count == 0 { return Ok(()) },
+            _ = pings.tick() => {
+                if session.live.silence() > SILENCE_MAX {
+                    return Err(SessionError::Silent);
+                }
+                number += 1;
+                frames.push(samara_protocol::wire::frame::encode(&ControlMessage::Ping(number).encode()));
+            }
+        }
+        let bytes = frames.concat();
+        let written = async {
+            stream.write_all(&bytes).await?;
+            stream.flush().await
+        };
+        tokio::time::timeout(SILENCE_MAX, written)
+            .await
+            .map_err(|_| SessionError::Silent)??;
+        session.link.sent(bytes.len());
+    }
+}
