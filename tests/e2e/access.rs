@@ -10,7 +10,10 @@ use samara_tests::tree::{Tree, same};
 
 #[test]
 fn a_revoked_host_gets_nothing_and_its_neighbour_still_does() -> Result<()> {
-    let mut network = Network::start(&Plan { hosts: 2, ..Plan::default() })?;
+    let mut network = Network::start(&Plan {
+        hosts: 2,
+        ..Plan::default()
+    })?;
     let mut tree = Tree::new(network.folder("release")?, 1)?;
     tree.file("large", 2 << 20)?;
     network.publish(tree.root(), "1.0.0")?;
@@ -31,7 +34,10 @@ fn a_revoked_host_gets_nothing_and_its_neighbour_still_does() -> Result<()> {
 
 #[test]
 fn an_enrolled_host_gets_in_without_the_vendor() -> Result<()> {
-    let mut network = Network::start(&Plan { hosts: 0, ..Plan::default() })?;
+    let mut network = Network::start(&Plan {
+        hosts: 0,
+        ..Plan::default()
+    })?;
     let mut tree = Tree::new(network.folder("release")?, 2)?;
     tree.file("large", 2 << 20)?;
     network.publish(tree.root(), "1.0.0")?;
@@ -51,18 +57,36 @@ fn absent_and_denied_are_one_answer() -> Result<()> {
     network.publish(tree.root(), "1.0.0")?;
     let host = &network.sites[0].hosts[0];
     let absent = fetch(host, &format!("{PRODUCT}@9.9.9"), &network.folder("absent")?)?;
-    ensure!(absent.code() == Some(3), "an absent version: {} {}", absent.status, absent.stderr);
+    ensure!(
+        absent.code() == Some(3),
+        "an absent version: {} {}",
+        absent.status,
+        absent.stderr
+    );
     let other = fetch(host, "acme/secret@1.0.0", &network.folder("other")?)?;
-    ensure!(other.code() == Some(3), "another product: {} {}", other.status, other.stderr);
+    ensure!(
+        other.code() == Some(3),
+        "another product: {} {}",
+        other.status,
+        other.stderr
+    );
     Ok(())
 }
 
 #[test]
 fn a_stranger_who_connects_hears_nothing_and_is_hung_up_on() -> Result<()> {
-    let network = Network::start(&Plan { sites: 0, ..Plan::default() })?;
+    let network = Network::start(&Plan {
+        sites: 0,
+        ..Plan::default()
+    })?;
     let address = network.origin.address();
     let mut heard = Vec::new();
-    for greeting in [b"GET / HTTP/1.1\r\n\r\n".as_slice(), b"\x13/multistream/1.0.0\n", &[0xff; 4096], b""] {
+    for greeting in [
+        b"GET / HTTP/1.1\r\n\r\n".as_slice(),
+        b"\x13/multistream/1.0.0\n",
+        &[0xff; 4096],
+        b"",
+    ] {
         let mut stream = TcpStream::connect(&address)?;
         stream.set_read_timeout(Some(Duration::from_secs(20)))?;
         stream.write_all(greeting)?;
@@ -71,7 +95,10 @@ fn a_stranger_who_connects_hears_nothing_and_is_hung_up_on() -> Result<()> {
         let _ = stream.read_to_end(&mut heard);
         let text = String::from_utf8_lossy(&heard);
         ensure!(heard.len() < 512, "a stranger heard {} bytes", heard.len());
-        ensure!(!text.contains("acme") && !text.contains("samara"), "a stranger heard {text:?}");
+        ensure!(
+            !text.contains("acme") && !text.contains("samara"),
+            "a stranger heard {text:?}"
+        );
     }
     ensure!(network.origin.process()?.is_running(), "and the node goes on");
     Ok(())
@@ -81,7 +108,11 @@ fn a_stranger_who_connects_hears_nothing_and_is_hung_up_on() -> Result<()> {
 fn keys_are_readable_by_their_owner_alone() -> Result<()> {
     use std::os::unix::fs::PermissionsExt;
     let network = Network::prepare(&Plan::default())?;
-    let mut open = vec![network.vendor.home().to_path_buf(), network.sites[0].keeper.home().to_path_buf(), network.origin.actor.home().to_path_buf()];
+    let mut open = vec![
+        network.vendor.home().to_path_buf(),
+        network.sites[0].keeper.home().to_path_buf(),
+        network.origin.actor.home().to_path_buf(),
+    ];
     let mut keys = 0;
     while let Some(folder) = open.pop() {
         for entry in std::fs::read_dir(folder)? {
@@ -91,7 +122,9 @@ fn keys_are_readable_by_their_owner_alone() -> Result<()> {
                 continue;
             }
             let text = std::fs::read(entry.path())?;
-            if String::from_utf8_lossy(&text).to_lowercase().contains("private") || entry.path().extension().is_some_and(|e| e == "key") {
+            if String::from_utf8_lossy(&text).to_lowercase().contains("private")
+                || entry.path().extension().is_some_and(|e| e == "key")
+            {
                 keys += 1;
                 let mode = entry.metadata()?.permissions().mode() & 0o777;
                 ensure!(mode & 0o077 == 0, "{} has mode {mode:o}", entry.path().display());

@@ -9,7 +9,11 @@ use samara_tests::tree::{Tree, same};
 const SOON: Duration = Duration::from_secs(120);
 
 fn swarm(sites: usize, origin_up: &str) -> Plan {
-    let mut plan = Plan { sites, hosts: 1, ..Plan::default() };
+    let mut plan = Plan {
+        sites,
+        hosts: 1,
+        ..Plan::default()
+    };
     plan.origin.up = Some(origin_up.to_owned());
     plan.site.follow = true;
     plan.site.upload = Some("all".to_owned());
@@ -42,9 +46,13 @@ fn three_sites_of_which_none_has_all_finish_after_the_origin_died() -> Result<()
     tree.file("large", 48 << 20)?;
     network.publish(tree.root(), "1.0.0")?;
     // The origin stays until every block has left it once; then each site still lacks some.
-    network.origin.wait_status("the origin to have sent one copy", SOON, |status| {
-        status["limits"]["sent_bytes"].as_u64().is_some_and(|sent| sent >= 48 << 20)
-    })?;
+    network
+        .origin
+        .wait_status("the origin to have sent one copy", SOON, |status| {
+            status["limits"]["sent_bytes"]
+                .as_u64()
+                .is_some_and(|sent| sent >= 48 << 20)
+        })?;
     let mut incomplete = 0;
     for site in &network.sites {
         let now = site.node.transfer("1.0.0")?;
@@ -68,9 +76,14 @@ fn a_half_complete_site_serves_what_it_has() -> Result<()> {
     tree.file("large", 32 << 20)?;
     network.publish(tree.root(), "1.0.0")?;
     let limit = Duration::from_secs(60);
-    let half = network.sites[0].node.wait_transfer("1.0.0", "something served while incomplete", limit, |now| now.sent > 0);
+    let half = network.sites[0]
+        .node
+        .wait_transfer("1.0.0", "something served while incomplete", limit, |now| now.sent > 0);
     let half = half?;
-    ensure!(half.have < half.wanted, "it was complete before it served anything: {half:?}");
+    ensure!(
+        half.have < half.wanted,
+        "it was complete before it served anything: {half:?}"
+    );
     for site in &network.sites {
         site.node.wait_staged("1.0.0", SOON)?;
     }
@@ -81,7 +94,9 @@ fn a_half_complete_site_serves_what_it_has() -> Result<()> {
 fn a_second_release_moves_only_what_is_new() -> Result<()> {
     let network = Network::start(&swarm(1, "1gbit"))?;
     let mut tree = Tree::new(network.folder("release")?, 4)?;
-    tree.file("stays.bin", 24 << 20)?.small_files(400, 4 << 10, 32 << 10)?.file("changes.bin", 2 << 20)?;
+    tree.file("stays.bin", 24 << 20)?
+        .small_files(400, 4 << 10, 32 << 10)?
+        .file("changes.bin", 2 << 20)?;
     network.publish(tree.root(), "1.0.0")?;
     network.sites[0].node.wait_staged("1.0.0", SOON)?;
     tree.file("changes.bin", 2 << 20)?.file("new.bin", 1 << 20)?;
@@ -89,8 +104,15 @@ fn a_second_release_moves_only_what_is_new() -> Result<()> {
     let done = network.sites[0].node.wait_staged("1.1.0", SOON)?;
     let moved = done.from("origin");
     ensure!(moved >= 3 << 20, "the new bytes did move: {moved}");
-    ensure!(moved <= (3 << 20) + (1 << 20), "{moved} bytes moved for 3 MiB that are new");
-    ensure!(done.from("reused") >= 24 << 20, "the rest was reused: {}", done.from("reused"));
+    ensure!(
+        moved <= (3 << 20) + (1 << 20),
+        "{moved} bytes moved for 3 MiB that are new"
+    );
+    ensure!(
+        done.from("reused") >= 24 << 20,
+        "the rest was reused: {}",
+        done.from("reused")
+    );
     let into = network.folder("out")?;
     network.sites[0].fetch(&format!("{PRODUCT}@1.1.0"), &into)?;
     same(tree.root(), &into)
@@ -106,7 +128,10 @@ fn an_uplink_that_is_off_serves_nobody_beyond_the_site() -> Result<()> {
     network.publish(tree.root(), "1.0.0")?;
     for site in &network.sites {
         let done = site.node.wait_staged("1.0.0", SOON)?;
-        ensure!(done.from("other") == 0 && done.from("origin") >= 16 << 20, "everything came from the origin: {done:?}");
+        ensure!(
+            done.from("other") == 0 && done.from("origin") >= 16 << 20,
+            "everything came from the origin: {done:?}"
+        );
     }
     Ok(())
 }

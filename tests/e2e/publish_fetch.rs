@@ -11,7 +11,11 @@ use samara_tests::{Finished, Process};
 
 #[test]
 fn a_release_of_every_kind_of_entry_reaches_every_host_unchanged() -> Result<()> {
-    let mut network = Network::start(&Plan { sites: 2, hosts: 1, ..Plan::default() })?;
+    let mut network = Network::start(&Plan {
+        sites: 2,
+        hosts: 1,
+        ..Plan::default()
+    })?;
     let mut tree = Tree::new(network.folder("release")?, 1)?;
     tree.assortment()?;
     network.publish(tree.root(), "1.0.0")?;
@@ -24,8 +28,16 @@ fn a_release_of_every_kind_of_entry_reaches_every_host_unchanged() -> Result<()>
         host.run(["verify".as_ref(), into.as_os_str()])?;
         fs::write(into.join("sizes/one"), b"?")?;
         let verify = host.attempt(["verify".as_ref(), into.as_os_str()])?;
-        ensure!(verify.code() == Some(5), "a changed file is unverified, not {:?}", verify.code());
-        ensure!(verify.stderr.contains("sizes/one"), "it names the file:\n{}", verify.stderr);
+        ensure!(
+            verify.code() == Some(5),
+            "a changed file is unverified, not {:?}",
+            verify.code()
+        );
+        ensure!(
+            verify.stderr.contains("sizes/one"),
+            "it names the file:\n{}",
+            verify.stderr
+        );
     }
     network.origin.stop()?.success()?;
     Ok(())
@@ -35,7 +47,9 @@ fn a_release_of_every_kind_of_entry_reaches_every_host_unchanged() -> Result<()>
 fn a_channel_leads_to_its_newest_release_and_replaces_the_older_one() -> Result<()> {
     let network = Network::start(&Plan::default())?;
     let mut tree = Tree::new(network.folder("release")?, 2)?;
-    tree.file("kept", 200_000)?.file("changed", 100_000)?.file("removed/deep/file", 1000)?;
+    tree.file("kept", 200_000)?
+        .file("changed", 100_000)?
+        .file("removed/deep/file", 1000)?;
     network.publish(tree.root(), "1.0.0")?;
     let into = network.folder("out")?;
     network.sites[0].fetch(&format!("{PRODUCT}:{CHANNEL}"), &into)?;
@@ -46,7 +60,10 @@ fn a_channel_leads_to_its_newest_release_and_replaces_the_older_one() -> Result<
     tree.file("changed", 100_001)?.file("new", 70_000)?;
     network.publish(tree.root(), "1.1.0")?;
     network.sites[0].fetch(&format!("{PRODUCT}:{CHANNEL}"), &into)?;
-    ensure!(fs::read(into.join("own notes"))? == b"mine", "what the older release had not written stays");
+    ensure!(
+        fs::read(into.join("own notes"))? == b"mine",
+        "what the older release had not written stays"
+    );
     fs::remove_file(into.join("own notes"))?;
     same(tree.root(), &into)
 }
@@ -60,9 +77,17 @@ fn a_host_waits_while_its_site_does_not_have_the_release_yet() -> Result<()> {
     tree.file("large", 12 << 20)?;
     network.publish(tree.root(), "1.0.0")?;
     let into = network.folder("out")?;
-    let fetching = Process::start(&mut fetch_command(&network.sites[0].hosts[0], &format!("{PRODUCT}@1.0.0"), &into))?;
+    let fetching = Process::start(&mut fetch_command(
+        &network.sites[0].hosts[0],
+        &format!("{PRODUCT}@1.0.0"),
+        &into,
+    ))?;
     let finished = fetching.finish(FETCH)?.success()?;
-    ensure!(finished.elapsed > Duration::from_secs(2), "the origin's limit holds: {:?}", finished.elapsed);
+    ensure!(
+        finished.elapsed > Duration::from_secs(2),
+        "the origin's limit holds: {:?}",
+        finished.elapsed
+    );
     same(tree.root(), &into)
 }
 
@@ -74,8 +99,10 @@ fn two_fetches_run_side_by_side_on_one_host() -> Result<()> {
     network.publish(tree.root(), "1.0.0")?;
     let host = &network.sites[0].hosts[0];
     let folders = [network.folder("a")?, network.folder("b")?];
-    let started: Result<Vec<_>> =
-        folders.iter().map(|into| Process::start(&mut fetch_command(host, &format!("{PRODUCT}@1.0.0"), into))).collect();
+    let started: Result<Vec<_>> = folders
+        .iter()
+        .map(|into| Process::start(&mut fetch_command(host, &format!("{PRODUCT}@1.0.0"), into)))
+        .collect();
     for (process, into) in started?.iter().zip(&folders) {
         process.finish(FETCH)?.success()?;
         same(tree.root(), into)?;
@@ -93,25 +120,39 @@ fn one_entry_can_be_fetched_alone_and_to_stdout() -> Result<()> {
     let mut command = host.command();
     command.args(["fetch", &format!("{PRODUCT}@1.0.0"), "--entry", "bin/tool", "-o", "-"]);
     let printed = Finished::of(&mut command, FETCH)?.success()?;
-    ensure!(printed.stdout == fs::read(tree.root().join("bin/tool"))?, "stdout carries the file and nothing else");
+    ensure!(
+        printed.stdout == fs::read(tree.root().join("bin/tool"))?,
+        "stdout carries the file and nothing else"
+    );
     let into = network.folder("out")?;
     let mut command = host.command();
-    command.args(["fetch", &format!("{PRODUCT}@1.0.0"), "--entry", "bin/tool", "-o"]).arg(&into);
+    command
+        .args(["fetch", &format!("{PRODUCT}@1.0.0"), "--entry", "bin/tool", "-o"])
+        .arg(&into);
     Finished::of(&mut command, FETCH)?.success()?;
-    ensure!(b3sum(&into.join("bin/tool"))? == b3sum(&tree.root().join("bin/tool"))?, "the entry itself");
+    ensure!(
+        b3sum(&into.join("bin/tool"))? == b3sum(&tree.root().join("bin/tool"))?,
+        "the entry itself"
+    );
     ensure!(!into.join("other").exists(), "and no other");
     Ok(())
 }
 
 #[test]
 fn publishing_the_same_again_is_a_no_op_and_other_content_is_refused() -> Result<()> {
-    let network = Network::start(&Plan { sites: 0, ..Plan::default() })?;
+    let network = Network::start(&Plan {
+        sites: 0,
+        ..Plan::default()
+    })?;
     let mut tree = Tree::new(network.folder("release")?, 6)?;
     tree.file("a", 100_000)?;
     network.publish(tree.root(), "1.0.0")?;
     network.publish(tree.root(), "1.0.0")?;
     tree.file("a", 100_001)?;
-    let error = network.publish(tree.root(), "1.0.0").expect_err("other content under a version that is out").to_string();
+    let error = network
+        .publish(tree.root(), "1.0.0")
+        .expect_err("other content under a version that is out")
+        .to_string();
     ensure!(error.contains("1.0.0"), "it names the version: {error}");
     Ok(())
 }
@@ -142,14 +183,28 @@ fn a_gibibyte_arrives() -> Result<()> {
 fn an_eight_gibibyte_file_of_holes_takes_no_room_anywhere() -> Result<()> {
     let network = Network::start(&Plan::default())?;
     let mut tree = Tree::new(network.folder("release")?, 9)?;
-    tree.sparse("disk.img", 8 << 30, &[(0, 4096), (5 << 30, 100_000), ((8 << 30) - 1, 1)])?;
+    tree.sparse(
+        "disk.img",
+        8 << 30,
+        &[(0, 4096), (5 << 30, 100_000), ((8 << 30) - 1, 1)],
+    )?;
     network.publish(tree.root(), "1.0.0")?;
     let into = network.folder("out")?;
     network.sites[0].fetch(&format!("{PRODUCT}@1.0.0"), &into)?;
-    ensure!(b3sum(&into.join("disk.img"))? == b3sum(&tree.root().join("disk.img"))?, "the same bytes");
-    ensure!(disk_bytes(&into.join("disk.img"))? < 64 << 20, "holes stay holes at the host");
+    ensure!(
+        b3sum(&into.join("disk.img"))? == b3sum(&tree.root().join("disk.img"))?,
+        "the same bytes"
+    );
+    ensure!(
+        disk_bytes(&into.join("disk.img"))? < 64 << 20,
+        "holes stay holes at the host"
+    );
     for store in [network.origin.store(), network.sites[0].node.store()] {
-        ensure!(folder_bytes(&store)? < 64 << 20, "holes stay holes in {}", store.display());
+        ensure!(
+            folder_bytes(&store)? < 64 << 20,
+            "holes stay holes in {}",
+            store.display()
+        );
     }
     Ok(())
 }
@@ -166,14 +221,23 @@ fn a_fetch_never_shows_a_half_file_under_its_name() -> Result<()> {
     let host = &network.sites[0].hosts[0];
     let fetching = Process::start(&mut fetch_command(host, &format!("{PRODUCT}@1.0.0"), &into))?;
     samara_tests::wait::until("bytes below .samara", Duration::from_secs(60), || {
-        ensure!(!into.join("large").exists() || !fetching.is_running(), "the name appears only with the whole file");
+        ensure!(
+            !into.join("large").exists() || !fetching.is_running(),
+            "the name appears only with the whole file"
+        );
         Ok((folder_bytes(&into.join(".samara"))? > 2 << 20).then_some(()))
     })?;
     fetching.kill()?;
-    ensure!(!into.join("large").exists(), "killed half-way: no file under the final name");
+    ensure!(
+        !into.join("large").exists(),
+        "killed half-way: no file under the final name"
+    );
     fetch(host, &format!("{PRODUCT}@1.0.0"), &into)?.success()?;
     same(tree.root(), &into)?;
-    ensure!(fs::metadata(into.join("large"))?.permissions().mode() & 0o111 == 0, "modes are kept");
+    ensure!(
+        fs::metadata(into.join("large"))?.permissions().mode() & 0o111 == 0,
+        "modes are kept"
+    );
     Ok(())
 }
 

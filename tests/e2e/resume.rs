@@ -29,13 +29,22 @@ fn fifty_kills_in_one_fetch_cost_almost_nothing() -> Result<()> {
     let mut worst = 0;
     for kill in 0..KILLS {
         let node = &mut network.sites[0].node;
-        let further = node.wait_transfer("1.0.0", "further progress", SOON, |now| now.have > before + (2 << 20) || now.stage == "staged")?;
-        ensure!(further.stage != "staged", "kill {kill} came too late: make the release larger");
+        let further = node.wait_transfer("1.0.0", "further progress", SOON, |now| {
+            now.have > before + (2 << 20) || now.stage == "staged"
+        })?;
+        ensure!(
+            further.stage != "staged",
+            "kill {kill} came too late: make the release larger"
+        );
         node.kill()?;
         node.start()?;
         let after = node.wait_transfer("1.0.0", "the transfer after a restart", SOON, |_| true)?;
         let lost = further.have.saturating_sub(after.from("resumed").max(after.have));
-        ensure!(lost <= REFETCH_MAX, "kill {kill}: {lost} of {} verified bytes are gone", further.have);
+        ensure!(
+            lost <= REFETCH_MAX,
+            "kill {kill}: {lost} of {} verified bytes are gone",
+            further.have
+        );
         worst = worst.max(lost);
         before = after.have;
     }
@@ -55,10 +64,20 @@ fn sigterm_drains_and_loses_nothing() -> Result<()> {
     let node = &mut network.sites[0].node;
     let before = node.wait_transfer("1.0.0", "a quarter", SOON, |now| now.have > 12 << 20)?;
     let ended = node.stop()?;
-    ensure!(ended.code() == Some(0), "SIGTERM ends with 0, not {}:\n{}", ended.status, ended.stderr);
+    ensure!(
+        ended.code() == Some(0),
+        "SIGTERM ends with 0, not {}:\n{}",
+        ended.status,
+        ended.stderr
+    );
     node.start()?;
     let after = node.wait_transfer("1.0.0", "the transfer after a restart", SOON, |_| true)?;
-    ensure!(after.from("resumed") >= before.have, "{} of {} came back", after.from("resumed"), before.have);
+    ensure!(
+        after.from("resumed") >= before.have,
+        "{} of {} came back",
+        after.from("resumed"),
+        before.have
+    );
     node.wait_staged("1.0.0", SOON)?;
     Ok(())
 }
@@ -69,7 +88,9 @@ fn an_origin_that_is_killed_comes_back_and_goes_on_serving() -> Result<()> {
     let mut tree = Tree::new(network.folder("release")?, 3)?;
     tree.file("large", 32 << 20)?;
     network.publish(tree.root(), "1.0.0")?;
-    network.sites[0].node.wait_transfer("1.0.0", "a quarter", SOON, |now| now.have > 8 << 20)?;
+    network.sites[0]
+        .node
+        .wait_transfer("1.0.0", "a quarter", SOON, |now| now.have > 8 << 20)?;
     network.origin.kill()?;
     network.origin.start()?;
     network.sites[0].node.wait_staged("1.0.0", SOON)?;
@@ -117,23 +138,34 @@ fn a_garbled_store_file_is_healed_and_never_handed_out() -> Result<()> {
 }
 
 fn sent_bytes(network: &Network) -> Result<u64> {
-    network.origin.status()?["limits"]["sent_bytes"].as_u64().context("limits.sent_bytes")
+    network.origin.status()?["limits"]["sent_bytes"]
+        .as_u64()
+        .context("limits.sent_bytes")
 }
 
 fn files(folder: &std::path::Path) -> Result<Vec<std::path::PathBuf>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
-        if path.is_dir() { found.extend(files(&path)?) } else { found.push(path) }
+        if path.is_dir() {
+            found.extend(files(&path)?);
+        } else {
+            found.push(path);
+        }
     }
     Ok(found)
 }
 
 fn find(folder: &std::path::Path, part: &str) -> Result<Option<std::path::PathBuf>> {
-    let named = |path: &std::path::PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().contains(part));
+    let named = |path: &std::path::PathBuf| {
+        path.file_name()
+            .is_some_and(|name| name.to_string_lossy().contains(part))
+    };
     Ok(files(folder)?.into_iter().find(named))
 }
 
 fn largest(folder: &std::path::Path) -> Result<Option<std::path::PathBuf>> {
-    Ok(files(folder)?.into_iter().max_by_key(|path| fs::metadata(path).map_or(0, |metadata| metadata.len())))
+    Ok(files(folder)?
+        .into_iter()
+        .max_by_key(|path| fs::metadata(path).map_or(0, |metadata| metadata.len())))
 }
