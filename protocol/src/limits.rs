@@ -40,8 +40,6 @@ pub const METADATA_BYTES_MAX: u64 = 8 << 20;
 pub const ENVELOPE_BYTES_MAX: usize = 16 << 10;
 /// Signatures on one statement.
 pub const STATEMENT_SIGNATURES_MAX: usize = 8;
-/// Bytes of a grant and its enrolments, so that a hello holds them and the rest.
-pub const CREDENTIALS_BYTES_MAX: usize = 7 << 10;
 /// Enrolments between a grant and the node that shows it.
 pub const ENROLMENTS_MAX: usize = 2;
 /// Channels that one grant names, and channels of a product.
@@ -53,11 +51,15 @@ pub const CHANNEL_RELEASES_MAX: usize = 4096;
 /// Addresses in one contact.
 pub const CONTACT_ADDRESSES_MAX: usize = 8;
 /// Bytes of one address, and of a region's name.
-pub const CONTACT_TEXT_BYTES_MAX: usize = 256;
+pub const CONTACT_TEXT_BYTES_MAX: usize = 160;
 /// Nodes on one site's list of revoked nodes.
 pub const SITE_REVOKED_MAX: usize = 128;
 /// Bytes of a reason given for a recall.
 pub const REASON_BYTES_MAX: usize = 1024;
+/// Bytes of a join file, and products in one.
+pub const JOIN_BYTES_MAX: usize = 64 << 20;
+/// See [`JOIN_BYTES_MAX`].
+pub const JOIN_PRODUCTS_MAX: usize = 64;
 /// Bytes of one set of metadata files.
 pub const METADATA_SET_BYTES_MAX: u64 = 32 << 20;
 /// Root rotations followed in one refresh.
@@ -73,6 +75,8 @@ pub const UNADMITTED_MAX: usize = 16;
 pub const UNADMITTED_PER_ADDRESS_MAX: usize = 4;
 /// Bytes of a hello message.
 pub const HELLO_BYTES_MAX: usize = 8 << 10;
+/// Of these, credentials: a grant and its enrolments.
+pub const CREDENTIALS_BYTES_MAX: usize = 7 << 10;
 /// Bytes of a summary of metadata versions.
 pub const SUMMARY_BYTES_MAX: usize = 512;
 /// Wire versions that a hello may name.
@@ -149,8 +153,8 @@ const _: () = assert!(
 );
 const _: () = assert!(PROOF_BYTES_MAX >= 64 * 28, "a proof holds a pair a level");
 const _: () = assert!(
-    CREDENTIALS_BYTES_MAX + 512 <= HELLO_BYTES_MAX,
-    "a hello holds the credentials and its own fields"
+    (CONTACT_ADDRESSES_MAX + 1) * (CONTACT_TEXT_BYTES_MAX + 3) * 4 / 3 + 1024 <= CONTACT_BYTES_MAX,
+    "a contact's texts in base64, with its other fields and signature, fit a contact"
 );
 const _: () = assert!(
     METADATA_BYTES_MAX <= METADATA_SET_BYTES_MAX,

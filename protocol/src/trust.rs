@@ -16,6 +16,7 @@ pub mod dsse;
 pub mod enrolment;
 pub mod files;
 pub mod grant;
+pub mod join;
 pub mod key;
 pub mod product;
 pub mod release;

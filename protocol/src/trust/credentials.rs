@@ -35,6 +35,23 @@ pub struct GrantAuthority {
     pub threshold: usize,
 }
 
+impl GrantAuthority {
+    /// Opens a grant of this product. Whether it is current and not revoked is another question.
+    ///
+    /// # Errors
+    /// When the product's `grants` role has not signed it, or for another product.
+    pub fn open(&self, envelope: &Envelope) -> Result<(Grant, StatementId), Refusal> {
+        let (grant, id) = envelope.open::<Grant>(&self.keys, self.threshold, "the product's `grants` role")?;
+        if grant.product != self.product {
+            return Err(Refusal::OtherProduct {
+                found: grant.product,
+                expected: self.product,
+            });
+        }
+        Ok((grant, id))
+    }
+}
+
 /// Everything that is withdrawn, as far as the verifier knows.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Revocations {

@@ -9,7 +9,7 @@ use crate::id::NodeId;
 use crate::limits::SITE_REVOKED_MAX;
 use crate::time::WallTime;
 use crate::trust::canonical::wall_time;
-use crate::trust::dsse::Statement;
+use crate::trust::dsse::{Envelope, EnvelopeError, Statement};
 use crate::trust::grant::check_schema;
 use crate::trust::key::PublicKey;
 
@@ -89,5 +89,15 @@ impl Statement for SiteRevocations {
             return Err("its nodes are not in sorted order, each once".to_owned());
         }
         Ok(())
+    }
+}
+
+impl SiteRevocations {
+    /// Opens a list that is signed by the site key it names. Whose key that is, a grant says.
+    ///
+    /// # Errors
+    /// When it is not one, or not so signed.
+    pub fn open(envelope: &Envelope) -> Result<Self, EnvelopeError> {
+        envelope.open_self_signed(|list: &Self| list.site_key)
     }
 }

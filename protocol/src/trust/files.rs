@@ -30,6 +30,21 @@ impl Summary {
         self.0[role as usize] = version;
     }
 
+    /// The bytes that peers exchange: eight big-endian numbers in the order of [`Role::ALL`].
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        self.0.iter().flat_map(|version| version.to_be_bytes()).collect()
+    }
+
+    /// Reads what [`Summary::encode`] wrote.
+    #[must_use]
+    pub fn decode(bytes: &[u8]) -> Option<Self> {
+        let (numbers, rest) = bytes.as_chunks::<8>();
+        let versions: Vec<u64> = numbers.iter().map(|number| u64::from_be_bytes(*number)).collect();
+        let versions = versions.try_into().ok().filter(|_| rest.is_empty())?;
+        Some(Self(versions))
+    }
+
     /// Whether a peer with `other` has something to learn from one with `self`: a newer root, else a newer timestamp
     /// under the same root.
     #[must_use]
@@ -133,6 +148,15 @@ impl MetadataFiles {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_summary_is_read_back_and_no_other_length_is() {
+        let summary = Summary([1, 2, 3, 4, 5, 6, 7, u64::MAX]);
+        assert_eq!(Summary::decode(&summary.encode()), Some(summary));
+        assert!(summary.encode().len() <= crate::limits::SUMMARY_BYTES_MAX);
+        assert_eq!(Summary::decode(&[0; 63]), None);
+        assert_eq!(Summary::decode(&[0; 72]), None);
+    }
 
     #[test]
     fn a_set_of_files_is_read_back_and_other_names_are_refused() {

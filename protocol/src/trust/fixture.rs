@@ -86,7 +86,7 @@ impl Vendor {
     pub(crate) fn product_with_release(&self) -> ProductTrust {
         let trust = self.product();
         let add = self.change(Role::Releases, NOW, |hand| {
-            crate::trust::writer::changes::add_release(&trust, &version("1.0.0"), b"head one", hand)
+            crate::trust::writer::changes::add_release(&trust, &version("1.0.0"), &head(&trust, "1.0.0", 1), hand)
         });
         let trust = self.seal(&trust, vec![add.expect("a change")], NOW).expect("sealed");
         let promote = self.change(Role::Channels, NOW, |hand| {
@@ -99,6 +99,32 @@ impl Vendor {
     pub(crate) fn sign_grant(&self, grant: &Grant) -> Envelope {
         sign(grant, &self.keys[&Role::Grants])
     }
+}
+
+/// A head of an empty release; `mark` tells two of the same version apart.
+pub(crate) fn head(trust: &ProductTrust, number: &str, mark: u8) -> Vec<u8> {
+    use crate::id::{ArtifactId, Sha256};
+    use crate::manifest::entry::Artifact;
+    use crate::manifest::head::{EntriesRef, Head, PayloadTotals, SCHEMA, Urgency};
+
+    let artifact = Artifact {
+        id: ArtifactId(*blake3::hash(&[]).as_bytes()),
+        sha256: Sha256([mark; 32]),
+        size: 0,
+    };
+    let head = Head {
+        attachments: Vec::new(),
+        depends_on: Vec::new(),
+        entries: EntriesRef { artifact, count: 0 },
+        payload: PayloadTotals { bytes: 0, groups: 0 },
+        product: trust.product(),
+        required: false,
+        schema: SCHEMA,
+        upgrade_from: None,
+        urgency: Urgency::Normal,
+        version: version(number),
+    };
+    head.encode().expect("a head")
 }
 
 pub(crate) fn version(text: &str) -> Version {

@@ -6,6 +6,7 @@ use semver::Version;
 use sha2::{Digest, Sha256};
 
 use crate::id::{ManifestId, ProductId};
+use crate::manifest::head::Head;
 use crate::trust::document::{Promotion, Recall};
 use crate::trust::grant::ChannelName;
 use crate::trust::product::ProductTrust;
@@ -18,6 +19,7 @@ pub struct VerifiedManifest {
     version: Version,
     id: ManifestId,
     bytes: Arc<[u8]>,
+    head: Arc<Head>,
     listings: Vec<(ChannelName, Promotion)>,
     recall: Option<Recall>,
 }
@@ -36,6 +38,14 @@ pub enum ManifestRefusal {
     OtherBytes {
         /// Of which release.
         version: Version,
+    },
+    /// The `releases` role has signed for something that is no head of this release.
+    #[error("the vendor signed a manifest head of {version} that cannot be used: {reason}")]
+    Unusable {
+        /// Of which release.
+        version: Version,
+        /// Why.
+        reason: String,
     },
 }
 
@@ -60,12 +70,24 @@ impl ProductTrust {
                 version: version.clone(),
             });
         }
+        let unusable = |reason: String| ManifestRefusal::Unusable {
+            version: version.clone(),
+            reason,
+        };
+        let parsed = Head::decode(head).map_err(|error| unusable(error.to_string()))?;
+        if parsed.product != self.product() || parsed.version != *version {
+            return Err(unusable(format!(
+                "it is the head of {} {}",
+                parsed.product, parsed.version
+            )));
+        }
         let listings = documents.listings(record.manifest);
         Ok(VerifiedManifest {
             product: self.product(),
             version: version.clone(),
             id: record.manifest,
             bytes: head.into(),
+            head: Arc::new(parsed),
             listings: listings.map(|(name, place)| (name.clone(), place.clone())).collect(),
             recall: documents.recalls.get(&record.manifest).cloned(),
         })
@@ -89,6 +111,12 @@ impl VerifiedManifest {
     #[must_use]
     pub const fn id(&self) -> ManifestId {
         self.id
+    }
+
+    /// The head.
+    #[must_use]
+    pub const fn head(&self) -> &Arc<Head> {
+        &self.head
     }
 
     /// The head's bytes.

@@ -1,5 +1,6 @@
 use super::*;
-use crate::trust::fixture::{DAY, NOW, Vendor, version};
+use crate::trust::fixture::{DAY, NOW, Vendor, head, version};
+use crate::trust::release::ManifestRefusal;
 use crate::trust::writer::WriteError;
 use crate::trust::writer::changes::{Revocation, add_release, promote, recall, revoke};
 
@@ -27,11 +28,19 @@ fn a_site_verifies_what_the_writer_wrote_and_asks_it_everything() {
     let stable = "stable".parse().expect("a name");
     let latest = site.documents().latest(&stable).expect("a release");
     assert_eq!(latest.version, version("1.0.0"));
-    let manifest = site.verify_manifest(&version("1.0.0"), b"head one").expect("verified");
+    let manifest = site
+        .verify_manifest(&version("1.0.0"), &head(&site, "1.0.0", 1))
+        .expect("verified");
     assert_eq!(manifest.id(), latest.manifest);
     assert_eq!(manifest.listings().len(), 1);
-    assert!(site.verify_manifest(&version("1.0.0"), b"head two").is_err());
-    assert!(site.verify_manifest(&version("1.0.1"), b"head one").is_err());
+    assert!(
+        site.verify_manifest(&version("1.0.0"), &head(&site, "1.0.0", 2))
+            .is_err()
+    );
+    assert!(
+        site.verify_manifest(&version("1.0.1"), &head(&site, "1.0.0", 1))
+            .is_err()
+    );
     assert!(site.documents().offered(manifest.id(), std::slice::from_ref(&stable)));
     assert!(
         !site
@@ -40,6 +49,18 @@ fn a_site_verifies_what_the_writer_wrote_and_asks_it_everything() {
     );
     for role in Role::ALL {
         assert_eq!(site.role_keys(role), (vec![vendor.keys[&role].public()], 1), "{role}");
+    }
+}
+
+#[test]
+fn a_signed_head_of_another_release_or_product_is_no_manifest() {
+    let vendor = Vendor::new(1);
+    let base = vendor.product();
+    let other = vendor.product_at(NOW.plus_seconds(1));
+    for bytes in [head(&base, "1.0.1", 1), head(&other, "1.0.0", 1), b"{}".to_vec()] {
+        let trust = published(&vendor, &base, "1.0.0", &bytes, NOW);
+        let verdict = trust.verify_manifest(&version("1.0.0"), &bytes);
+        assert!(matches!(verdict, Err(ManifestRefusal::Unusable { .. })), "{verdict:?}");
     }
 }
 
@@ -243,9 +264,11 @@ fn recalls_and_revocations_reach_a_site_and_stay() {
         .expect("verified");
     let stable = "stable".parse().expect("a name");
     assert!(site.documents().latest(&stable).is_none());
-    let manifest = site.verify_manifest(&version("1.0.0"), b"head one").expect("verified");
+    let manifest = site
+        .verify_manifest(&version("1.0.0"), &head(&site, "1.0.0", 1))
+        .expect("verified");
     assert_eq!(manifest.recall().map(|recall| recall.reason.as_str()), Some("broken"));
-    assert!(!site.documents().offered(manifest.id(), &[stable.clone()]));
+    assert!(!site.documents().offered(manifest.id(), std::slice::from_ref(&stable)));
     let again = vendor.change(Role::Channels, NOW, |hand| {
         promote(&trust, &version("1.0.0"), &stable, hand)
     });
