@@ -22,6 +22,8 @@ pub const ENTRY_LINE_BYTES_MAX: usize = 16 << 10;
 pub const PATH_BYTES_MAX: usize = 4096;
 /// See [`PATH_BYTES_MAX`].
 pub const PATH_COMPONENT_BYTES_MAX: usize = 255;
+/// Components of a path inside a release: each costs an open folder while a release is placed.
+pub const PATH_COMPONENTS_MAX: usize = 64;
 /// Different platform sets in one release.
 pub const PLATFORM_SETS_MAX: usize = 64;
 /// Platforms in one of them.
@@ -123,6 +125,9 @@ pub const RECEIVE_BYTES_MAX: u64 = 8 << 20;
 pub const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(2);
 /// The most bytes between two checkpoints.
 pub const CHECKPOINT_BYTES: u64 = 256 << 20;
+
+/// Artifacts and packs whose files the store keeps open; each has two.
+pub const STORE_OPEN_BODIES_MAX: usize = 192;
 
 /// Transfers known at a time (fetching or serving), two per release.
 pub const TRANSFERS_MAX: usize = 512;

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::report::Report;
 use crate::net::{Buffer, ReplyFrame, ReplySource};
-use crate::store::{LayoutHandle, StoreError};
+use crate::store::{GroupWrite, Store, StoreError};
 
 /// Frames verified in one go: 1 MiB.
 const BATCH_FRAMES: usize = 16;
@@ -28,7 +28,7 @@ pub(super) struct Fetching {
     pub(super) request: RequestId,
     pub(super) id: LayoutId,
     pub(super) layout: Arc<Layout>,
-    pub(super) disk: LayoutHandle,
+    pub(super) store: Store,
     pub(super) groups: RangeSet,
     pub(super) source: ReplySource,
     pub(super) cancelled: CancellationToken,
@@ -91,8 +91,8 @@ impl Fetching {
                 ending = early.or(ending);
             }
             if let Some(verifier) = verifier.take_if(|_| !batch.is_empty()) {
-                let disk = self.disk.clone();
-                working = Some(tokio::task::spawn_blocking(move || check(Batch { verifier, frames: batch }, &disk)));
+                let (store, id) = (self.store.clone(), self.id);
+                working = Some(tokio::task::spawn_blocking(move || check(Batch { verifier, frames: batch }, &store, id)));
             }
             if let Some(ending) = ending {
                 let early = match working.take() {
@@ -159,23 +159,28 @@ fn ended(status: EndStatus, complete: bool) -> Ending {
 }
 
 /// On a worker thread: hash, then write, then count.
-fn check(batch: Batch, disk: &LayoutHandle) -> Checked {
-    let mut checked = Checked { verifier: batch.verifier, groups: RangeSet::new(), bytes: 0, ending: None };
+fn check(mut batch: Batch, store: &Store, id: LayoutId) -> Checked {
+    let (mut ending, mut verified) = (None, Vec::with_capacity(batch.frames.len()));
     for (header, body) in &batch.frames {
         let (proof, data) = body.split_at(header.proof_len.into());
-        match checked.verifier.verify(header.group, proof, data) {
-            Ok(verified) => match disk.write(header.group, data, &verified.pairs) {
-                Ok(()) => {
-                    checked.groups.insert(header.group..header.group + 1);
-                    checked.bytes += data.len() as u64;
-                }
-                Err(error) => checked.ending = Some(Ending::Disk(error)),
-            },
-            Err(error) => checked.ending = Some(Ending::Failed(FetchFault::Invalid, error.to_string())),
-        }
-        if checked.ending.is_some() {
-            break;
+        match batch.verifier.verify(header.group, proof, data) {
+            Ok(group) => verified.push((header.group, data, group.pairs)),
+            Err(error) => {
+                ending = Some(Ending::Failed(FetchFault::Invalid, error.to_string()));
+                break;
+            }
         }
     }
-    checked
+    let writes: Vec<_> = verified.iter().map(|(group, data, pairs)| GroupWrite { group: *group, data, pairs }).collect();
+    let (mut groups, mut bytes) = (RangeSet::new(), 0);
+    match store.write(id, &writes) {
+        Ok(()) => {
+            for write in &writes {
+                groups.insert(write.group..write.group + 1);
+                bytes += write.data.len() as u64;
+            }
+        }
+        Err(error) => ending = Some(Ending::Disk(error)),
+    }
+    Checked { verifier: batch.verifier, groups, bytes, ending }
 }

@@ -4,14 +4,13 @@ use samara_protocol::id::{LayoutId, ManifestId, NodeId, ProductId};
 use samara_protocol::limits::NEIGHBOURS_MAX;
 use samara_protocol::swarm::io::Input;
 use samara_protocol::trust::enrolment::MemberKind;
-use samara_protocol::trust::files::MetadataFiles;
+use samara_protocol::trust::files::{MetadataFiles, Summary};
 use samara_protocol::wire::control::ControlMessage;
 use samara_protocol::wire::data::{Ask, EndStatus, FileHeader};
 
 use super::driver::Driver;
 use super::files::{self, FileName};
 use super::peers::{Shown, peer_info};
-use super::products::{decode_summary, encode_summary};
 use super::report::FileFault;
 use super::shell::UNKNOWN_LAYOUT;
 use crate::net::{NetEvent, PeerUp, ReplySink};
@@ -55,7 +54,7 @@ impl Driver {
 
     fn on_up(&mut self, up: PeerUp) {
         let peer = up.peer;
-        self.peers.insert(peer, up.remote_address.clone(), up.dialled);
+        self.peers.insert(peer, up.remote_address.clone(), up.dialled, self.clock.now());
         let covered = self.doors.judge(peer, up.product, &up.credentials).ok();
         let product = self.products.get(up.product);
         let contact = product.and_then(|product| product.contacts.get(&peer)).map(|(contact, _)| contact);
@@ -114,10 +113,11 @@ impl Driver {
 
     /// Asks for metadata when the peer is ahead.
     fn compare(&mut self, peer: NodeId, product: ProductId, summary: &[u8]) {
-        let theirs = decode_summary(summary);
-        let ours = self.products.get(product).map(|known| known.trust.summary());
-        if theirs.zip(ours).is_some_and(|(theirs, ours)| theirs.is_ahead_of(&ours)) {
+        let Some((theirs, known)) = Summary::decode(summary).zip(self.products.get_mut(product)) else { return };
+        if theirs.is_ahead_of(&known.trust.summary()) {
             self.ask_file(peer, product, FileName::Metadata);
+        } else if !std::mem::replace(&mut known.is_current, true) {
+            self.serve_waiters();
         }
     }
 
@@ -147,8 +147,15 @@ impl Driver {
         let files = MetadataFiles::decode(bytes);
         let installed = files.map_err(Into::into).and_then(|files| self.products.install(product, &files));
         match installed {
-            Ok(Some(changed)) if changed.any() => self.metadata_changed(product),
-            Ok(_) => {}
+            Ok(changed) => {
+                if let Some(known) = self.products.get_mut(product) {
+                    known.is_current = true;
+                }
+                if changed.is_some_and(|changed| changed.any()) {
+                    self.metadata_changed(product);
+                }
+                self.serve_waiters();
+            }
             Err(error) => self.observer.emit(Event::MetadataRefused { peer: Some(peer), product, why: error.to_string() }),
         }
     }
@@ -157,7 +164,7 @@ impl Driver {
     pub(super) fn metadata_changed(&mut self, product: ProductId) {
         self.observer.emit(Event::MetadataTaken { product });
         let Some(known) = self.products.get(product) else { return };
-        let summary = encode_summary(&known.trust.summary());
+        let summary = known.trust.summary().encode();
         for peer in self.peers.nodes() {
             let Some(shown) = self.peers.get_mut(peer).and_then(|peer| peer.products.get_mut(&product)) else { continue };
             match self.doors.judge(peer, product, &shown.credentials) {

@@ -1,18 +1,23 @@
 //! A release's way from a line on a channel to staged: the steps of the table in [`super::releases`].
 
+use std::time::Duration;
+
 use samara_protocol::id::{LayoutId, ManifestId, NodeId, Part, ProductId};
 use samara_protocol::swarm::event::Event as SwarmEvent;
 use samara_protocol::swarm::io::{Input, OpenTransfer};
 use samara_protocol::tree::ranges::RangeSet;
-use samara_protocol::trust::VerifiedManifest;
 
 use super::driver::Driver;
 use super::files::FileName;
 use super::opening::{self, Opened, Selection};
+use super::products::Follow;
 use super::releases::Phase;
 use super::report::{OpenError, Report};
 use crate::observe::Event;
-use crate::store::StoreError;
+use crate::store::Checkpoint;
+
+/// How long a blocked release waits before it is tried again: room may have been made.
+const RETRY: Duration = Duration::from_secs(10);
 
 impl Driver {
     /// Takes up what the followed channels list now, and lets go of what they do not.
@@ -54,7 +59,6 @@ impl Driver {
             self.input(Input::Close { layout });
             self.shell.layouts.remove(&layout);
         }
-        self.answer(manifest, Err("the release is no longer offered: it was recalled, or its channel moved on"));
     }
 
     /// Asks a neighbour that has not refused for the head; the next one when it cannot help.
@@ -98,10 +102,10 @@ impl Driver {
         if !matches!(release.phase, Phase::Head { .. }) {
             return;
         }
-        match VerifiedManifest::verify(&product.trust, &release.version, bytes) {
+        match product.trust.verify_manifest(&release.version, &bytes) {
             Ok(verified) => {
                 if from.is_some()
-                    && let Err(error) = self.store.save_head(manifest, verified.bytes())
+                    && let Err(error) = self.store.put_head(manifest, verified.bytes())
                 {
                     self.block(manifest, &error.to_string());
                     return;
@@ -143,16 +147,17 @@ impl Driver {
             Err(error) => return self.block(manifest, &error.to_string()),
         };
         let Some(release) = self.releases.get_mut(manifest) else { return };
-        let Opened { part, open, held, wanted } = opened;
+        let Opened { part, layout: opened, held, wanted } = opened;
         let layout = LayoutId { manifest, part };
         release.phase = Phase::Moving(part);
         release.open.insert(part);
         let (number, priority, product) = (release.number, release.priority, release.product);
-        let table = std::sync::Arc::clone(open.layout.blocks());
-        let complete = is_complete(&open.layout.blocks().groups_of(&wanted), &held.durable);
-        self.shell.layouts.insert(layout, open);
+        release.layouts.insert(part, std::sync::Arc::clone(&opened));
+        let table = std::sync::Arc::clone(opened.blocks());
+        let complete = is_complete(&table.groups_of(&wanted), &held.durable);
+        self.shell.layouts.insert(layout, opened);
         if !held.volatile.is_empty() {
-            self.checkpoints.wrote(self.clock.now(), layout, 1);
+            self.checkpoints.wrote(self.clock.now(), 1);
         }
         let (durable, volatile) = (held.durable, held.volatile);
         self.input(Input::Open(OpenTransfer { layout, table, wanted, durable, volatile, priority, product: number }));
@@ -167,7 +172,7 @@ impl Driver {
     pub(super) fn on_swarm_event(&mut self, event: SwarmEvent) {
         match &event {
             SwarmEvent::TransferComplete { layout, .. } if self.config.leaf => self.moved(*layout),
-            SwarmEvent::TransferComplete { layout, .. } => self.checkpoints.hurry(self.clock.now(), *layout),
+            SwarmEvent::TransferComplete { .. } => self.checkpoints.hurry(),
             SwarmEvent::TransferDurable { layout } => self.moved(*layout),
             _ => {}
         }
@@ -186,72 +191,65 @@ impl Driver {
                 release.phase = Phase::Staged;
                 let (product, version) = (release.product, release.version.clone());
                 self.observer.emit(Event::ReleaseStaged { product, version, manifest: layout.manifest });
-                self.answer(layout.manifest, Ok(()));
+                self.serve_waiters();
                 self.collect_garbage();
             }
         }
     }
 
-    pub(super) fn on_checkpoint(&mut self, layout: LayoutId, outcome: Result<RangeSet, StoreError>) {
-        let now = self.clock.now();
-        match outcome {
-            Ok(groups) => {
-                self.checkpoints.ended(now, layout, true);
-                if !groups.is_empty() {
-                    self.input(Input::Durable { layout, groups });
-                }
+    pub(super) fn on_checkpoint(&mut self, checkpoint: Checkpoint) {
+        self.checkpoints.ended(self.clock.now(), checkpoint.fault.is_none());
+        if let Some(error) = checkpoint.fault {
+            self.observer.emit(Event::DiskFailed { what: error.to_string() });
+        }
+        for (layout, changes) in checkpoint.layouts {
+            if !changes.durable.is_empty() {
+                self.input(Input::Durable { layout, groups: changes.durable });
             }
-            Err(error) => {
-                self.checkpoints.ended(now, layout, false);
-                self.observer.emit(Event::DiskFailed { layout, what: error.to_string() });
-                let lost = error.lost();
-                self.lost(layout, lost);
-            }
+            self.lost(layout, changes.lost);
         }
     }
 
     /// A release cannot go on: its transfers stop, what is verified stays, and whoever waits is told why.
     pub(super) fn block(&mut self, manifest: ManifestId, why: &str) {
+        let now = self.clock.now();
         let Some(release) = self.releases.get_mut(manifest) else { return };
         if matches!(release.phase, Phase::Blocked(_)) {
             return;
         }
-        release.phase = Phase::Blocked(why.to_owned());
+        (release.phase, release.retry_at) = (Phase::Blocked(why.to_owned()), now.after(RETRY));
         let (product, version) = (release.product, release.version.clone());
         for part in std::mem::take(&mut release.open) {
-            self.input(Input::Close { layout: LayoutId { manifest, part } });
+            let layout = LayoutId { manifest, part };
+            self.input(Input::Close { layout });
+            self.shell.layouts.remove(&layout);
         }
         self.observer.emit(Event::ReleaseBlocked { product, version, manifest, why: why.to_owned() });
-        self.answer(manifest, Err(why));
+        self.serve_waiters();
     }
 
-    /// Tells everybody who waits for a release.
-    fn answer(&mut self, manifest: ManifestId, outcome: Result<(), &str>) {
-        for waiter in self.waiting.remove(&manifest).into_iter().flatten() {
-            // Whoever waited may have given up.
-            let _ = waiter.send(outcome.map_err(str::to_owned));
+    /// Tries a blocked release again from its head.
+    pub(super) fn retry(&mut self, manifest: ManifestId) {
+        let Some(release) = self.releases.get_mut(manifest) else { return };
+        match release.manifest {
+            Some(_) => self.open(manifest, Part::Entries),
+            None => release.phase = Phase::start(),
         }
     }
 
+    /// Gives back what no release needs any more. An origin keeps all it has published; and while a release is on its way
+    /// nothing is collected, because what of it lies in older releases is not known yet.
     fn collect_garbage(&mut self) {
-        let (store, pins) = (self.store.clone(), self.pins());
+        let keeps_all = self.products.iter().any(|(_, product)| product.follow == Follow::Everything);
+        if keeps_all || self.config.leaf || self.releases.iter().any(|(_, release)| release.layouts.len() < 2) {
+            return;
+        }
+        let (store, pins) = (self.store.clone(), self.releases.pins());
         tokio::task::spawn_blocking(move || {
             if let Err(error) = store.gc(&pins) {
                 tracing::warn!(%error, "garbage could not be collected; it is tried again with the next release");
             }
         });
-    }
-
-    /// Everything that must stay: what is worked on, and on an origin whatever was published.
-    fn pins(&self) -> std::collections::BTreeSet<LayoutId> {
-        let mut pins = self.releases.layouts();
-        for (_, product) in self.products.iter() {
-            if product.follow == super::products::Follow::Everything {
-                let published = product.trust.documents().releases.values().map(|record| record.manifest);
-                pins.extend(published.flat_map(|manifest| [Part::Entries, Part::Payload].map(|part| LayoutId { manifest, part })));
-            }
-        }
-        pins
     }
 }
 

@@ -1,6 +1,6 @@
 //! From a verified manifest head to layouts that can be read and written. Runs on worker threads.
 
-use std::io::BufReader;
+use std::io::{BufReader, Cursor, Read};
 use std::sync::Arc;
 
 use samara_protocol::bits::Bits;
@@ -8,10 +8,9 @@ use samara_protocol::id::{LayoutId, Part};
 use samara_protocol::manifest::contents::ContentsBuilder;
 use samara_protocol::manifest::layout::Layout;
 use samara_protocol::manifest::platform::Platform;
-use samara_protocol::trust::VerifiedManifest;
+use samara_protocol::trust::release::VerifiedManifest;
 
 use super::report::OpenError;
-use super::shell::OpenLayout;
 use crate::store::{Held, Store};
 
 /// Which part of a release this node wants.
@@ -27,7 +26,7 @@ pub(super) struct Selection {
 #[derive(Debug)]
 pub(super) struct Opened {
     pub(super) part: Part,
-    pub(super) open: OpenLayout,
+    pub(super) layout: Arc<Layout>,
     pub(super) held: Held,
     pub(super) wanted: Bits,
 }
@@ -43,7 +42,7 @@ pub(super) fn entries(store: &Store, manifest: &VerifiedManifest) -> Result<Open
 /// Opens the payload's layout, from the entries list that is in the store.
 pub(super) fn payload(store: &Store, manifest: &VerifiedManifest, selection: &Selection) -> Result<Opened, OpenError> {
     let release = |error: &dyn std::fmt::Display| OpenError::Release(error.to_string());
-    let list = store.read_artifact(manifest.head().entries.artifact.layout_ref())?;
+    let list = read_list(store, manifest)?;
     let mut builder = ContentsBuilder::default();
     let mut chosen = None;
     for entry in crate::release::entries(BufReader::new(list)) {
@@ -65,6 +64,17 @@ pub(super) fn payload(store: &Store, manifest: &VerifiedManifest, selection: &Se
 
 fn open(store: &Store, manifest: &VerifiedManifest, part: Part, layout: Arc<Layout>, wanted: Bits) -> Result<Opened, OpenError> {
     let id = LayoutId { manifest: manifest.id(), part };
-    let (disk, held) = store.open_layout(id, Arc::clone(&layout), &wanted)?;
-    Ok(Opened { part, open: OpenLayout { layout, disk }, held, wanted })
+    let held = store.open_layout(id, Arc::clone(&layout))?;
+    store.reserve(id, &layout.blocks().groups_of(&wanted))?;
+    Ok(Opened { part, layout, held, wanted })
+}
+
+/// The entries list, whole in memory (at most 64 MiB, and then as a file).
+fn read_list(store: &Store, manifest: &VerifiedManifest) -> Result<Box<dyn Read>, OpenError> {
+    let list = manifest.head().entries.artifact.layout_ref();
+    if list.size < samara_protocol::limits::GROUP_BYTES {
+        let id = LayoutId { manifest: manifest.id(), part: Part::Entries };
+        return Ok(Box::new(Cursor::new(store.read_small(id, list.id)?)));
+    }
+    Ok(Box::new(store.open_artifact(list)?))
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use samara_protocol::id::{NodeId, ProductId};
 use samara_protocol::swarm::io::{Distance, PeerInfo};
+use samara_protocol::time::Timestamp;
 use samara_protocol::trust::contact::Contact;
 use samara_protocol::trust::credentials::Covered;
 use samara_protocol::trust::enrolment::MemberKind;
@@ -22,6 +23,8 @@ pub(super) struct Peer {
     pub(super) address: String,
     /// Whether this node dialled it.
     pub(super) dialled: bool,
+    /// When it was admitted.
+    pub(super) since: Timestamp,
     /// What it showed for each product.
     pub(super) products: BTreeMap<ProductId, Shown>,
     /// The releases, by their local number, that the scheduler was told it may know of.
@@ -40,8 +43,8 @@ pub(super) struct Shown {
 }
 
 impl Peers {
-    pub(super) fn insert(&mut self, node: NodeId, address: String, dialled: bool) {
-        let peer = Peer { address, dialled, products: BTreeMap::new(), told: BTreeSet::new(), asked: BTreeSet::new() };
+    pub(super) fn insert(&mut self, node: NodeId, address: String, dialled: bool, since: Timestamp) {
+        let peer = Peer { address, dialled, since, products: BTreeMap::new(), told: BTreeSet::new(), asked: BTreeSet::new() };
         self.all.insert(node, peer);
     }
 
@@ -59,6 +62,10 @@ impl Peers {
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (NodeId, &Peer)> {
         self.all.iter().map(|(node, peer)| (*node, peer))
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.all.is_empty()
     }
 
     pub(super) fn nodes(&self) -> Vec<NodeId> {

@@ -5,7 +5,8 @@ use samara_protocol::swarm::io::FetchFault;
 use samara_protocol::tree::ranges::RangeSet;
 
 use super::opening::Opened;
-use crate::store::StoreError;
+use super::publishing::Imported;
+use crate::store::{Checkpoint, StoreError};
 
 /// Reports that may wait for the driver. Tasks wait for a place, so this bounds nothing but latency.
 pub(super) const REPORTS_MAX: usize = 256;
@@ -35,7 +36,9 @@ pub(super) enum Report {
     /// What a peer could not verify was checked here.
     Rechecked { layout: LayoutId, lost: RangeSet },
     /// A checkpoint ended.
-    Checkpointed { layout: LayoutId, outcome: Result<RangeSet, StoreError> },
+    Checkpointed(Checkpoint),
+    /// A release was passed by a verb and is in the store.
+    Imported(Imported),
     /// A layout is open, or cannot be.
     Opened { manifest: ManifestId, outcome: Result<Opened, OpenError> },
     /// A file that a peer was asked for.

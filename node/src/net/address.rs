@@ -35,14 +35,14 @@ fn parse_multiaddr(text: &str) -> Option<Address> {
         .iter()
         .take_while(|part| !matches!(part, Protocol::P2p(_)))
         .collect();
-    let is_quic = address.iter().any(|part| matches!(part, Protocol::QuicV1));
-    let is_tcp = address.iter().any(|part| matches!(part, Protocol::Tcp(_)));
-    match (is_tcp, is_quic) {
-        (true, false) => Some(Address {
+    host_and_port(&address)?;
+    let parts: Vec<_> = address.iter().skip(1).collect();
+    match parts.as_slice() {
+        [Protocol::Tcp(_)] => Some(Address {
             tcp: Some(address),
             quic: None,
         }),
-        (false, true) => Some(Address {
+        [Protocol::Udp(_), Protocol::QuicV1] => Some(Address {
             tcp: None,
             quic: Some(address),
         }),

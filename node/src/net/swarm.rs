@@ -50,14 +50,7 @@ pub(super) async fn start(
     let with_quic = config.quic && config.proxy.is_none();
     let (events, receiver) = mpsc::channel(EVENTS_MAX);
     let dialer = Dialer::new(config.jitter_seed, with_quic);
-    let shared = Arc::new(Shared::new(
-        local,
-        gate,
-        events,
-        config.external.clone(),
-        config.peers_max,
-        dialer,
-    ));
+    let shared = Arc::new(Shared::new(local, gate, events, &config, dialer));
 
     let transport = transport::build(&config, &identity)?;
     let swarm_config = Config::with_tokio_executor()

@@ -14,7 +14,7 @@ use crate::tree::ranges::RangeSet;
 
 use super::Swarm;
 use super::config::{
-    AUDIENCE_RETRY, BUSY_RETRY, QUANTUM_MAX, QUANTUM_MIN, QUANTUM_TIME, RANDOM_SLOT, Role, SLOT_TIME, STALL_TIME,
+    AUDIENCE_RETRY, BUSY_RETRY, QUANTUM_MAX, QUANTUM_MIN, QUANTUM_TIME, RANDOM_SLOT, Role, SLOT_LOTS, SLOT_TIME, STALL_TIME,
     UNREAD_MAX, UPLOAD_SLOTS, UPLOAD_SLOTS_MAX, WAIT_MAX,
 };
 use super::io::{DisconnectReason, Distance, Output, Refusal, UploadAudience};
@@ -252,10 +252,12 @@ impl Swarm {
             Some((priority, need, std::cmp::Reverse(serve.waits_since), *id))
         };
         let mut waiting: Vec<_> = self.waiting(local).filter_map(urgency).collect();
-        let most = *waiting.iter().max()?;
-        if self.rng.one_in(RANDOM_SLOT) {
-            waiting.retain(|urgency| urgency.0 == most.0);
-            return self.rng.pick(&waiting).map(|urgency| urgency.3);
+        let priority = waiting.iter().map(|urgency| urgency.0).max()?;
+        waiting.retain(|urgency| urgency.0 == priority);
+        let lots = if self.rng.one_in(RANDOM_SLOT) { 1 } else { SLOT_LOTS };
+        let mut most = *self.rng.pick(&waiting)?;
+        for _ in 1..lots {
+            most = most.max(*self.rng.pick(&waiting)?);
         }
         Some(most.3)
     }

@@ -11,7 +11,6 @@ use samara_protocol::wire::frame::Decoder;
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 
-use super::live::{PING_INTERVAL, SILENCE_MAX};
 use super::{Session, SessionError};
 use crate::net::event::NetEvent;
 
@@ -56,7 +55,9 @@ pub(super) async fn write(
     mut stream: WriteHalf<Stream>,
     mut queue: mpsc::Receiver<Vec<u8>>,
 ) -> Result<(), SessionError> {
-    let mut pings = tokio::time::interval(PING_INTERVAL);
+    let silence_max = session.shared.silence_max;
+    // Three chances, so that one lost ping closes nothing.
+    let mut pings = tokio::time::interval(silence_max / 3);
     pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
     // The first tick is at once: it is what opens the stream for the other end.
     let mut number = 0;
@@ -66,8 +67,8 @@ pub(super) async fn write(
         tokio::select! {
             count = queue.recv_many(&mut frames, BATCH_MAX) => if count == 0 { return Ok(()) },
             _ = pings.tick() => {
-                if session.live.silence() > SILENCE_MAX {
-                    return Err(SessionError::Silent);
+                if session.live.silence() > silence_max {
+                    return Err(SessionError::Silent(silence_max));
                 }
                 number += 1;
                 frames.push(samara_protocol::wire::frame::encode(&ControlMessage::Ping(number).encode()));
@@ -78,9 +79,9 @@ pub(super) async fn write(
             stream.write_all(&bytes).await?;
             stream.flush().await
         };
-        tokio::time::timeout(SILENCE_MAX, written)
+        tokio::time::timeout(silence_max, written)
             .await
-            .map_err(|_| SessionError::Silent)??;
+            .map_err(|_| SessionError::Silent(silence_max))??;
         session.link.sent(bytes.len());
     }
 }
