@@ -18,13 +18,12 @@ use crate::admin::{Record, Reply, Response};
 use crate::config::settings::LogLevel;
 
 mod describe;
-pub mod endpoint;
 mod event;
 mod fact;
 mod flood;
 mod lines;
 pub mod logging;
-mod metrics;
+pub mod metrics;
 pub mod span;
 
 #[cfg(test)]

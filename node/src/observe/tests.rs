@@ -12,7 +12,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::fmt::format::{DefaultFields, JsonFields};
 
-use super::endpoint::{Endpoint, EndpointError};
+use super::metrics::endpoint::{Endpoint, EndpointError};
 use super::lines::Lines;
 use super::{Event, Observer, describe, span};
 use crate::admin::{Reply, Response};
