@@ -23,12 +23,16 @@ pub mod config;
 pub mod context;
 pub mod error;
 pub mod exit;
+pub mod fetch;
 pub mod grant;
 pub mod input;
 pub mod interrupt;
 pub mod join;
+pub mod node;
 pub mod printer;
+pub mod progress;
 pub mod promote;
+pub mod publish;
 pub mod recall;
 pub mod request;
 pub mod revoke;
@@ -74,8 +78,14 @@ pub enum Command {
     Grant(grant::Args),
     /// Take in what a vendor or site has signed for this machine or site.
     Join(join::Args),
+    /// Fetch a release into a folder.
+    Fetch(Box<fetch::Args>),
+    /// The daemon of a site or a vendor's origin.
+    Node(node::Args),
     /// Put a published release on a channel.
     Promote(promote::Args),
+    /// Publish a file or folder as a release.
+    Publish(Box<publish::Args>),
     /// Take a release back, for ever.
     Recall(recall::Args),
     /// Make this machine's identity and its request file.
@@ -115,7 +125,8 @@ impl Command {
     /// Whether it sets the log up itself, as its configuration says. All others log warnings, and more with `-v`.
     const fn logs_by_its_file(&self) -> bool {
         match self {
-            Self::Completions(_) | Self::Config(_) => false,
+            Self::Node(_) => true,
+            _ => false,
         }
     }
 }
@@ -138,7 +149,10 @@ fn dispatch(command: &Command, context: &Context, printer: &mut Printer) -> Resu
         Command::Config(args) => config::run(args, context, printer),
         Command::Grant(args) => grant::run(args, context, printer),
         Command::Join(args) => join::run(args, context, printer),
+        Command::Fetch(args) => fetch::run(args, context, printer),
+        Command::Node(args) => node::run(args, context, printer),
         Command::Promote(args) => promote::run(args, context, printer),
+        Command::Publish(args) => publish::run(args, context, printer),
         Command::Recall(args) => recall::run(args, context, printer),
         Command::Request(args) => request::run(args, context, printer),
         Command::Revoke(args) => revoke::run(args, context, printer),
