@@ -25,13 +25,16 @@ pub mod context;
 pub mod doctor;
 pub mod error;
 pub mod exit;
+pub mod fetch;
 pub mod grant;
 pub mod input;
 pub mod interrupt;
 pub mod join;
+pub mod node;
 pub mod printer;
 pub mod progress;
 pub mod promote;
+pub mod publish;
 pub mod recall;
 pub mod request;
 pub mod revoke;
@@ -77,12 +80,18 @@ pub enum Command {
     Config(config::Args),
     /// Look for what is wrong with this machine and its node.
     Doctor(doctor::Args),
+    /// Fetch a release into a folder.
+    Fetch(Box<fetch::Args>),
     /// Grant a site a product, or make a node an origin of it.
     Grant(grant::Args),
     /// Take in what a vendor or site has signed for this machine or site.
     Join(join::Args),
+    /// The daemon of a site or a vendor's origin.
+    Node(node::Args),
     /// Put a published release on a channel.
     Promote(promote::Args),
+    /// Publish a file or folder as a release.
+    Publish(Box<publish::Args>),
     /// Take a release back, for ever.
     Recall(recall::Args),
     /// Make this machine's identity and its request file.
@@ -126,12 +135,15 @@ impl Command {
     /// Whether it sets the log up itself, as its configuration says. All others log warnings, and more with `-v`.
     const fn logs_by_its_file(&self) -> bool {
         match self {
+            Self::Node(_) => true,
             Self::Completions(_)
             | Self::Config(_)
             | Self::Doctor(_)
+            | Self::Fetch(_)
             | Self::Grant(_)
             | Self::Join(_)
             | Self::Promote(_)
+            | Self::Publish(_)
             | Self::Recall(_)
             | Self::Request(_)
             | Self::Revoke(_)
@@ -154,9 +166,12 @@ fn dispatch(command: &Command, context: &Context, printer: &mut Printer) -> Resu
         Command::Completions(args) => completions::run(args, context, printer),
         Command::Config(args) => config::run(args, context, printer),
         Command::Doctor(args) => doctor::run(args, context, printer),
+        Command::Fetch(args) => fetch::run(args, context, printer),
         Command::Grant(args) => grant::run(args, context, printer),
         Command::Join(args) => join::run(args, context, printer),
+        Command::Node(args) => node::run(args, context, printer),
         Command::Promote(args) => promote::run(args, context, printer),
+        Command::Publish(args) => publish::run(args, context, printer),
         Command::Recall(args) => recall::run(args, context, printer),
         Command::Request(args) => request::run(args, context, printer),
         Command::Revoke(args) => revoke::run(args, context, printer),

@@ -19,6 +19,12 @@ pub fn random_id() -> [u8; 16] {
     random()
 }
 
+/// A seed for choices that need no secrecy: jitter, shuffles.
+#[must_use]
+pub fn seed() -> u64 {
+    u64::from_le_bytes(random())
+}
+
 /// A new key.
 #[must_use]
 pub fn new_key() -> SigningKey {

@@ -53,6 +53,19 @@ pub struct Caller {
     pub pid: Option<i32>,
 }
 
+impl Caller {
+    /// This process itself: a verb that runs the engine in itself.
+    #[must_use]
+    pub fn this_process() -> Self {
+        let pid = i32::try_from(std::process::id()).ok();
+        Self {
+            uid: rustix::process::geteuid().as_raw(),
+            gid: rustix::process::getegid().as_raw(),
+            pid,
+        }
+    }
+}
+
 /// Answers one call. No method waits, so the daemon's loop may call them.
 #[derive(Debug)]
 pub struct Reply {

@@ -56,6 +56,15 @@ impl fmt::Display for Report {
     }
 }
 
+/// Reads a join file; nothing in it is verified.
+///
+/// # Errors
+/// When it cannot be read or is none.
+pub(super) fn read(path: &std::path::Path) -> Result<JoinFile, CliError> {
+    let bytes = input::read(path, JOIN_BYTES_MAX)?;
+    JoinFile::decode(&bytes).map_err(|error| blame::join(&error, path.display()))
+}
+
 /// Runs it. Joining again renews what there is.
 ///
 /// # Errors

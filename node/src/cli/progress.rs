@@ -66,6 +66,18 @@ impl Board {
         row.phase.clone_from(&progress.phase);
     }
 
+    /// Says what `name` waits for, once however often it is said.
+    pub fn wait(&mut self, printer: &mut Printer, name: &str, what: &str) {
+        let progress = Progress {
+            phase: what.to_owned(),
+            have_bytes: 0,
+            wanted_bytes: 0,
+            bytes_per_second: 0,
+            sources: Vec::new(),
+        };
+        self.show(printer, name, &progress);
+    }
+
     /// Says something above what is drawn.
     pub fn note(&self, printer: &mut Printer, text: &str) {
         match &self.lines {
@@ -87,13 +99,19 @@ impl Board {
         }
     }
 
-    /// Takes everything off the terminal, before the results are printed.
+    /// Takes everything off the terminal, as dropping it does: before the results are printed.
     pub fn clear(&mut self) {
         self.rows.clear();
         if let Some(lines) = self.lines.take() {
             // As above.
             lines.clear().unwrap_or_default();
         }
+    }
+}
+
+impl Drop for Board {
+    fn drop(&mut self) {
+        self.clear();
     }
 }
 

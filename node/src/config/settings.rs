@@ -168,6 +168,23 @@ pub enum LogLevel {
     Trace,
 }
 
+impl ProductSettings {
+    /// What holds for a product that is joined and not configured: its channel `stable`, for all platforms.
+    #[must_use]
+    pub fn defaults(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            id: None,
+            join: None,
+            follow: vec!["stable".to_owned()],
+            platforms: None,
+            keep: resolve::KEEP_DEFAULT,
+            priority: 0,
+            signer: None,
+        }
+    }
+}
+
 impl Settings {
     /// Reads and checks a file. `home` is where this machine's data lives unless the file says otherwise.
     ///

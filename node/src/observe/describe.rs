@@ -221,13 +221,9 @@ fn store(event: &Event) -> Option<Fact> {
                 .layout(*layout)
                 .with("groups", groups.count())
         }
-        Event::DiskFailed { layout, what } => Fact::new(
-            Error,
-            "disk_failed",
-            format!("the disk failed {}: {what}", layout.manifest.short()),
-        )
-        .layout(*layout)
-        .with("what", what.as_str()),
+        Event::DiskFailed { what } => {
+            Fact::new(Error, "disk_failed", format!("the disk failed: {what}")).with("what", what.as_str())
+        }
         Event::Checkpointed { layout, elapsed } => Fact::new(
             Debug,
             "checkpointed",

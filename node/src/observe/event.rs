@@ -168,8 +168,6 @@ pub enum Event {
     },
     /// Writing, reading or syncing failed.
     DiskFailed {
-        /// Of which layout.
-        layout: LayoutId,
         /// What the store says.
         what: String,
     },

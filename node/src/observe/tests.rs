@@ -118,10 +118,7 @@ fn every_event() -> Vec<Event> {
             layout: LAYOUT,
             groups: groups(),
         },
-        Event::DiskFailed {
-            layout: LAYOUT,
-            what: text,
-        },
+        Event::DiskFailed { what: text },
         Event::Checkpointed {
             layout: LAYOUT,
             elapsed: Duration::from_millis(20),

@@ -14,8 +14,8 @@ use crate::tree::ranges::RangeSet;
 
 use super::Swarm;
 use super::config::{
-    AUDIENCE_RETRY, BUSY_RETRY, QUANTUM_MAX, QUANTUM_MIN, QUANTUM_TIME, RANDOM_SLOT, Role, SLOT_LOTS, SLOT_TIME, STALL_TIME,
-    UNREAD_MAX, UPLOAD_SLOTS, UPLOAD_SLOTS_MAX, WAIT_MAX,
+    AUDIENCE_RETRY, BUSY_RETRY, QUANTUM_MAX, QUANTUM_MIN, QUANTUM_TIME, RANDOM_SLOT, Role, SLOT_LOTS, SLOT_TIME,
+    STALL_TIME, UNREAD_MAX, UPLOAD_SLOTS, UPLOAD_SLOTS_MAX, WAIT_MAX,
 };
 use super::io::{DisconnectReason, Distance, Output, Refusal, UploadAudience};
 use super::peer::{Peer, Slot, is_local};
@@ -160,6 +160,9 @@ impl Swarm {
         let sent = nominal(groups).min(serve.issued);
         serve.issued -= sent;
         let over = serve.issued == 0 && serve.left.is_empty();
+        if let Some(transfer) = self.transfers.get_mut(&serve.layout) {
+            transfer.sent += bytes;
+        }
         self.admission.issued -= sent;
         self.admission.meter.add(now, bytes);
         self.up.give_back(sent.saturating_sub(bytes));
@@ -362,7 +365,11 @@ impl Swarm {
         for id in unread {
             self.punish(now, id, DisconnectReason::Stalled);
         }
-        let priority = |serve: &Serve| self.transfers.get(&serve.layout).map_or(0, |transfer| transfer.priority);
+        let priority = |serve: &Serve| {
+            self.transfers
+                .get(&serve.layout)
+                .map_or(0, |transfer| transfer.priority)
+        };
         let most = self.serves.values().map(priority).max();
         // What is less urgent just waits: its peer must not be kept from asking for what is urgent.
         let waited = |serve: &Serve| {

@@ -12,6 +12,7 @@ use crate::access::vendor::{SealingKeys, Vendor, VendorProduct};
 use crate::admin::api::{Request, SignedFile};
 use crate::admin::client::ANSWER_TIMEOUT;
 use crate::admin::{AdminError, Client, RefusalKind, files};
+use samara_protocol::trust::product::ProductTrust;
 use samara_protocol::trust::writer::Change;
 
 /// Opens a product as it stands now: the vendor's metadata and, when newer, that of the origin in this machine's home.
@@ -66,6 +67,18 @@ pub fn hand_over(context: &Context, product: &VendorProduct, printer: &mut Print
         }
         Err(error) => Err(blame::admin(&error, context.socket())),
     }
+}
+
+/// Gives newly sealed metadata to the origin of this machine that does not run.
+///
+/// # Errors
+/// When its home cannot be written.
+pub fn into_home(context: &Context, sealed: &ProductTrust) -> Result<(), CliError> {
+    let beside = Machine::at(context.home()).product(sealed.product());
+    if beside.membership()?.is_some() {
+        beside.update(sealed.files(), context.now())?;
+    }
+    Ok(())
 }
 
 fn send(client: &mut Client, product: &VendorProduct, printer: &mut Printer) -> Result<(), AdminError> {
