@@ -45,6 +45,8 @@ pub mod vendor;
 pub mod watch;
 
 #[cfg(test)]
+mod documented;
+#[cfg(test)]
 mod trust_flow;
 
 pub use context::Context;

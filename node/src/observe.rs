@@ -27,7 +27,7 @@ pub mod metrics;
 pub mod span;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use event::Event;
 pub use metrics::Metrics;

@@ -42,3 +42,6 @@ pub(super) fn unexpected(context: &Context, response: &Response) -> CliError {
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+pub(super) use tests::sample;

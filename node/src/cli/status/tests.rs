@@ -30,7 +30,12 @@ fn status() -> Status {
             sent_bytes: 2048,
             received_bytes: 5 << 20,
         },
-        store: StoreStatus { used_bytes: 1 << 30, reserved_bytes: 0, free_bytes: 2 << 30, quota_bytes: None },
+        store: StoreStatus {
+            used_bytes: 1 << 30,
+            reserved_bytes: 0,
+            free_bytes: 2 << 30,
+            quota_bytes: None,
+        },
         products: vec![ProductStatus {
             name: "acme/app".to_owned(),
             id: ProductId([2; 32]),
@@ -55,15 +60,39 @@ fn status() -> Status {
             bytes_per_second: 1 << 20,
             eta_seconds: Some(3),
             sources: vec![
-                SourceBytes { source: SourceClass::Origin, bytes: 1 << 19 },
-                SourceBytes { source: SourceClass::Other, bytes: 1 << 19 },
-                SourceBytes { source: SourceClass::Reused, bytes: 0 },
+                SourceBytes {
+                    source: SourceClass::Origin,
+                    bytes: 1 << 19,
+                },
+                SourceBytes {
+                    source: SourceClass::Other,
+                    bytes: 1 << 19,
+                },
+                SourceBytes {
+                    source: SourceClass::Reused,
+                    bytes: 0,
+                },
             ],
             sent_bytes: 0,
             waiting_for: None,
         }],
         peers: Vec::new(),
     }
+}
+
+/// One with every field, as JSON.
+pub(crate) fn sample() -> serde_json::Value {
+    let mut full = status();
+    full.peers.push(PeerStatus {
+        peer: NodeId([8; 32]),
+        address: "10.0.0.2:7170".to_owned(),
+        distance: SourceClass::Tenant,
+        dialled: true,
+        connected_seconds: 5,
+        received_bytes: 1,
+        sent_bytes: 2,
+    });
+    serde_json::to_value(full).expect("serialises")
 }
 
 #[test]
@@ -77,7 +106,10 @@ fn people_see_limits_rates_sources_and_what_is_stale() {
         "up 1.0 Mbit/s (limit 50.0 Mbit/s, upload to all), down 0.0 kbit/s (no limit); sent 2.0 KiB, received 5.0 MiB"
     );
     assert_eq!(lines[4], "store 1.00 GiB used, 2.00 GiB free, no quota");
-    assert!(lines[7].starts_with("acme/app  stable   1.2.3    fetching  of 2026-11-21T11:30:00Z, STALE"), "{text}");
+    assert!(
+        lines[7].starts_with("acme/app  stable   1.2.3    fetching  of 2026-11-21T11:30:00Z, STALE"),
+        "{text}"
+    );
     assert!(lines[10].ends_with("origin 512.0 KiB, other 512.0 KiB"), "{text}");
     assert_eq!(lines.last(), Some(&"no peers"));
 }
@@ -87,7 +119,10 @@ async fn status_prints_what_a_running_node_says_field_by_field() {
     let dir = tempfile::tempdir().expect("a directory");
     let context = Context::at(dir.path().to_owned());
     let stop = CancellationToken::new();
-    let (mut calls, serving) = Server::bind(context.socket()).expect("bound").start(stop.clone()).expect("started");
+    let (mut calls, serving) = Server::bind(context.socket())
+        .expect("bound")
+        .start(stop.clone())
+        .expect("started");
     let served = tokio::spawn(serving);
     let asking = tokio::task::spawn_blocking(move || {
         let (mut printer, memory) = Memory::printer(Format::Json);
@@ -99,7 +134,10 @@ async fn status_prints_what_a_running_node_says_field_by_field() {
     assert_eq!(result, Ok(ExitStatus::Success));
     let json: serde_json::Value = serde_json::from_str(&out).expect("JSON");
     assert!(out.starts_with("{\"schema\":1,\"node\":{\"peer\":\"12D3Koo"), "{out}");
-    assert_eq!(json["transfers"][0]["sources"][0], serde_json::json!({"source": "origin", "bytes": 524_288}));
+    assert_eq!(
+        json["transfers"][0]["sources"][0],
+        serde_json::json!({"source": "origin", "bytes": 524_288})
+    );
     assert_eq!(json["limits"]["down_bytes_per_second"], serde_json::Value::Null);
     stop.cancel();
     served.await.expect("no panic");
@@ -112,6 +150,9 @@ fn without_a_node_status_says_so_and_how_to_start_one() {
     let (mut printer, memory) = Memory::printer(Format::Human);
     let error = run(&Args {}, &context, &mut printer).expect_err("no node");
     assert_eq!(error.status(), ExitStatus::Unreachable);
-    assert!(error.hint().is_some_and(|hint| hint.contains("samara node run")), "{error}");
+    assert!(
+        error.hint().is_some_and(|hint| hint.contains("samara node run")),
+        "{error}"
+    );
     assert_eq!(memory.out(), "");
 }

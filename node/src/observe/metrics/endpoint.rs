@@ -50,7 +50,9 @@ pub enum EndpointError {
 /// Outside a tokio runtime.
 pub async fn serve(address: SocketAddr, observer: Observer, stop: CancellationToken) -> Result<(), EndpointError> {
     let endpoint = Endpoint::bind(address).await?;
-    observer.emit(Event::MetricsServed { address: endpoint.address() });
+    observer.emit(Event::MetricsServed {
+        address: endpoint.address(),
+    });
     tokio::spawn(endpoint.serve(observer.metrics(), stop));
     Ok(())
 }
