@@ -15,6 +15,8 @@ use std::io::{self, BufRead};
 use samara_protocol::manifest::entry::Entry;
 use samara_protocol::manifest::list::{ListError, ListReader};
 
+pub use record::ENTRIES as ENTRIES_FILE;
+
 mod digest;
 mod dir;
 mod parallel;

@@ -164,6 +164,8 @@ pub struct Source {
     pub path: PathBuf,
     /// The file, opened by somebody who may.
     pub file: Option<Arc<File>>,
+    /// A small artifact's bytes themselves; nothing is opened then.
+    pub bytes: Option<Vec<u8>>,
     /// What it must be, when that is known.
     pub expected: Option<ArtifactRef>,
 }
@@ -173,6 +175,7 @@ impl From<PathBuf> for Source {
         Self {
             path,
             file: None,
+            bytes: None,
             expected: None,
         }
     }

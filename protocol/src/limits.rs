@@ -54,10 +54,14 @@ pub const CHANNEL_RELEASES_MAX: usize = 4096;
 pub const CONTACT_ADDRESSES_MAX: usize = 8;
 /// Bytes of one address, and of a region's name.
 pub const CONTACT_TEXT_BYTES_MAX: usize = 160;
+/// Sites of a product whose lists of revoked nodes are remembered.
+pub const SITES_REMEMBERED_MAX: usize = 256;
 /// Nodes on one site's list of revoked nodes.
 pub const SITE_REVOKED_MAX: usize = 128;
 /// Bytes of a reason given for a recall.
 pub const REASON_BYTES_MAX: usize = 1024;
+/// Bytes of a request file.
+pub const REQUEST_FILE_BYTES_MAX: usize = 64 << 10;
 /// Bytes of a join file, and products in one.
 pub const JOIN_BYTES_MAX: usize = 64 << 20;
 /// See [`JOIN_BYTES_MAX`].
@@ -150,6 +154,8 @@ pub const ADMIN_CALLS_MAX: usize = 16;
 pub const ADMIN_ANSWERS_MAX: usize = 64;
 /// Events that wait for a watcher; the oldest are dropped beyond, and the watcher is told.
 pub const EVENT_FEED_MAX: usize = 1024;
+/// Connections of programs that ask for metrics.
+pub const METRICS_CONNECTIONS_MAX: usize = 8;
 
 const _: () = assert!(GROUP_BYTES == 1024 << GROUP_CHUNK_LOG, "a group is 2^k chunks of 1 KiB");
 const _: () = assert!(

@@ -133,8 +133,8 @@ impl World {
             deadline: Timestamp(u64::MAX),
             violations: Vec::new(),
         };
-        if world.nodes.len() > 16 {
-            world.check_every = 20 * world.nodes.len() as u64;
+        if world.nodes.len() > 5 {
+            world.check_every = 16 * world.nodes.len() as u64;
         }
         world.deadline = world.end();
         world.plan();
@@ -162,27 +162,42 @@ impl World {
         self.hash.finalize().to_hex().to_string()
     }
 
-    /// The bound of the first release in seconds: honest nodes only.
+    /// The least time in seconds in which all releases together could reach all honest nodes: Kumar and Ross, and one
+    /// copy from the origins for each group of nodes that may feed each other.
     #[must_use]
     pub fn bound(&self) -> f64 {
         let origins = self.nodes.iter().filter(|node| node.nature.role == Role::Origin);
         let origin_up: f64 = origins.map(|node| node.nature.rates.up).sum();
-        let mut sites = Vec::new();
+        let (mut sites, mut domains, mut alone) = (Vec::new(), BTreeSet::new(), 0.0);
         for node in self.nodes.iter().filter(|node| node.counts()) {
-            let mut rates = node.nature.rates;
-            if node.nature.role == Role::Host {
+            let (nature, mut rates) = (&node.nature, node.nature.rates);
+            if nature.role == Role::Host {
                 rates.up = 0.0;
+            }
+            if nature.domain == 0 || (nature.role == Role::Host && !nature.site_only) {
+                alone += 1.0;
+            } else {
+                domains.insert(nature.domain);
             }
             sites.push(rates);
         }
         let bytes: u64 = self.releases.iter().map(|release| release.table.bytes()).sum();
-        #[expect(clippy::cast_precision_loss, reason = "a size below 2^53")]
-        crate::bound::kumar_ross(bytes as f64, origin_up.max(1.0), &sites)
+        #[expect(clippy::cast_precision_loss, reason = "sizes and counts below 2^53")]
+        let (bytes, copies) = (bytes as f64, domains.len() as f64 + alone);
+        if origin_up == 0.0 {
+            return crate::bound::kumar_ross(bytes, f64::INFINITY, &sites);
+        }
+        crate::bound::kumar_ross(bytes, origin_up, &sites).max(copies * bytes / origin_up)
     }
 
     fn end(&self) -> Timestamp {
         let last = self.releases.iter().map(|release| release.at).max().unwrap_or_default();
-        let joins = self.nodes.iter().map(|node| node.nature.joins).max().unwrap_or_default();
+        let joins = self
+            .nodes
+            .iter()
+            .map(|node| node.nature.joins)
+            .max()
+            .unwrap_or_default();
         let time = self.bound() * self.scenario.deadline_factor + 60.0;
         last.max(joins).after(WARM_UP + Duration::from_secs_f64(time))
     }
@@ -198,7 +213,9 @@ impl World {
             }
         }
         for fault in self.scenario.fault.clone() {
-            let mut victims: Vec<usize> = (0..self.nodes.len()).filter(|node| self.nodes[*node].counts()).collect();
+            let mut victims: Vec<usize> = (0..self.nodes.len())
+                .filter(|node| self.nodes[*node].counts())
+                .collect();
             self.rng.shuffle(&mut victims);
             if fault.kind == FaultKind::OriginDies {
                 victims = (0..self.nodes.len())
@@ -314,7 +331,11 @@ impl World {
         let durable = if entry.claims_all() {
             held.clone()
         } else {
-            entry.disk.get(&layout).map(|disk| disk.durable.clone()).unwrap_or_default()
+            entry
+                .disk
+                .get(&layout)
+                .map(|disk| disk.durable.clone())
+                .unwrap_or_default()
         };
         let wanted = if entry.nature.role == Role::Origin {
             Bits::none(table.len())
@@ -335,7 +356,9 @@ impl World {
 
     fn connection(&self, a: usize, b: usize) -> Option<u64> {
         let stands = self.nodes[a].connected.contains(&b);
-        stands.then(|| self.connections.get(&(a.min(b), a.max(b))).copied()).flatten()
+        stands
+            .then(|| self.connections.get(&(a.min(b), a.max(b))).copied())
+            .flatten()
     }
 
     fn connect(&mut self, a: usize, b: usize) {
@@ -496,9 +519,13 @@ impl World {
         };
         let good = groups.difference(&bad);
         if !good.is_empty() {
-            let truly = self.nodes[from].disk.get(&layout).is_some_and(|disk| good.difference(&disk.held).is_empty());
+            let truly = self.nodes[from]
+                .disk
+                .get(&layout)
+                .is_some_and(|disk| good.difference(&disk.held).is_empty());
             if !truly {
-                self.violations.push(format!("node {from} served what it does not hold: {good:?}"));
+                self.violations
+                    .push(format!("node {from} served what it does not hold: {good:?}"));
             }
             let disk = self.nodes[to].disk.entry(layout).or_default();
             let again = good.intersection(&disk.held).count() * GROUP_BYTES;
@@ -635,7 +662,9 @@ impl World {
 
     /// Groups leave in small chunks, so that they can be verified and passed on as they come.
     fn serve(&mut self, node: usize, serve: ServeId, groups: &RangeSet, last: bool) {
-        let Some(ask) = self.nodes[node].asks.get(&serve).cloned() else { return };
+        let Some(ask) = self.nodes[node].asks.get(&serve).cloned() else {
+            return;
+        };
         let all: Vec<u32> = groups.iter().collect();
         let piece = (all.len() / 4).max(1);
         let pieces = all.chunks(piece).count();

@@ -41,13 +41,19 @@ impl Driver {
             sequence: u64::try_from(now.0).unwrap_or(0),
             not_after: WallTime(now.0.saturating_add(LIFETIME_SECONDS)),
         };
-        Envelope::sign(&contact, &[&self.config.identity]).ok().map(|envelope| envelope.to_bytes())
+        Envelope::sign(&contact, &[&self.config.identity])
+            .ok()
+            .map(|envelope| envelope.to_bytes())
     }
 
     /// What is configured as external, else what is listened on.
     fn addresses(&self) -> Vec<String> {
         let external = self.shell.net.external();
-        let from = if external.is_empty() { self.shell.net.listening() } else { external };
+        let from = if external.is_empty() {
+            self.shell.net.listening()
+        } else {
+            external
+        };
         let parsed = from.iter().filter_map(|address| Address::parse_external(address).ok());
         let mut addresses: Vec<String> = parsed.flat_map(|address| address.multiaddrs()).collect();
         addresses.truncate(samara_protocol::limits::CONTACT_ADDRESSES_MAX);

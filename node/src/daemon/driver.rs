@@ -13,10 +13,11 @@ use samara_protocol::trust::key::SigningKey;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::answering::Waiter;
 use super::checkpoints::Checkpoints;
 use super::clock::Clock;
-use super::answering::Waiter;
 use super::gate::Doors;
+use super::opening::Selections;
 use super::peers::Peers;
 use super::products::Products;
 use super::publishing::Publishings;
@@ -41,6 +42,10 @@ pub(super) struct DriverConfig {
     pub(super) limits: Limits,
     /// Where the store lies.
     pub(super) store: PathBuf,
+    /// Nodes to be connected to whatever the contacts say.
+    pub(super) dial: Vec<(NodeId, Vec<String>)>,
+    /// What wants leave out.
+    pub(super) selections: Selections,
     /// Ends the engine.
     pub(super) stop: CancellationToken,
     /// The store's quota.
@@ -115,7 +120,8 @@ impl Driver {
 
     fn next_due(&self) -> Instant {
         let due = [self.swarm_due, self.checkpoints.next(), Some(self.housekeeping_due)];
-        self.clock.instant(due.into_iter().flatten().min().unwrap_or(self.housekeeping_due))
+        self.clock
+            .instant(due.into_iter().flatten().min().unwrap_or(self.housekeeping_due))
     }
 
     fn on_time(&mut self) {
@@ -142,12 +148,18 @@ impl Driver {
         for manifest in self.releases.to_retry(self.clock.now()) {
             self.retry(manifest);
         }
+        self.sweep_publishings();
         self.serve_waiters();
     }
 
     fn on_report(&mut self, report: Report) {
         match report {
-            Report::FetchVerified { request, layout, groups, bytes } => {
+            Report::FetchVerified {
+                request,
+                layout,
+                groups,
+                bytes,
+            } => {
                 self.checkpoints.wrote(self.clock.now(), bytes);
                 // Taken back meanwhile: it is verified and written all the same.
                 let input = if self.shell.is_fetching(request, false) {
@@ -186,15 +198,28 @@ impl Driver {
             Report::Checkpointed(checkpoint) => self.on_checkpoint(checkpoint),
             Report::Imported(imported) => self.on_imported(imported),
             Report::Opened { manifest, outcome } => self.on_opened(manifest, outcome),
-            Report::File { peer, product, name, outcome } => self.on_file(peer, product, name, outcome),
+            Report::File {
+                peer,
+                product,
+                name,
+                outcome,
+            } => self.on_file(peer, product, name, outcome),
         }
     }
 
     fn on_fact(&mut self, fact: Fact) {
         match fact {
             Fact::Swarm(event) => self.on_swarm_event(event),
-            Fact::Disconnected { peer, reason, quarantine } => {
-                self.observer.emit(Event::PeerDropped { peer, reason, quarantine });
+            Fact::Disconnected {
+                peer,
+                reason,
+                quarantine,
+            } => {
+                self.observer.emit(Event::PeerDropped {
+                    peer,
+                    reason,
+                    quarantine,
+                });
             }
         }
     }
@@ -202,7 +227,10 @@ impl Driver {
     /// Groups turned out not to be held: peers are told, and they are fetched again.
     pub(super) fn lost(&mut self, layout: LayoutId, groups: samara_protocol::tree::ranges::RangeSet) {
         if !groups.is_empty() {
-            self.observer.emit(Event::GroupsLost { layout, groups: groups.clone() });
+            self.observer.emit(Event::GroupsLost {
+                layout,
+                groups: groups.clone(),
+            });
             self.input(Input::Lost { layout, groups });
         }
     }
@@ -222,20 +250,27 @@ impl Driver {
         self.shell.net.shutdown().await;
         let store = self.store.clone();
         let checkpoint = tokio::task::spawn_blocking(move || store.checkpoint()).await;
-        if let Some(error) = checkpoint.expect("a checkpoint does not panic and is not aborted").fault {
+        if let Some(error) = checkpoint
+            .expect("a checkpoint does not panic and is not aborted")
+            .fault
+        {
             tracing::warn!(%error, "the last checkpoint is incomplete; what it lacks is checked again at the next start");
         }
     }
 
     /// What this node calls a product, for people.
     pub(super) fn name_of(&self, product: ProductId) -> String {
-        self.products.get(product).map_or_else(|| product.short(), |known| known.name.clone())
+        self.products
+            .get(product)
+            .map_or_else(|| product.short(), |known| known.name.clone())
     }
 
     /// Whether a peer may know of a release.
     pub(super) fn may_know(&self, peer: NodeId, product: ProductId, manifest: ManifestId) -> bool {
         let covered = self.peers.get(peer).and_then(|peer| peer.covered(product));
         let product = self.products.get(product);
-        covered.zip(product).is_some_and(|(covered, product)| product.offers(manifest, covered))
+        covered
+            .zip(product)
+            .is_some_and(|(covered, product)| product.offers(manifest, covered))
     }
 }

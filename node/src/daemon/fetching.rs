@@ -64,10 +64,18 @@ impl Fetching {
         let report = match ending {
             Ending::Done => Report::FetchDone { request: self.request },
             Ending::Cancelled => return,
-            Ending::Failed(fault, what) => Report::FetchFailed { request: self.request, fault, what },
+            Ending::Failed(fault, what) => Report::FetchFailed {
+                request: self.request,
+                fault,
+                what,
+            },
             Ending::Disk(error) => {
                 self.report(Report::WriteFailed { layout: self.id, error }).await;
-                Report::FetchFailed { request: self.request, fault: FetchFault::Local, what: "the disk".to_owned() }
+                Report::FetchFailed {
+                    request: self.request,
+                    fault: FetchFault::Local,
+                    what: "the disk".to_owned(),
+                }
             }
         };
         self.report(report).await;
@@ -92,7 +100,16 @@ impl Fetching {
             }
             if let Some(verifier) = verifier.take_if(|_| !batch.is_empty()) {
                 let (store, id) = (self.store.clone(), self.id);
-                working = Some(tokio::task::spawn_blocking(move || check(Batch { verifier, frames: batch }, &store, id)));
+                working = Some(tokio::task::spawn_blocking(move || {
+                    check(
+                        Batch {
+                            verifier,
+                            frames: batch,
+                        },
+                        &store,
+                        id,
+                    )
+                }));
             }
             if let Some(ending) = ending {
                 let early = match working.take() {
@@ -109,7 +126,13 @@ impl Fetching {
         let checked = job.await.expect("verification does not panic and is not aborted");
         if !checked.groups.is_empty() {
             let (groups, bytes) = (checked.groups, checked.bytes);
-            self.report(Report::FetchVerified { request: self.request, layout: self.id, groups, bytes }).await;
+            self.report(Report::FetchVerified {
+                request: self.request,
+                layout: self.id,
+                groups,
+                bytes,
+            })
+            .await;
         }
         (checked.verifier, checked.ending)
     }
@@ -121,7 +144,11 @@ impl Fetching {
 }
 
 /// Takes the frames that were received apart: groups that were asked for and are due, and how the reply ends, if it does.
-fn sort(frames: &mut Vec<ReplyFrame>, due: &mut RangeSet, received: Option<bool>) -> (Vec<(GroupHeader, Buffer)>, Option<Ending>) {
+fn sort(
+    frames: &mut Vec<ReplyFrame>,
+    due: &mut RangeSet,
+    received: Option<bool>,
+) -> (Vec<(GroupHeader, Buffer)>, Option<Ending>) {
     let mut batch = Vec::with_capacity(frames.len());
     for frame in frames.drain(..) {
         let ending = match frame {
@@ -152,8 +179,13 @@ fn ended(status: EndStatus, complete: bool) -> Ending {
     match status {
         EndStatus::Done if complete => Ending::Done,
         EndStatus::Done => Ending::Failed(FetchFault::Invalid, "the reply ended before it was complete".to_owned()),
-        EndStatus::Busy { millis } => Ending::Failed(FetchFault::Busy(Duration::from_millis(millis.into())), "busy".to_owned()),
-        EndStatus::Absent | EndStatus::Failed => Ending::Failed(FetchFault::Absent, "the peer does not have it".to_owned()),
+        EndStatus::Busy { millis } => Ending::Failed(
+            FetchFault::Busy(Duration::from_millis(millis.into())),
+            "busy".to_owned(),
+        ),
+        EndStatus::Absent | EndStatus::Failed => {
+            Ending::Failed(FetchFault::Absent, "the peer does not have it".to_owned())
+        }
         EndStatus::Cancelled => Ending::Failed(FetchFault::Broken, "the peer ended it".to_owned()),
     }
 }
@@ -171,7 +203,14 @@ fn check(mut batch: Batch, store: &Store, id: LayoutId) -> Checked {
             }
         }
     }
-    let writes: Vec<_> = verified.iter().map(|(group, data, pairs)| GroupWrite { group: *group, data, pairs }).collect();
+    let writes: Vec<_> = verified
+        .iter()
+        .map(|(group, data, pairs)| GroupWrite {
+            group: *group,
+            data,
+            pairs,
+        })
+        .collect();
     let (mut groups, mut bytes) = (RangeSet::new(), 0);
     match store.write(id, &writes) {
         Ok(()) => {
@@ -182,5 +221,10 @@ fn check(mut batch: Batch, store: &Store, id: LayoutId) -> Checked {
         }
         Err(error) => ending = Some(Ending::Disk(error)),
     }
-    Checked { verifier: batch.verifier, groups, bytes, ending }
+    Checked {
+        verifier: batch.verifier,
+        groups,
+        bytes,
+        ending,
+    }
 }

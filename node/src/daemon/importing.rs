@@ -7,7 +7,6 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -73,21 +72,30 @@ impl Importing {
     /// When the spool cannot be made.
     pub fn begin(store: Store, dir: &Path, link: bool) -> Result<Self, ImportError> {
         let place = if link { Place::Link } else { Place::Reflink };
-        Ok(Self { store, place, spool: Spool::new(dir)? })
+        Ok(Self {
+            store,
+            place,
+            spool: Spool::new(dir)?,
+        })
     }
 
     /// Imports files that are already open.
     ///
     /// # Errors
     /// When one is not what it is said to be, or the store refuses.
-    pub fn add(&mut self, artifacts: &[ArtifactRef], files: &[File]) -> Result<(), ImportError> {
+    pub fn add(&mut self, artifacts: &[ArtifactRef], files: Vec<File>) -> Result<(), ImportError> {
         let mut large = Vec::new();
         for (artifact, file) in artifacts.iter().zip(files) {
             if artifact.size < GROUP_BYTES {
-                self.spool.add(*artifact, file)?;
+                self.spool.add(*artifact, &file)?;
             } else {
-                let path = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
-                large.push(Source { path, expected: Some(*artifact) });
+                let path = PathBuf::from(artifact.id.to_string());
+                large.push(Source {
+                    path,
+                    file: Some(Arc::new(file)),
+                    bytes: None,
+                    expected: Some(*artifact),
+                });
             }
         }
         self.store.import(&large, self.place)?;
@@ -102,10 +110,16 @@ impl Importing {
         let mut large = Vec::new();
         for (artifact, path) in files {
             if artifact.size < GROUP_BYTES {
-                let file = File::open(path).map_err(|source| ImportError::Io { what: path.display().to_string(), source })?;
+                let file = File::open(path).map_err(|source| ImportError::Io {
+                    what: path.display().to_string(),
+                    source,
+                })?;
                 self.spool.add(*artifact, &file)?;
             } else {
-                large.push(Source { path: path.clone(), expected: Some(*artifact) });
+                large.push(Source {
+                    expected: Some(*artifact),
+                    ..Source::from(path.clone())
+                });
             }
         }
         self.store.import(&large, self.place)?;
@@ -121,7 +135,10 @@ impl Importing {
         let manifest = Head::id_of(head);
         let mut bytes = Vec::new();
         let read = list_file.by_ref().take(ENTRIES_BYTES_MAX + 1).read_to_end(&mut bytes);
-        read.map_err(|source| ImportError::Io { what: "the entries list".to_owned(), source })?;
+        read.map_err(|source| ImportError::Io {
+            what: "the entries list".to_owned(),
+            source,
+        })?;
         let list_ref = parsed.entries.artifact.layout_ref();
         if bytes.len() as u64 != list_ref.size || *blake3::hash(&bytes).as_bytes() != list_ref.id.0 {
             return Err(ImportError::OtherList);
@@ -137,25 +154,41 @@ impl Importing {
 
     fn import_list(&self, manifest: ManifestId, list: ArtifactRef, bytes: Vec<u8>) -> Result<(), ImportError> {
         let layout = Arc::new(Layout::single(list)?);
-        let id = LayoutId { manifest, part: Part::Entries };
+        let id = LayoutId {
+            manifest,
+            part: Part::Entries,
+        };
         if list.size < GROUP_BYTES {
-            let give = |_: ArtifactId, out: &mut Vec<u8>| {
-                out.extend_from_slice(&bytes);
-                Ok(())
+            let give = |_: ArtifactId| {
+                Some(Source {
+                    bytes: Some(bytes.clone()),
+                    ..Source::from(PathBuf::from("the entries list"))
+                })
             };
             self.store.import_packed(id, layout, &give)?;
         } else {
             let mut spool = Spool::new(&self.spool.dir)?;
             spool.file.write_all(&bytes).map_err(|source| spool.failed(source))?;
-            let path = PathBuf::from(format!("/proc/self/fd/{}", spool.file.as_raw_fd()));
-            self.store.import(&[Source { path, expected: Some(list) }], Place::Copy)?;
+            let path = PathBuf::from("the entries list");
+            self.store.import(
+                &[Source {
+                    path,
+                    file: Some(Arc::new(spool.file)),
+                    bytes: None,
+                    expected: Some(list),
+                }],
+                Place::Copy,
+            )?;
         }
         Ok(())
     }
 
     fn import_payload(&self, manifest: ManifestId, layout: Arc<Layout>) -> Result<(), ImportError> {
-        let id = LayoutId { manifest, part: Part::Payload };
-        let give = |artifact: ArtifactId, out: &mut Vec<u8>| self.spool.give(artifact, out);
+        let id = LayoutId {
+            manifest,
+            part: Part::Payload,
+        };
+        let give = |artifact: ArtifactId| self.spool.give(artifact);
         let held = self.store.import_packed(id, Arc::clone(&layout), &give)?;
         let all = samara_protocol::tree::ranges::RangeSet::from(0..layout.group_count());
         let missing = all.difference(&held.durable);
@@ -177,13 +210,27 @@ struct Spool {
 
 impl Spool {
     fn new(dir: &Path) -> Result<Self, ImportError> {
-        let failed = |source| ImportError::Io { what: dir.display().to_string(), source };
+        let failed = |source| ImportError::Io {
+            what: dir.display().to_string(),
+            source,
+        };
         let path = dir.join(format!("publish-{}.spool", std::process::id()));
         std::fs::create_dir_all(dir).map_err(failed)?;
-        let file = File::options().read(true).write(true).create(true).truncate(true).open(&path).map_err(failed)?;
+        let file = File::options()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .open(&path)
+            .map_err(failed)?;
         // From here on it lives as long as it is open.
         std::fs::remove_file(&path).map_err(failed)?;
-        Ok(Self { dir: dir.to_owned(), file, end: 0, places: BTreeMap::new() })
+        Ok(Self {
+            dir: dir.to_owned(),
+            file,
+            end: 0,
+            places: BTreeMap::new(),
+        })
     }
 
     fn add(&mut self, artifact: ArtifactRef, mut from: &File) -> Result<(), ImportError> {
@@ -191,26 +238,39 @@ impl Spool {
             return Ok(());
         }
         let mut bytes = Vec::new();
-        let read = from.seek(SeekFrom::Start(0)).and_then(|_| from.take(artifact.size + 1).read_to_end(&mut bytes));
-        read.map_err(|source| ImportError::Io { what: artifact.id.to_string(), source })?;
+        let read = from
+            .seek(SeekFrom::Start(0))
+            .and_then(|_| from.take(artifact.size + 1).read_to_end(&mut bytes));
+        read.map_err(|source| ImportError::Io {
+            what: artifact.id.to_string(),
+            source,
+        })?;
         if bytes.len() as u64 != artifact.size || *blake3::hash(&bytes).as_bytes() != artifact.id.0 {
             return Err(ImportError::Changed(artifact.id));
         }
-        self.file.write_all_at(&bytes, self.end).map_err(|source| self.failed(source))?;
+        self.file
+            .write_all_at(&bytes, self.end)
+            .map_err(|source| self.failed(source))?;
         self.places.insert(artifact.id, (self.end, bytes.len()));
         self.end += artifact.size;
         Ok(())
     }
 
-    fn give(&self, artifact: ArtifactId, out: &mut Vec<u8>) -> io::Result<()> {
-        let missing = || io::Error::new(io::ErrorKind::NotFound, format!("artifact {artifact} is listed but was not passed"));
-        let (at, len) = *self.places.get(&artifact).ok_or_else(missing)?;
-        let start = out.len();
-        out.resize(start + len, 0);
-        self.file.read_exact_at(&mut out[start..], at)
+    fn give(&self, artifact: ArtifactId) -> Option<Source> {
+        let (at, len) = *self.places.get(&artifact)?;
+        let mut bytes = vec![0; len];
+        // A spool that cannot be read is as good as an artifact that was not passed.
+        self.file.read_exact_at(&mut bytes, at).ok()?;
+        Some(Source {
+            bytes: Some(bytes),
+            ..Source::from(self.dir.clone())
+        })
     }
 
     fn failed(&self, source: io::Error) -> ImportError {
-        ImportError::Io { what: format!("the spool in {}", self.dir.display()), source }
+        ImportError::Io {
+            what: format!("the spool in {}", self.dir.display()),
+            source,
+        }
     }
 }

@@ -6,6 +6,7 @@ use samara_protocol::id::{LayoutId, ManifestId, NodeId, Part, ProductId};
 use samara_protocol::swarm::event::Event as SwarmEvent;
 use samara_protocol::swarm::io::{Input, OpenTransfer};
 use samara_protocol::tree::ranges::RangeSet;
+use samara_protocol::trust::release::VerifiedManifest;
 
 use super::driver::Driver;
 use super::files::FileName;
@@ -22,7 +23,9 @@ const RETRY: Duration = Duration::from_secs(10);
 impl Driver {
     /// Takes up what the followed channels list now, and lets go of what they do not.
     pub(super) fn sync_releases(&mut self, product: ProductId) {
-        let Some(known) = self.products.get(product) else { return };
+        let Some(known) = self.products.get(product) else {
+            return;
+        };
         let wanted = known.wanted();
         let (platforms, priority) = (known.platforms.clone(), known.priority);
         let gone = self.releases.of_product(product).into_iter().filter(|manifest| {
@@ -35,13 +38,23 @@ impl Driver {
             self.let_go(manifest);
         }
         for promotion in wanted {
-            let selection = Selection { platforms: platforms.clone(), entry: None };
+            let selection = Selection {
+                platforms: platforms.clone(),
+                ..Selection::default()
+            };
             self.take_up(promotion.manifest, product, promotion.version, selection, priority);
         }
     }
 
     /// Starts on a release, unless it is under way.
-    pub(super) fn take_up(&mut self, manifest: ManifestId, product: ProductId, version: semver::Version, selection: Selection, priority: u8) {
+    pub(super) fn take_up(
+        &mut self,
+        manifest: ManifestId,
+        product: ProductId,
+        version: semver::Version,
+        selection: Selection,
+        priority: u8,
+    ) {
         if self.releases.add(manifest, product, version, selection, priority) {
             let stored = self.store.head(manifest);
             match stored {
@@ -53,7 +66,9 @@ impl Driver {
     }
 
     fn let_go(&mut self, manifest: ManifestId) {
-        let Some(release) = self.releases.remove(manifest) else { return };
+        let Some(release) = self.releases.remove(manifest) else {
+            return;
+        };
         for part in release.open {
             let layout = LayoutId { manifest, part };
             self.input(Input::Close { layout });
@@ -63,11 +78,19 @@ impl Driver {
 
     /// Asks a neighbour that has not refused for the head; the next one when it cannot help.
     pub(super) fn ask_for_head(&mut self, manifest: ManifestId) {
-        let Some(release) = self.releases.get(manifest) else { return };
-        let Phase::Head { asking: None, refused } = &release.phase else { return };
+        let Some(release) = self.releases.get(manifest) else {
+            return;
+        };
+        let Phase::Head { asking: None, refused } = &release.phase else {
+            return;
+        };
         let product = release.product;
         let neighbours: Vec<NodeId> = self.peers.of_product(product).map(|(node, _)| node).collect();
-        let next = neighbours.iter().find(|node| !refused.contains(node)).or(neighbours.first()).copied();
+        let next = neighbours
+            .iter()
+            .find(|node| !refused.contains(node))
+            .or(neighbours.first())
+            .copied();
         let Some(peer) = next else { return };
         if self.ask_file(peer, product, FileName::Head(manifest))
             && let Some(release) = self.releases.get_mut(manifest)
@@ -80,14 +103,20 @@ impl Driver {
     /// The peer that was asked for a head cannot help. The next one is asked at once, or all again at the next
     /// housekeeping.
     pub(super) fn head_refused(&mut self, manifest: ManifestId, peer: NodeId) {
-        let Some(release) = self.releases.get_mut(manifest) else { return };
-        let Phase::Head { asking, refused } = &mut release.phase else { return };
+        let Some(release) = self.releases.get_mut(manifest) else {
+            return;
+        };
+        let Phase::Head { asking, refused } = &mut release.phase else {
+            return;
+        };
         if *asking == Some(peer) {
             *asking = None;
         }
         refused.insert(peer);
         let product = release.product;
-        let Phase::Head { refused, .. } = &self.releases.get(manifest).expect("just seen").phase else { return };
+        let Phase::Head { refused, .. } = &self.releases.get(manifest).expect("just seen").phase else {
+            return;
+        };
         if self.peers.of_product(product).any(|(node, _)| !refused.contains(&node)) {
             self.ask_for_head(manifest);
         } else if let Some(release) = self.releases.get_mut(manifest) {
@@ -97,12 +126,16 @@ impl Driver {
 
     /// A head came, from a peer or from the store.
     pub(super) fn on_head(&mut self, manifest: ManifestId, from: Option<NodeId>, bytes: Vec<u8>) {
-        let Some(release) = self.releases.get(manifest) else { return };
-        let Some(product) = self.products.get(release.product) else { return };
+        let Some(release) = self.releases.get(manifest) else {
+            return;
+        };
+        let Some(product) = self.products.get(release.product) else {
+            return;
+        };
         if !matches!(release.phase, Phase::Head { .. }) {
             return;
         }
-        match product.trust.verify_manifest(&release.version, &bytes) {
+        match VerifiedManifest::verify(&product.trust, &release.version, bytes) {
             Ok(verified) => {
                 if from.is_some()
                     && let Err(error) = self.store.put_head(manifest, verified.bytes())
@@ -116,7 +149,11 @@ impl Driver {
             }
             Err(error) => match from {
                 Some(peer) => {
-                    self.observer.emit(Event::HeadRefused { peer, manifest, why: error.to_string() });
+                    self.observer.emit(Event::HeadRefused {
+                        peer,
+                        manifest,
+                        why: error.to_string(),
+                    });
                     self.head_refused(manifest, peer);
                 }
                 // What the store held is not what the metadata says: ask for it as if it had not been there.
@@ -127,16 +164,26 @@ impl Driver {
 
     /// Has a worker open a layout.
     fn open(&mut self, manifest: ManifestId, part: Part) {
-        let Some(release) = self.releases.get_mut(manifest) else { return };
-        let Some(verified) = release.manifest.clone() else { return };
+        let Some(release) = self.releases.get_mut(manifest) else {
+            return;
+        };
+        let Some(verified) = release.manifest.clone() else {
+            return;
+        };
         release.phase = Phase::Opening(part);
-        let (store, selection, reports) = (self.store.clone(), release.selection.clone(), self.shell.reports.clone());
+        let (store, selection, reports) = (
+            self.store.clone(),
+            release.selection.clone(),
+            self.shell.reports.clone(),
+        );
         tokio::spawn(async move {
             let work = move || match part {
                 Part::Entries => opening::entries(&store, &verified),
                 Part::Payload => opening::payload(&store, &verified, &selection),
             };
-            let outcome = tokio::task::spawn_blocking(work).await.expect("opening does not panic and is not aborted");
+            let outcome = tokio::task::spawn_blocking(work)
+                .await
+                .expect("opening does not panic and is not aborted");
             let _ = reports.send(Report::Opened { manifest, outcome }).await;
         });
     }
@@ -146,8 +193,15 @@ impl Driver {
             Ok(opened) => opened,
             Err(error) => return self.block(manifest, &error.to_string()),
         };
-        let Some(release) = self.releases.get_mut(manifest) else { return };
-        let Opened { part, layout: opened, held, wanted } = opened;
+        let Some(release) = self.releases.get_mut(manifest) else {
+            return;
+        };
+        let Opened {
+            part,
+            layout: opened,
+            held,
+            wanted,
+        } = opened;
         let layout = LayoutId { manifest, part };
         release.phase = Phase::Moving(part);
         release.open.insert(part);
@@ -160,7 +214,15 @@ impl Driver {
             self.checkpoints.wrote(self.clock.now(), 1);
         }
         let (durable, volatile) = (held.durable, held.volatile);
-        self.input(Input::Open(OpenTransfer { layout, table, wanted, durable, volatile, priority, product: number }));
+        self.input(Input::Open(OpenTransfer {
+            layout,
+            table,
+            wanted,
+            durable,
+            volatile,
+            priority,
+            product: number,
+        }));
         for peer in self.peers.nodes() {
             self.show_releases(peer, product);
         }
@@ -181,7 +243,9 @@ impl Driver {
 
     /// All that is wanted of a layout is here.
     fn moved(&mut self, layout: LayoutId) {
-        let Some(release) = self.releases.get_mut(layout.manifest) else { return };
+        let Some(release) = self.releases.get_mut(layout.manifest) else {
+            return;
+        };
         if release.phase != Phase::Moving(layout.part) {
             return;
         }
@@ -190,7 +254,11 @@ impl Driver {
             Part::Payload => {
                 release.phase = Phase::Staged;
                 let (product, version) = (release.product, release.version.clone());
-                self.observer.emit(Event::ReleaseStaged { product, version, manifest: layout.manifest });
+                self.observer.emit(Event::ReleaseStaged {
+                    product,
+                    version,
+                    manifest: layout.manifest,
+                });
                 self.serve_waiters();
                 self.collect_garbage();
             }
@@ -200,11 +268,16 @@ impl Driver {
     pub(super) fn on_checkpoint(&mut self, checkpoint: Checkpoint) {
         self.checkpoints.ended(self.clock.now(), checkpoint.fault.is_none());
         if let Some(error) = checkpoint.fault {
-            self.observer.emit(Event::DiskFailed { what: error.to_string() });
+            self.observer.emit(Event::DiskFailed {
+                what: error.to_string(),
+            });
         }
         for (layout, changes) in checkpoint.layouts {
             if !changes.durable.is_empty() {
-                self.input(Input::Durable { layout, groups: changes.durable });
+                self.input(Input::Durable {
+                    layout,
+                    groups: changes.durable,
+                });
             }
             self.lost(layout, changes.lost);
         }
@@ -213,7 +286,9 @@ impl Driver {
     /// A release cannot go on: its transfers stop, what is verified stays, and whoever waits is told why.
     pub(super) fn block(&mut self, manifest: ManifestId, why: &str) {
         let now = self.clock.now();
-        let Some(release) = self.releases.get_mut(manifest) else { return };
+        let Some(release) = self.releases.get_mut(manifest) else {
+            return;
+        };
         if matches!(release.phase, Phase::Blocked(_)) {
             return;
         }
@@ -224,13 +299,20 @@ impl Driver {
             self.input(Input::Close { layout });
             self.shell.layouts.remove(&layout);
         }
-        self.observer.emit(Event::ReleaseBlocked { product, version, manifest, why: why.to_owned() });
+        self.observer.emit(Event::ReleaseBlocked {
+            product,
+            version,
+            manifest,
+            why: why.to_owned(),
+        });
         self.serve_waiters();
     }
 
     /// Tries a blocked release again from its head.
     pub(super) fn retry(&mut self, manifest: ManifestId) {
-        let Some(release) = self.releases.get_mut(manifest) else { return };
+        let Some(release) = self.releases.get_mut(manifest) else {
+            return;
+        };
         match release.manifest {
             Some(_) => self.open(manifest, Part::Entries),
             None => release.phase = Phase::start(),
@@ -240,7 +322,10 @@ impl Driver {
     /// Gives back what no release needs any more. An origin keeps all it has published; and while a release is on its way
     /// nothing is collected, because what of it lies in older releases is not known yet.
     fn collect_garbage(&mut self) {
-        let keeps_all = self.products.iter().any(|(_, product)| product.follow == Follow::Everything);
+        let keeps_all = self
+            .products
+            .iter()
+            .any(|(_, product)| product.follow == Follow::Everything);
         if keeps_all || self.config.leaf || self.releases.iter().any(|(_, release)| release.layouts.len() < 2) {
             return;
         }

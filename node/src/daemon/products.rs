@@ -80,7 +80,11 @@ pub(super) enum InstallError {
 
 impl Products {
     pub(super) fn new(node: NodeId, doors: Doors) -> Self {
-        Self { node, doors, all: BTreeMap::new() }
+        Self {
+            node,
+            doors,
+            all: BTreeMap::new(),
+        }
     }
 
     pub(super) fn add(&mut self, product: Product) {
@@ -98,7 +102,10 @@ impl Products {
     }
 
     pub(super) fn named(&self, name: &str) -> Option<(ProductId, &Product)> {
-        self.all.iter().find(|(_, product)| product.name == name).map(|(id, product)| (*id, product))
+        self.all
+            .iter()
+            .find(|(_, product)| product.name == name)
+            .map(|(id, product)| (*id, product))
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (ProductId, &Product)> {
@@ -111,7 +118,9 @@ impl Products {
 
     /// Verifies and keeps metadata from whatever carrier.
     pub(super) fn install(&mut self, id: ProductId, files: &MetadataFiles) -> Result<Option<Changed>, InstallError> {
-        let Some(product) = self.all.get_mut(&id) else { return Ok(None) };
+        let Some(product) = self.all.get_mut(&id) else {
+            return Ok(None);
+        };
         let wall = wall_time();
         let mut next = product.trust.clone();
         let changed = next.update(files, wall)?;
@@ -127,11 +136,20 @@ impl Products {
     pub(super) fn learn_contacts(&mut self, id: ProductId, envelopes: &[Vec<u8>]) -> BTreeSet<NodeId> {
         let mut fresh = BTreeSet::new();
         let (own, wall) = (self.node, wall_time());
-        let Some(product) = self.all.get_mut(&id) else { return fresh };
+        let Some(product) = self.all.get_mut(&id) else {
+            return fresh;
+        };
         for bytes in envelopes {
-            let Ok(envelope) = Envelope::from_bytes(bytes) else { continue };
-            let Ok(contact) = Contact::open(&envelope) else { continue };
-            let known = product.contacts.get(&contact.node).is_some_and(|(known, _)| known.sequence >= contact.sequence);
+            let Ok(envelope) = Envelope::from_bytes(bytes) else {
+                continue;
+            };
+            let Ok(contact) = Contact::open(&envelope) else {
+                continue;
+            };
+            let known = product
+                .contacts
+                .get(&contact.node)
+                .is_some_and(|(known, _)| known.sequence >= contact.sequence);
             let room = product.contacts.len() < CONTACTS_MAX || product.contacts.contains_key(&contact.node);
             if contact.node != own && !known && room && contact.not_after > wall {
                 fresh.insert(contact.node);
@@ -140,7 +158,9 @@ impl Products {
         }
         if !fresh.is_empty() {
             // Contacts are learned anew from any neighbour; not being able to keep them costs a dial, nothing else.
-            let _ = product.home.save_contacts(product.contacts.values().map(|(_, envelope)| envelope));
+            let _ = product
+                .home
+                .save_contacts(product.contacts.values().map(|(_, envelope)| envelope));
         }
         fresh
     }
@@ -167,7 +187,10 @@ impl Products {
 }
 
 impl Product {
-    #[expect(clippy::too_many_arguments, reason = "made in one place, from one section of the configuration")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "made in one place, from one section of the configuration"
+    )]
     pub(super) fn new(
         name: String,
         trust: ProductTrust,
@@ -184,7 +207,20 @@ impl Product {
         });
         let contacts = contacts.collect();
         let (own, is_current) = (None, false);
-        Self { name, trust, credentials, own, follow, keep, platforms, priority, contacts, is_current, revoked_by_sites, home }
+        Self {
+            name,
+            trust,
+            credentials,
+            own,
+            follow,
+            keep,
+            platforms,
+            priority,
+            contacts,
+            is_current,
+            revoked_by_sites,
+            home,
+        }
     }
 
     /// The releases that this node should have, newest first.
@@ -194,7 +230,11 @@ impl Product {
             Follow::Everything => documents.channels.keys().cloned().collect(),
             Follow::Channels(channels) => channels.clone(),
         };
-        let keep = if self.follow == Follow::Everything { usize::MAX } else { self.keep };
+        let keep = if self.follow == Follow::Everything {
+            usize::MAX
+        } else {
+            self.keep
+        };
         let mut wanted: BTreeMap<ManifestId, Promotion> = BTreeMap::new();
         for channel in channels.iter().filter_map(|name| documents.channels.get(name)) {
             let offered = channel.releases.iter().rev();
@@ -227,6 +267,8 @@ impl Product {
                 _ => false,
             }
         });
-        told.filter(|(contact, _)| contact.node != to.node).map(|(_, envelope)| envelope.to_bytes()).collect()
+        told.filter(|(contact, _)| contact.node != to.node)
+            .map(|(_, envelope)| envelope.to_bytes())
+            .collect()
     }
 }

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use samara_protocol::manifest::layout::Layout;
 use samara_protocol::id::{LayoutId, ManifestId, NodeId, Part, ProductId};
+use samara_protocol::manifest::layout::Layout;
 use samara_protocol::time::Timestamp;
 use samara_protocol::trust::release::VerifiedManifest;
 use semver::Version;
@@ -64,7 +64,10 @@ pub(super) struct Found {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Phase {
     /// The head is being asked for.
-    Head { asking: Option<NodeId>, refused: BTreeSet<NodeId> },
+    Head {
+        asking: Option<NodeId>,
+        refused: BTreeSet<NodeId>,
+    },
     /// A worker opens the layout.
     Opening(Part),
     /// The scheduler moves its blocks.
@@ -78,7 +81,10 @@ pub(super) enum Phase {
 impl Phase {
     /// The start.
     pub(super) const fn start() -> Self {
-        Self::Head { asking: None, refused: BTreeSet::new() }
+        Self::Head {
+            asking: None,
+            refused: BTreeSet::new(),
+        }
     }
 
     /// For whoever waits.
@@ -96,7 +102,14 @@ impl Phase {
 
 impl Releases {
     /// Adds a release, unless it is known; its selection and priority are replaced when they differ and nothing is open.
-    pub(super) fn add(&mut self, manifest: ManifestId, product: ProductId, version: Version, selection: Selection, priority: u8) -> bool {
+    pub(super) fn add(
+        &mut self,
+        manifest: ManifestId,
+        product: ProductId,
+        version: Version,
+        selection: Selection,
+        priority: u8,
+    ) -> bool {
         if self.all.contains_key(&manifest) {
             return false;
         }
@@ -136,31 +149,43 @@ impl Releases {
     }
 
     pub(super) fn of_product(&self, product: ProductId) -> Vec<ManifestId> {
-        self.iter().filter(|(_, release)| release.product == product).map(|(manifest, _)| manifest).collect()
+        self.iter()
+            .filter(|(_, release)| release.product == product)
+            .map(|(manifest, _)| manifest)
+            .collect()
     }
 
     /// Those whose head nobody is being asked for.
     pub(super) fn without_head(&self) -> Vec<(ManifestId, ProductId)> {
-        let waiting = self.iter().filter(|(_, release)| matches!(release.phase, Phase::Head { asking: None, .. }));
+        let waiting = self
+            .iter()
+            .filter(|(_, release)| matches!(release.phase, Phase::Head { asking: None, .. }));
         waiting.map(|(manifest, release)| (manifest, release.product)).collect()
     }
 
     /// Those whose head `peer` is being asked for.
     pub(super) fn asking(&self, peer: NodeId) -> Vec<(ManifestId, ProductId)> {
-        let asked = self.iter().filter(|(_, release)| matches!(release.phase, Phase::Head { asking: Some(of), .. } if of == peer));
+        let asked = self
+            .iter()
+            .filter(|(_, release)| matches!(release.phase, Phase::Head { asking: Some(of), .. } if of == peer));
         asked.map(|(manifest, release)| (manifest, release.product)).collect()
     }
 
     /// Blocked ones whose time has come.
     pub(super) fn to_retry(&self, now: Timestamp) -> Vec<ManifestId> {
-        let due = self.iter().filter(|(_, release)| matches!(release.phase, Phase::Blocked(_)) && release.retry_at <= now);
+        let due = self
+            .iter()
+            .filter(|(_, release)| matches!(release.phase, Phase::Blocked(_)) && release.retry_at <= now);
         due.map(|(manifest, _)| manifest).collect()
     }
 
     /// What garbage collection keeps.
     pub(super) fn pins(&self) -> Vec<Pin> {
         let of = |(manifest, release): (ManifestId, &Release)| {
-            let pin = move |(part, layout): (&Part, &Arc<Layout>)| Pin { id: LayoutId { manifest, part: *part }, layout: Arc::clone(layout) };
+            let pin = move |(part, layout): (&Part, &Arc<Layout>)| Pin {
+                id: LayoutId { manifest, part: *part },
+                layout: Arc::clone(layout),
+            };
             release.layouts.iter().map(pin).collect::<Vec<_>>()
         };
         self.iter().flat_map(of).collect()

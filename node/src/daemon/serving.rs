@@ -39,12 +39,17 @@ pub(super) struct ServeBudget(Arc<Semaphore>);
 
 impl ServeBudget {
     pub(super) fn new() -> Self {
-        Self(Arc::new(Semaphore::new(usize::try_from(SERVE_BYTES_MAX).expect("fits"))))
+        Self(Arc::new(Semaphore::new(
+            usize::try_from(SERVE_BYTES_MAX).expect("fits"),
+        )))
     }
 
     async fn take(&self, bytes: u64) -> OwnedSemaphorePermit {
         let bytes = u32::try_from(bytes.min(SERVE_BYTES_MAX)).expect("8 MiB fit");
-        Arc::clone(&self.0).acquire_many_owned(bytes).await.expect("the budget is never closed")
+        Arc::clone(&self.0)
+            .acquire_many_owned(bytes)
+            .await
+            .expect("the budget is never closed")
     }
 }
 
@@ -99,14 +104,22 @@ impl Serving {
                 }
             }
         };
-        let Self { sink, reports, serve, .. } = self;
+        let Self {
+            sink, reports, serve, ..
+        } = self;
         // Gone peers are told to the driver by the network.
         let _ = sink.end(status).await;
         while let Some((portion, taken)) = sending.next().await {
             if taken.is_none() {
                 return;
             }
-            let _ = reports.send(Report::ServeSent { serve, groups: portion.groups, bytes: portion.bytes }).await;
+            let _ = reports
+                .send(Report::ServeSent {
+                    serve,
+                    groups: portion.groups,
+                    bytes: portion.bytes,
+                })
+                .await;
         }
     }
 
@@ -123,15 +136,26 @@ impl Serving {
                 None => store.reply(id)?,
             };
             frames.clear();
-            let served = store.read(&mut reply, &wanted, &mut frames, &mut |shape, out| put_header(wire_id, shape, out))?;
+            let served = store.read(&mut reply, &wanted, &mut frames, &mut |shape, out| {
+                put_header(wire_id, shape, out)
+            })?;
             Ok((reply, frames, served))
         };
-        let read = tokio::task::spawn_blocking(work).await.expect("reading does not panic and is not aborted");
+        let read = tokio::task::spawn_blocking(work)
+            .await
+            .expect("reading does not panic and is not aborted");
         let lost = match read {
             Ok((reply, frames, served)) if served.lost.is_empty() => {
                 self.reply = Some(reply);
                 let written = self.sink.send(frames).await.ok()?;
-                return Some((Portion { groups, bytes: served.bytes, _permit: permit }, written));
+                return Some((
+                    Portion {
+                        groups,
+                        bytes: served.bytes,
+                        _permit: permit,
+                    },
+                    written,
+                ));
             }
             Ok((_, _, served)) => served.lost,
             Err(error) => {
@@ -139,7 +163,11 @@ impl Serving {
                 groups
             }
         };
-        let report = Report::ServeFailed { serve: self.serve, layout: self.id, lost };
+        let report = Report::ServeFailed {
+            serve: self.serve,
+            layout: self.id,
+            lost,
+        };
         let _ = self.reports.send(report).await;
         None
     }
@@ -147,7 +175,14 @@ impl Serving {
     /// Reports a portion that the socket took.
     async fn sent(&self, portion: Portion) {
         let Portion { groups, bytes, .. } = portion;
-        let _ = self.reports.send(Report::ServeSent { serve: self.serve, groups, bytes }).await;
+        let _ = self
+            .reports
+            .send(Report::ServeSent {
+                serve: self.serve,
+                groups,
+                bytes,
+            })
+            .await;
     }
 
     /// Reports that nobody waits for the answer any more.
@@ -168,12 +203,18 @@ fn put_header(id: u32, shape: FrameShape, out: &mut Vec<u8>) {
 }
 
 fn bytes_of(layout: &Layout, groups: &RangeSet) -> u64 {
-    groups.iter().filter_map(|group| layout.group(group)).map(|group| u64::from(group.len())).sum()
+    groups
+        .iter()
+        .filter_map(|group| layout.group(group))
+        .map(|group| u64::from(group.len()))
+        .sum()
 }
 
 fn refused(reason: Refusal) -> EndStatus {
     match reason {
-        Refusal::Busy(wait) => EndStatus::Busy { millis: u32::try_from(wait.as_millis()).unwrap_or(u32::MAX) },
+        Refusal::Busy(wait) => EndStatus::Busy {
+            millis: u32::try_from(wait.as_millis()).unwrap_or(u32::MAX),
+        },
         Refusal::Absent => EndStatus::Absent,
     }
 }

@@ -43,7 +43,11 @@ pub(super) enum Fact {
     /// The scheduler says so.
     Swarm(Event),
     /// A peer was taken down.
-    Disconnected { peer: NodeId, reason: DisconnectReason, quarantine: Duration },
+    Disconnected {
+        peer: NodeId,
+        reason: DisconnectReason,
+        quarantine: Duration,
+    },
 }
 
 impl Shell {
@@ -83,7 +87,11 @@ impl Shell {
 
     /// Whether the fetch is still wanted; forgets it when `ended`.
     pub(super) fn is_fetching(&mut self, request: RequestId, ended: bool) -> bool {
-        if ended { self.fetches.remove(&request).is_some() } else { self.fetches.contains_key(&request) }
+        if ended {
+            self.fetches.remove(&request).is_some()
+        } else {
+            self.fetches.contains_key(&request)
+        }
     }
 
     /// Whom a fetch asks, for the log.
@@ -93,7 +101,11 @@ impl Shell {
 
     /// Whether the serve is still open; forgets it when `ended`.
     pub(super) fn is_serving(&mut self, serve: ServeId, ended: bool) -> bool {
-        if ended { self.serves.remove(&serve).is_some() } else { self.serves.contains_key(&serve) }
+        if ended {
+            self.serves.remove(&serve).is_some()
+        } else {
+            self.serves.contains_key(&serve)
+        }
     }
 
     /// Ends all fetches and serves of a peer that is gone.
@@ -109,11 +121,29 @@ impl Shell {
 
     fn fetch(&mut self, request: RequestId, peer: NodeId, id: LayoutId, groups: RangeSet) {
         let layout = Arc::clone(self.layouts.get(&id).expect("the scheduler fetches open layouts only"));
-        let source = self.net.ask(peer, Ask::Groups { layout: id, groups: groups.clone() });
+        let source = self.net.ask(
+            peer,
+            Ask::Groups {
+                layout: id,
+                groups: groups.clone(),
+            },
+        );
         let cancelled = CancellationToken::new();
         self.fetches.insert(request, (peer, cancelled.clone()));
         let (store, reports) = (self.store.clone(), self.reports.clone());
-        tokio::spawn(Fetching { request, id, layout, store, groups, source, cancelled, reports }.run());
+        tokio::spawn(
+            Fetching {
+                request,
+                id,
+                layout,
+                store,
+                groups,
+                source,
+                cancelled,
+                reports,
+            }
+            .run(),
+        );
     }
 
     /// Answers an ask that the scheduler was not told of.
@@ -152,7 +182,12 @@ impl Effects for Shell {
     fn perform(&mut self, output: Output) {
         match output {
             Output::Send { peer, message } => self.net.send(peer, ControlMessage::Swarm(message)),
-            Output::Fetch { request, peer, layout, groups } => self.fetch(request, peer, layout, groups),
+            Output::Fetch {
+                request,
+                peer,
+                layout,
+                groups,
+            } => self.fetch(request, peer, layout, groups),
             Output::CancelFetch { request } => {
                 if let Some((_, cancel)) = self.fetches.remove(&request) {
                     cancel.cancel();
@@ -161,9 +196,17 @@ impl Effects for Shell {
             Output::Serve { serve, groups, last } => self.command(serve, ServeCommand::Send { groups, last }),
             Output::Refuse { serve, reason } => self.command(serve, ServeCommand::Refuse(reason)),
             Output::Recheck { layout, groups } => self.recheck(layout, groups),
-            Output::Disconnect { peer, reason, quarantine } => {
+            Output::Disconnect {
+                peer,
+                reason,
+                quarantine,
+            } => {
                 self.net.disconnect(peer, quarantine);
-                self.facts.push(Fact::Disconnected { peer, reason, quarantine });
+                self.facts.push(Fact::Disconnected {
+                    peer,
+                    reason,
+                    quarantine,
+                });
             }
             Output::Event(event) => self.facts.push(Fact::Swarm(event)),
         }

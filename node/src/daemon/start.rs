@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use samara_protocol::id::{ArtifactId, NodeId};
 use samara_protocol::limits::ADMIN_CALLS_MAX;
 use samara_protocol::manifest::platform::Platform;
 use samara_protocol::swarm::Swarm;
@@ -17,6 +18,7 @@ use super::checkpoints::Checkpoints;
 use super::clock::Clock;
 use super::driver::{Driver, DriverConfig};
 use super::gate::Doors;
+use super::opening::Selections;
 use super::peers::Peers;
 use super::products::{Follow, Product, Products};
 use super::publishing::Publishings;
@@ -49,6 +51,8 @@ pub struct EngineConfig {
     pub net: NetConfig,
     /// What it carries.
     pub products: Vec<ProductConfig>,
+    /// Nodes to be connected to whatever the contacts say.
+    pub dial: Vec<(NodeId, Vec<String>)>,
     /// Decides the scheduler's random choices and the jitter of redials.
     pub seed: u64,
 }
@@ -85,6 +89,8 @@ pub enum StartError {
 /// A running engine. Dropping it stops it.
 #[derive(Debug)]
 pub struct Engine {
+    store: Store,
+    selections: Selections,
     calls: mpsc::Sender<Call>,
     stop: CancellationToken,
     task: tokio::task::JoinHandle<()>,
@@ -97,20 +103,30 @@ impl Engine {
     /// When one of them cannot.
     pub async fn start(config: EngineConfig, observer: Observer) -> Result<Self, StartError> {
         let dir = config.store.clone();
-        let options = StoreOptions { quota: config.quota, ..StoreOptions::default() };
+        let options = StoreOptions {
+            quota: config.quota,
+            ..StoreOptions::default()
+        };
         let opened = tokio::task::spawn_blocking(move || Store::open(&dir, options)).await;
         let (store, _recovered) = opened.expect("opening a store does not panic and is not aborted")?;
         let doors = Doors::default();
-        let net = NetConfig { identity_seed: *config.identity.seed(), jitter_seed: config.seed, ..config.net };
+        let net = NetConfig {
+            identity_seed: *config.identity.seed(),
+            jitter_seed: config.seed,
+            ..config.net
+        };
         let (net, network) = Net::start(net, Arc::new(doors.clone())).await?;
         let clock = Clock::start();
         let mut products = Products::new(net.local(), doors.clone());
         for product in config.products {
             products.add(open_product(product)?);
         }
-        let swarm_config = SwarmConfig { limits: config.limits, ..SwarmConfig::unlimited(config.role) };
+        let swarm_config = SwarmConfig {
+            limits: config.limits,
+            ..SwarmConfig::unlimited(config.role)
+        };
         let (reports, reported) = mpsc::channel(REPORTS_MAX);
-        let stop = CancellationToken::new();
+        let (stop, selections) = (CancellationToken::new(), Selections::default());
         let (calls, called) = mpsc::channel(ADMIN_CALLS_MAX);
         let driver = Driver {
             swarm: Swarm::new(&swarm_config, net.local(), config.seed, clock.now()),
@@ -126,11 +142,13 @@ impl Engine {
                 store: config.store,
                 stop: stop.clone(),
                 region: config.region,
+                dial: config.dial,
+                selections: selections.clone(),
                 identity: config.identity,
             },
             clock,
             shell: Shell::new(net, store.clone(), reports),
-            store,
+            store: store.clone(),
             doors,
             products,
             releases: Releases::default(),
@@ -144,13 +162,30 @@ impl Engine {
             stopping: false,
         };
         let task = tokio::spawn(driver.run(network, reported, called));
-        Ok(Self { calls, stop, task })
+        Ok(Self {
+            store,
+            selections,
+            calls,
+            stop,
+            task,
+        })
     }
 
     /// Where calls of verbs go, whether they come over a socket or from this process.
     #[must_use]
     pub fn calls(&self) -> mpsc::Sender<Call> {
         self.calls.clone()
+    }
+
+    /// The store, for placing what was fetched.
+    #[must_use]
+    pub fn store(&self) -> Store {
+        self.store.clone()
+    }
+
+    /// Artifacts that need not be fetched for what is wanted from here on: whoever asks has them.
+    pub fn want_without(&self, present: &[ArtifactId]) {
+        self.selections.set(present);
     }
 
     /// Stops it: says goodbye to the neighbours and makes durable what was written.
@@ -167,17 +202,32 @@ impl Engine {
     /// # Panics
     /// When the engine itself panicked.
     pub async fn stopped(&mut self) {
-        (&mut self.task).await.expect("the engine does not panic and is not aborted");
+        (&mut self.task)
+            .await
+            .expect("the engine does not panic and is not aborted");
     }
 }
 
 fn open_product(config: ProductConfig) -> Result<Product, StartError> {
-    let JoinedProduct { home, membership, trust } = config.joined;
+    let JoinedProduct {
+        home,
+        membership,
+        trust,
+    } = config.joined;
     // Too long credentials were refused when they were joined.
     let credentials = membership.credentials().encode().unwrap_or_default();
     let follow = config.follow.map_or(Follow::Everything, Follow::Channels);
     let contacts = home.contacts()?;
     let revoked = home.site_revocations()?.into_iter().map(|(list, _)| list).collect();
     let settings = (config.keep, config.platforms, config.priority);
-    Ok(Product::new(membership.name, trust, credentials, follow, settings, contacts, revoked, home))
+    Ok(Product::new(
+        membership.name,
+        trust,
+        credentials,
+        follow,
+        settings,
+        contacts,
+        revoked,
+        home,
+    ))
 }

@@ -20,26 +20,41 @@ impl Driver {
             node: self.node_status(),
             limits: self.limit_status(&stats),
             store: self.store_status(),
-            products: self.products.iter().map(|(_, product)| self.product_status(product)).collect(),
-            transfers: stats.transfers.iter().filter_map(|transfer| self.transfer_status(transfer)).collect(),
-            peers: stats.peers.iter().filter_map(|peer| {
-                let known = self.peers.get(peer.peer)?;
-                Some(PeerStatus {
-                    peer: peer.peer,
-                    address: known.address.clone(),
-                    distance: peer.distance.into(),
-                    dialled: known.dialled,
-                    connected_seconds: self.clock.now().since(known.since).as_secs(),
-                    received_bytes: peer.received,
-                    sent_bytes: peer.sent,
+            products: self
+                .products
+                .iter()
+                .map(|(_, product)| self.product_status(product))
+                .collect(),
+            transfers: stats
+                .transfers
+                .iter()
+                .filter_map(|transfer| self.transfer_status(transfer))
+                .collect(),
+            peers: stats
+                .peers
+                .iter()
+                .filter_map(|peer| {
+                    let known = self.peers.get(peer.peer)?;
+                    Some(PeerStatus {
+                        peer: peer.peer,
+                        address: known.address.clone(),
+                        distance: peer.distance.into(),
+                        dialled: known.dialled,
+                        connected_seconds: self.clock.now().since(known.since).as_secs(),
+                        received_bytes: peer.received,
+                        sent_bytes: peer.sent,
+                    })
                 })
-            }).collect(),
+                .collect(),
         }
     }
 
     fn node_status(&self) -> NodeStatus {
         let listening = self.shell.net.listening();
-        let beyond = listening.iter().chain(&self.shell.net.external()).any(|address| !address.starts_with("127.") && !address.starts_with("[::1]"));
+        let beyond = listening
+            .iter()
+            .chain(&self.shell.net.external())
+            .any(|address| !address.starts_with("127.") && !address.starts_with("[::1]"));
         NodeStatus {
             peer: self.shell.net.local(),
             role: self.config.role.to_owned(),
@@ -89,8 +104,16 @@ impl Driver {
         };
         let channels = channels.iter().map(|name| {
             let latest = documents.latest(name);
-            let stage = latest.map(|latest| self.releases.get(latest.manifest).map_or(Stage::Offered, |release| release.stage()));
-            ChannelStatus { name: name.to_string(), version: latest.map(|latest| latest.version.clone()), stage }
+            let stage = latest.map(|latest| {
+                self.releases
+                    .get(latest.manifest)
+                    .map_or(Stage::Offered, |release| release.stage())
+            });
+            ChannelStatus {
+                name: name.to_string(),
+                version: latest.map(|latest| latest.version.clone()),
+                stage,
+            }
         });
         ProductStatus {
             name: product.name.clone(),
@@ -115,12 +138,19 @@ impl Driver {
             version: release.version.clone(),
             manifest,
             part: part.into(),
-            stage: if release.phase == Phase::Staged || part == Part::Entries && transfer.have == transfer.wanted { Stage::Staged } else { release.stage() },
+            stage: if release.phase == Phase::Staged || part == Part::Entries && transfer.have == transfer.wanted {
+                Stage::Staged
+            } else {
+                release.stage()
+            },
             have_bytes: transfer.have,
             durable_bytes: transfer.durable,
             wanted_bytes: transfer.wanted,
             bytes_per_second: transfer.rate,
-            eta_seconds: transfer.eta.filter(|_| transfer.have < transfer.wanted).map(|eta| eta.as_secs()),
+            eta_seconds: transfer
+                .eta
+                .filter(|_| transfer.have < transfer.wanted)
+                .map(|eta| eta.as_secs()),
             sources: self.all_sources(release, part, &transfer.sources),
             sent_bytes: transfer.sent,
             waiting_for,
@@ -138,50 +168,116 @@ impl Driver {
             stage: release.stage(),
             have_bytes: transfer.as_ref().map_or(0, |transfer| transfer.have),
             wanted_bytes: transfer.as_ref().map_or(0, |transfer| transfer.wanted),
-            sources: transfer.map_or(Vec::new(), |transfer| self.all_sources(release, Part::Payload, &transfer.sources)),
+            sources: transfer.map_or(Vec::new(), |transfer| {
+                self.all_sources(release, Part::Payload, &transfer.sources)
+            }),
         }
     }
 
     /// The payload's transfer.
     pub(super) fn transfer(&self, manifest: ManifestId) -> Option<TransferStats> {
-        let layout = LayoutId { manifest, part: Part::Payload };
-        self.swarm.stats().transfers.into_iter().find(|transfer| transfer.layout == layout)
+        let layout = LayoutId {
+            manifest,
+            part: Part::Payload,
+        };
+        self.swarm
+            .stats()
+            .transfers
+            .into_iter()
+            .find(|transfer| transfer.layout == layout)
     }
 
     fn all_sources(&self, release: &Release, part: Part, moved: &Sources) -> Vec<SourceBytes> {
         let mut all = sources(moved);
         if part == Part::Payload {
-            let found = [(SourceClass::Resumed, release.found.resumed), (SourceClass::Reused, release.found.reused)];
-            all.extend(found.into_iter().filter(|(_, bytes)| *bytes > 0).map(|(source, bytes)| SourceBytes { source, bytes }));
+            let found = [
+                (SourceClass::Resumed, release.found.resumed),
+                (SourceClass::Reused, release.found.reused),
+            ];
+            all.extend(
+                found
+                    .into_iter()
+                    .filter(|(_, bytes)| *bytes > 0)
+                    .map(|(source, bytes)| SourceBytes { source, bytes }),
+            );
         }
         all.sort_by_key(|source| source.source);
         all
     }
 
     pub(super) fn checks(&self) -> Vec<Check> {
-        let check = |name: &str, verdict, what: String, way_out: Option<&str>| Check { name: name.to_owned(), verdict, what, way_out: way_out.map(str::to_owned) };
+        let check = |name: &str, verdict, what: String, way_out: Option<&str>| Check {
+            name: name.to_owned(),
+            verdict,
+            what,
+            way_out: way_out.map(str::to_owned),
+        };
         let mut checks = Vec::new();
         let status = self.status();
         checks.push(match status.node.dialable {
-            Dialable::Yes => check("dialable", Verdict::Ok, "others have dialled this node".to_owned(), None),
-            Dialable::Unknown => check("dialable", Verdict::Skipped, "it listens, and nobody has dialled it yet".to_owned(), None),
-            Dialable::No => check("dialable", Verdict::Warning, "it does not listen beyond this machine".to_owned(), Some("set [node] listen, unless it shall only dial out")),
+            Dialable::Yes => check(
+                "dialable",
+                Verdict::Ok,
+                "others have dialled this node".to_owned(),
+                None,
+            ),
+            Dialable::Unknown => check(
+                "dialable",
+                Verdict::Skipped,
+                "it listens, and nobody has dialled it yet".to_owned(),
+                None,
+            ),
+            Dialable::No => check(
+                "dialable",
+                Verdict::Warning,
+                "it does not listen beyond this machine".to_owned(),
+                Some("set [node] listen, unless it shall only dial out"),
+            ),
         });
         checks.push(if status.peers.is_empty() {
-            check("peers", Verdict::Failed, "it is connected to nobody".to_owned(), Some("look at its log for why dialling fails; a firewall must let TCP out to the contacts"))
+            check(
+                "peers",
+                Verdict::Failed,
+                "it is connected to nobody".to_owned(),
+                Some("look at its log for why dialling fails; a firewall must let TCP out to the contacts"),
+            )
         } else {
-            check("peers", Verdict::Ok, format!("connected to {}", status.peers.len()), None)
+            check(
+                "peers",
+                Verdict::Ok,
+                format!("connected to {}", status.peers.len()),
+                None,
+            )
         });
         for product in &status.products {
             checks.push(if product.stale {
-                check("metadata", Verdict::Warning, format!("the metadata of {} has expired", product.name), Some("one connection to the vendor's origin renews it; check the clock"))
+                check(
+                    "metadata",
+                    Verdict::Warning,
+                    format!("the metadata of {} has expired", product.name),
+                    Some("one connection to the vendor's origin renews it; check the clock"),
+                )
             } else {
-                check("metadata", Verdict::Ok, format!("the metadata of {} is current", product.name), None)
+                check(
+                    "metadata",
+                    Verdict::Ok,
+                    format!("the metadata of {} is current", product.name),
+                    None,
+                )
             });
         }
         for (_, release) in self.releases.iter() {
             if let Phase::Blocked(why) = &release.phase {
-                checks.push(check("release", Verdict::Failed, format!("{} {} cannot go on: {why}", self.name_of(release.product), release.version), Some("mend the cause; it is tried again by itself")));
+                checks.push(check(
+                    "release",
+                    Verdict::Failed,
+                    format!(
+                        "{} {} cannot go on: {why}",
+                        self.name_of(release.product),
+                        release.version
+                    ),
+                    Some("mend the cause; it is tried again by itself"),
+                ));
             }
         }
         checks
@@ -201,5 +297,12 @@ impl Release {
 
 /// By class, cheapest first.
 pub(super) fn sources(moved: &Sources) -> Vec<SourceBytes> {
-    moved.by_distance.iter().map(|(distance, bytes)| SourceBytes { source: (*distance).into(), bytes: *bytes }).collect()
+    moved
+        .by_distance
+        .iter()
+        .map(|(distance, bytes)| SourceBytes {
+            source: (*distance).into(),
+            bytes: *bytes,
+        })
+        .collect()
 }

@@ -30,7 +30,8 @@ use super::dir::{Dir, kind};
 pub(super) const RECORD: &str = "record";
 pub(super) const JOURNAL: &str = "journal";
 pub(super) const MANIFEST: &str = "manifest";
-pub(super) const ENTRIES: &str = "entries";
+/// The entries list of the release that lies there.
+pub const ENTRIES: &str = "entries";
 pub(super) const STAGE: &str = "stage";
 pub(super) const NEW: &str = "new";
 pub(super) const SALVAGE: &str = "salvage";

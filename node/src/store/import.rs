@@ -396,8 +396,15 @@ fn gather(
         let expected = placed.artifact;
         let source = source(expected.id).ok_or(StoreError::Absent(expected.id))?;
         let path = &source.path;
-        let file = open_source(&source)?;
         let start = data.len();
+        if let Some(bytes) = &source.bytes {
+            data.extend_from_slice(bytes);
+            if verify_packed([expected], bytes).is_err() {
+                return Err(StoreError::Changed { path: path.clone() });
+            }
+            continue;
+        }
+        let file = open_source(&source)?;
         data.resize(
             body.group_len(index)
                 .min(start + usize::try_from(expected.size).expect("smaller than a group")),

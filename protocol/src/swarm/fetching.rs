@@ -97,7 +97,9 @@ impl Swarm {
         let peer = self.peers.get(&id)?;
         let transfer = self.transfers.get(&layout)?;
         let view = peer.view(&layout)?;
-        let span = span(&peer.source, transfer, sources, self.down.rate().map(|rate| rate.0))?;
+        let ahead = self.outstanding(&peer.source, transfer.priority);
+        let limit = self.down.rate().map(|rate| rate.0);
+        let span = span(&peer.source, ahead, transfer, sources, limit)?;
         let choice = Choice {
             bytes: span,
             in_order: sources <= 1,
@@ -109,12 +111,20 @@ impl Swarm {
         (!groups.is_empty()).then_some(groups)
     }
 
+    /// Bytes under way from a peer of transfers that are at least as urgent: the others do not stand in the way.
+    fn outstanding(&self, source: &Source, priority: u8) -> u64 {
+        let requests = source.requests.iter().filter_map(|id| self.requests.get(id));
+        let urgent = requests.filter(|request| {
+            let transfer = self.transfers.get(&request.layout);
+            transfer.is_some_and(|transfer| transfer.priority >= priority)
+        });
+        urgent.map(|request| nominal(&request.left)).sum()
+    }
+
     /// How many neighbours could be asked for something of this layout.
     pub(super) fn sources_of(&self, now: Timestamp, layout: &LayoutId) -> usize {
         let useful = self.peers.values().filter(|peer| {
-            peer.info.serves
-                && peer.source.is_ready(now)
-                && peer.view(layout).is_some_and(|view| view.have_count > 0)
+            peer.info.serves && peer.source.is_ready(now) && peer.view(layout).is_some_and(|view| view.have_count > 0)
         });
         useful.count()
     }
@@ -157,7 +167,10 @@ impl Swarm {
         source.outstanding += nominal(&groups);
         transfer.meter.start(now);
         if transfer.shared > 0 {
-            let shared = self.requests.values().filter(|other| other.layout == layout && other.shared);
+            let shared = self
+                .requests
+                .values()
+                .filter(|other| other.layout == layout && other.shared);
             for other in shared {
                 transfer.copies.union_with(&other.left.intersection(&groups));
             }
@@ -184,7 +197,9 @@ impl Swarm {
 
     /// Groups of a fetch are verified and written.
     pub(super) fn fetch_verified(&mut self, now: Timestamp, id: RequestId, groups: &RangeSet, bytes: u64) {
-        let Some(request) = self.requests.get_mut(&id) else { return };
+        let Some(request) = self.requests.get_mut(&id) else {
+            return;
+        };
         let (layout, from) = (request.layout, request.peer);
         let came = request.left.intersection(groups);
         request.left.subtract(&came);
@@ -316,7 +331,9 @@ impl Swarm {
 
     /// Removes a request, with a cancel when the shell still works on it.
     pub(super) fn drop_request(&mut self, id: RequestId, cancel: bool) {
-        let Some(request) = self.requests.remove(&id) else { return };
+        let Some(request) = self.requests.remove(&id) else {
+            return;
+        };
         if cancel {
             self.out.push_back(Output::CancelFetch { request: id });
         }
@@ -329,7 +346,9 @@ impl Swarm {
             }
         }
         self.down.give_back(nominal(&request.left));
-        let Some(transfer) = self.transfers.get_mut(&request.layout) else { return };
+        let Some(transfer) = self.transfers.get_mut(&request.layout) else {
+            return;
+        };
         let twice = request.left.intersection(&transfer.copies);
         if request.shared {
             transfer.shared -= 1;
@@ -341,14 +360,20 @@ impl Swarm {
         }
         transfer.copies.subtract(&twice);
         // Where the other copy is shared too, nobody is relied on any more.
-        for other in self.requests.values().filter(|other| other.layout == request.layout && other.shared) {
+        for other in self
+            .requests
+            .values()
+            .filter(|other| other.layout == request.layout && other.shared)
+        {
             transfer.unask(&other.left.intersection(&twice));
         }
     }
 
     /// Cancels requests for what is not wanted any more.
     pub(super) fn drop_unwanted(&mut self, layout: LayoutId) {
-        let Some(transfer) = self.transfers.get(&layout) else { return };
+        let Some(transfer) = self.transfers.get(&layout) else {
+            return;
+        };
         let unwanted = self.requests.iter().filter(|(_, request)| {
             let mut blocks = transfer.blocks_of(&request.left).into_iter();
             request.layout == layout && !blocks.any(|block| transfer.wanted.get(block))
@@ -418,7 +443,7 @@ fn cap(source: &Source) -> u64 {
 }
 
 /// How large the next request to this peer may be; nothing when enough is under way.
-pub(super) fn span(source: &Source, transfer: &Transfer, sources: usize, limit: Option<u64>) -> Option<u64> {
+fn span(source: &Source, ahead: u64, transfer: &Transfer, sources: usize, limit: Option<u64>) -> Option<u64> {
     let share = if sources > 1 {
         transfer.left / SPAN_SHARE
     } else {
@@ -426,15 +451,12 @@ pub(super) fn span(source: &Source, transfer: &Transfer, sources: usize, limit: 
     };
     let window = source.window.size().max(floor(transfer));
     let window = window.min(share.max(floor(transfer)));
-    let room = window.saturating_sub(source.outstanding);
+    let room = window.saturating_sub(ahead);
     let least = transfer.block_bytes().min(SPAN_MIN);
-    if room < least && source.outstanding > 0 {
+    if room < least && ahead > 0 {
         return None;
     }
-    let second = source
-        .meter
-        .rate()
-        .map_or(SPAN_MIN, |rate| bytes_in(rate, SPAN_TIME));
+    let second = source.meter.rate().map_or(SPAN_MIN, |rate| bytes_in(rate, SPAN_TIME));
     let mut span = (window / 4).min(second.max(SPAN_MIN)).min(share);
     if let Some(limit) = limit {
         span = span.min(bytes_in(limit, PIPELINE_TIME));

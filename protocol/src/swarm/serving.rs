@@ -14,8 +14,8 @@ use crate::tree::ranges::RangeSet;
 
 use super::Swarm;
 use super::config::{
-    AUDIENCE_RETRY, BUSY_RETRY, QUANTUM_MAX, QUANTUM_MIN, QUANTUM_TIME, RANDOM_SLOT, Role, SLOT_LOTS, SLOT_TIME, STALL_TIME,
-    UNREAD_MAX, UPLOAD_SLOTS, UPLOAD_SLOTS_MAX, WAIT_MAX,
+    AUDIENCE_RETRY, BUSY_RETRY, QUANTUM_MAX, QUANTUM_MIN, QUANTUM_TIME, RANDOM_SLOT, Role, SLOT_LOTS, SLOT_TIME,
+    STALL_TIME, UNREAD_MAX, UPLOAD_SLOTS, UPLOAD_SLOTS_MAX, WAIT_MAX,
 };
 use super::io::{DisconnectReason, Distance, Output, Refusal, UploadAudience};
 use super::peer::{Peer, Slot, is_local};
@@ -26,6 +26,9 @@ use super::transfer::{first_groups, nominal};
 /// How long a further slot is tried, and how long none is tried after one that earned nothing.
 const PROBE_TIME: Duration = Duration::from_secs(1);
 const PROBE_PAUSE: Duration = Duration::from_secs(8);
+
+/// Needs (in millionths) that differ by less are alike: then who was not served for longest goes first.
+const NEED_STEP: u32 = 20_000;
 
 /// What a neighbour asked for.
 #[derive(Debug)]
@@ -66,7 +69,14 @@ impl Default for Admission {
 }
 
 impl Swarm {
-    pub(super) fn serve_asked(&mut self, now: Timestamp, id: ServeId, from: NodeId, layout: LayoutId, groups: RangeSet) {
+    pub(super) fn serve_asked(
+        &mut self,
+        now: Timestamp,
+        id: ServeId,
+        from: NodeId,
+        layout: LayoutId,
+        groups: RangeSet,
+    ) {
         if let Some(reason) = self.objection(&from, layout, &groups) {
             self.out.push_back(Output::Refuse { serve: id, reason });
             if let Some(peer) = self.peers.get_mut(&from)
@@ -111,7 +121,10 @@ impl Swarm {
         } else {
             &transfer.have
         };
-        let known = groups.ranges().last().is_some_and(|last| last.end <= transfer.table.group_count());
+        let known = groups
+            .ranges()
+            .last()
+            .is_some_and(|last| last.end <= transfer.table.group_count());
         let is_given = |block: &u32| given.get(*block) && transfer.have.get(*block);
         if !known || !transfer.blocks_of(groups).iter().all(is_given) {
             return Some(Refusal::Absent);
@@ -147,6 +160,9 @@ impl Swarm {
         let sent = nominal(groups).min(serve.issued);
         serve.issued -= sent;
         let over = serve.issued == 0 && serve.left.is_empty();
+        if let Some(transfer) = self.transfers.get_mut(&serve.layout) {
+            transfer.sent += bytes;
+        }
         self.admission.issued -= sent;
         self.admission.meter.add(now, bytes);
         self.up.give_back(sent.saturating_sub(bytes));
@@ -154,6 +170,9 @@ impl Swarm {
             peer.sink.issued -= sent;
             peer.sink.last_sent = now;
             peer.sink.meter.add(now, bytes);
+            if let Some(line) = peer.lines.get_mut(&serve.layout) {
+                line.sent += bytes;
+            }
         }
         if over {
             self.forget_serve(now, id);
@@ -225,6 +244,7 @@ impl Swarm {
             {
                 let closing = false;
                 peer.sink.slot = Some(Slot { since: now, closing });
+                peer.sink.last_slot = Some(now);
                 taken += 1;
             }
         }
@@ -249,7 +269,7 @@ impl Swarm {
             let serve = self.serves.get(&self.next_serve(peer)?)?;
             let priority = self.transfers.get(&serve.layout)?.priority;
             let need = peer.view(&serve.layout).map_or(1_000_000, super::peer::View::need);
-            Some((priority, need, std::cmp::Reverse(serve.waits_since), *id))
+            Some((priority, need / NEED_STEP, std::cmp::Reverse(peer.sink.last_slot), *id))
         };
         let mut waiting: Vec<_> = self.waiting(local).filter_map(urgency).collect();
         let priority = waiting.iter().map(|urgency| urgency.0).max()?;
@@ -278,8 +298,12 @@ impl Swarm {
     /// Gives the shell one quantum for a peer; says whether it did.
     fn issue(&mut self, now: Timestamp, id: NodeId) -> bool {
         let Some(peer) = self.peers.get(&id) else { return false };
-        let Some(slot) = peer.sink.slot.filter(|slot| !slot.closing) else { return false };
-        let Some(serve_id) = self.next_serve(peer) else { return false };
+        let Some(slot) = peer.sink.slot.filter(|slot| !slot.closing) else {
+            return false;
+        };
+        let Some(serve_id) = self.next_serve(peer) else {
+            return false;
+        };
         let quantum = quantum(peer, self.up.rate().map(|rate| rate.0));
         let budget = SERVE_BYTES_MAX.saturating_sub(self.admission.issued);
         if peer.sink.issued + quantum > 2 * quantum.max(GROUP_BYTES) || budget < quantum {
@@ -292,7 +316,9 @@ impl Swarm {
             return false;
         }
         let local = is_local(&peer.info);
-        let Some(serve) = self.serves.get_mut(&serve_id) else { return false };
+        let Some(serve) = self.serves.get_mut(&serve_id) else {
+            return false;
+        };
         let groups = first_groups(&serve.left, quantum / GROUP_BYTES);
         let bytes = nominal(&groups);
         serve.left.subtract(&groups);
@@ -339,7 +365,17 @@ impl Swarm {
         for id in unread {
             self.punish(now, id, DisconnectReason::Stalled);
         }
-        let waited = |serve: &Serve| serve.issued == 0 && now.since(serve.waits_since) >= WAIT_MAX;
+        let priority = |serve: &Serve| {
+            self.transfers
+                .get(&serve.layout)
+                .map_or(0, |transfer| transfer.priority)
+        };
+        let most = self.serves.values().map(priority).max();
+        // What is less urgent just waits: its peer must not be kept from asking for what is urgent.
+        let waited = |serve: &Serve| {
+            let long = serve.issued == 0 && now.since(serve.waits_since) >= WAIT_MAX;
+            long && Some(priority(serve)) == most
+        };
         let late = self.serves.iter().filter(|(_, serve)| waited(serve));
         let late: Vec<ServeId> = late.map(|(id, _)| *id).collect();
         for id in late {
