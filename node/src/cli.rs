@@ -14,6 +14,9 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
+use crate::config::settings::{LogFormat, LogLevel};
+use crate::observe::logging;
+
 mod blame;
 pub mod completions;
 pub mod config;
@@ -95,12 +98,38 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Err(error) => return table::show_usage(&error).into(),
     };
     let mut printer = Printer::new(&cli.global);
-    let outcome = Context::new(&cli.global).and_then(|context| dispatch(&cli.command, &context, &mut printer));
+    let outcome = Context::new(&cli.global).and_then(|context| {
+        if !cli.command.logs_by_its_file() {
+            log_for_a_verb(&cli.global)?;
+        }
+        dispatch(&cli.command, &context, &mut printer)
+    });
     let status = outcome.unwrap_or_else(|error| {
         printer.error(&error);
         error.status()
     });
     status.into()
+}
+
+impl Command {
+    /// Whether it sets the log up itself, as its configuration says. All others log warnings, and more with `-v`.
+    const fn logs_by_its_file(&self) -> bool {
+        match self {
+            Self::Completions(_) | Self::Config(_) => false,
+        }
+    }
+}
+
+fn log_for_a_verb(global: &context::GlobalArgs) -> Result<(), CliError> {
+    let level = match global.verbose {
+        0 if global.quiet => LogLevel::Error,
+        0 => LogLevel::Warn,
+        1 => LogLevel::Info,
+        2 => LogLevel::Debug,
+        _ => LogLevel::Trace,
+    };
+    let format = if global.json { LogFormat::Json } else { LogFormat::Human };
+    logging::init(format, level).map_err(|error| CliError::usage("environment", error))
 }
 
 fn dispatch(command: &Command, context: &Context, printer: &mut Printer) -> Result<ExitStatus, CliError> {

@@ -12,6 +12,7 @@ mod driver;
 mod fetching;
 mod files;
 mod gate;
+pub mod importing;
 mod meeting;
 mod moving;
 mod opening;

@@ -8,7 +8,7 @@ pub mod access;
 pub mod admin;
 pub mod cli;
 pub mod config;
-pub mod daemon;
+// pub mod daemon;
 pub mod net;
 pub mod observe;
 pub mod release;

@@ -130,6 +130,9 @@ pub const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(2);
 /// The most bytes between two checkpoints.
 pub const CHECKPOINT_BYTES: u64 = 256 << 20;
 
+/// Artifacts and packs whose files the store keeps open; each has two.
+pub const STORE_OPEN_BODIES_MAX: usize = 192;
+
 /// Transfers known at a time (fetching or serving), two per release.
 pub const TRANSFERS_MAX: usize = 512;
 /// Contacts remembered for a product.
@@ -151,6 +154,8 @@ pub const ADMIN_CALLS_MAX: usize = 16;
 pub const ADMIN_ANSWERS_MAX: usize = 64;
 /// Events that wait for a watcher; the oldest are dropped beyond, and the watcher is told.
 pub const EVENT_FEED_MAX: usize = 1024;
+/// Connections of programs that ask for metrics.
+pub const METRICS_CONNECTIONS_MAX: usize = 8;
 
 const _: () = assert!(GROUP_BYTES == 1024 << GROUP_CHUNK_LOG, "a group is 2^k chunks of 1 KiB");
 const _: () = assert!(

@@ -133,8 +133,8 @@ impl World {
             deadline: Timestamp(u64::MAX),
             violations: Vec::new(),
         };
-        if world.nodes.len() > 16 {
-            world.check_every = 20 * world.nodes.len() as u64;
+        if world.nodes.len() > 5 {
+            world.check_every = 16 * world.nodes.len() as u64;
         }
         world.deadline = world.end();
         world.plan();
@@ -162,22 +162,32 @@ impl World {
         self.hash.finalize().to_hex().to_string()
     }
 
-    /// The bound of the first release in seconds: honest nodes only.
+    /// The least time in seconds in which all releases together could reach all honest nodes: Kumar and Ross, and one
+    /// copy from the origins for each group of nodes that may feed each other.
     #[must_use]
     pub fn bound(&self) -> f64 {
         let origins = self.nodes.iter().filter(|node| node.nature.role == Role::Origin);
         let origin_up: f64 = origins.map(|node| node.nature.rates.up).sum();
-        let mut sites = Vec::new();
+        let (mut sites, mut domains, mut alone) = (Vec::new(), BTreeSet::new(), 0.0);
         for node in self.nodes.iter().filter(|node| node.counts()) {
-            let mut rates = node.nature.rates;
-            if node.nature.role == Role::Host {
+            let (nature, mut rates) = (&node.nature, node.nature.rates);
+            if nature.role == Role::Host {
                 rates.up = 0.0;
+            }
+            if nature.domain == 0 || (nature.role == Role::Host && !nature.site_only) {
+                alone += 1.0;
+            } else {
+                domains.insert(nature.domain);
             }
             sites.push(rates);
         }
         let bytes: u64 = self.releases.iter().map(|release| release.table.bytes()).sum();
-        #[expect(clippy::cast_precision_loss, reason = "a size below 2^53")]
-        crate::bound::kumar_ross(bytes as f64, origin_up.max(1.0), &sites)
+        #[expect(clippy::cast_precision_loss, reason = "sizes and counts below 2^53")]
+        let (bytes, copies) = (bytes as f64, domains.len() as f64 + alone);
+        if origin_up == 0.0 {
+            return crate::bound::kumar_ross(bytes, f64::INFINITY, &sites);
+        }
+        crate::bound::kumar_ross(bytes, origin_up, &sites).max(copies * bytes / origin_up)
     }
 
     fn end(&self) -> Timestamp {

@@ -78,6 +78,16 @@ impl Reply {
         )
     }
 
+    /// An answer with more to follow, waiting for the verb to read. For tasks that do nothing else; false once it is gone.
+    pub async fn send(&self, response: Response) -> bool {
+        self.answers.send(response).await.is_ok()
+    }
+
+    /// Returns when nobody waits for the answer any more.
+    pub async fn closed(&self) {
+        self.answers.closed().await;
+    }
+
     /// The last answer.
     pub fn finish(self, response: Response) {
         // The verb may be gone, which is its business.

@@ -1,6 +1,7 @@
 //! The one owner: every event of the network, every report of a task, every command of a verb and every deadline comes
 //! here, becomes an input of the scheduler or a step of a release, and is drained before the next is looked at.
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use samara_protocol::id::{LayoutId, ManifestId, NodeId, ProductId};
@@ -10,6 +11,7 @@ use samara_protocol::swarm::step::step;
 use samara_protocol::time::Timestamp;
 use samara_protocol::trust::key::SigningKey;
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 use super::checkpoints::Checkpoints;
 use super::clock::Clock;
@@ -37,6 +39,10 @@ pub(super) struct DriverConfig {
     pub(super) role: &'static str,
     /// The operator's limits.
     pub(super) limits: Limits,
+    /// Where the store lies.
+    pub(super) store: PathBuf,
+    /// Ends the engine.
+    pub(super) stop: CancellationToken,
     /// The store's quota.
     pub(super) quota: Option<u64>,
     /// For the contacts of this node.
@@ -73,6 +79,7 @@ impl Driver {
         mut reports: mpsc::Receiver<Report>,
         mut calls: mpsc::Receiver<Call>,
     ) {
+        let stop = self.config.stop.clone();
         self.start();
         while !self.stopping {
             let due = tokio::time::Instant::from_std(self.next_due());
@@ -84,6 +91,7 @@ impl Driver {
                     None => break,
                 },
                 () = tokio::time::sleep_until(due) => {}
+                () = stop.cancelled() => break,
             }
             self.on_time();
         }
@@ -176,6 +184,7 @@ impl Driver {
             }
             Report::Rechecked { layout, lost } => self.lost(layout, lost),
             Report::Checkpointed(checkpoint) => self.on_checkpoint(checkpoint),
+            Report::Imported(imported) => self.on_imported(imported),
             Report::Opened { manifest, outcome } => self.on_opened(manifest, outcome),
             Report::File { peer, product, name, outcome } => self.on_file(peer, product, name, outcome),
         }

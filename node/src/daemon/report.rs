@@ -5,6 +5,7 @@ use samara_protocol::swarm::io::FetchFault;
 use samara_protocol::tree::ranges::RangeSet;
 
 use super::opening::Opened;
+use super::publishing::Imported;
 use crate::store::{Checkpoint, StoreError};
 
 /// Reports that may wait for the driver. Tasks wait for a place, so this bounds nothing but latency.
@@ -36,6 +37,8 @@ pub(super) enum Report {
     Rechecked { layout: LayoutId, lost: RangeSet },
     /// A checkpoint ended.
     Checkpointed(Checkpoint),
+    /// A release was passed by a verb and is in the store.
+    Imported(Imported),
     /// A layout is open, or cannot be.
     Opened { manifest: ManifestId, outcome: Result<Opened, OpenError> },
     /// A file that a peer was asked for.

@@ -11,6 +11,7 @@ use samara_protocol::swarm::io::Limits;
 use samara_protocol::trust::grant::ChannelName;
 use samara_protocol::trust::key::SigningKey;
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 use super::checkpoints::Checkpoints;
 use super::clock::Clock;
@@ -85,6 +86,7 @@ pub enum StartError {
 #[derive(Debug)]
 pub struct Engine {
     calls: mpsc::Sender<Call>,
+    stop: CancellationToken,
     task: tokio::task::JoinHandle<()>,
 }
 
@@ -108,6 +110,7 @@ impl Engine {
         }
         let swarm_config = SwarmConfig { limits: config.limits, ..SwarmConfig::unlimited(config.role) };
         let (reports, reported) = mpsc::channel(REPORTS_MAX);
+        let stop = CancellationToken::new();
         let (calls, called) = mpsc::channel(ADMIN_CALLS_MAX);
         let driver = Driver {
             swarm: Swarm::new(&swarm_config, net.local(), config.seed, clock.now()),
@@ -120,6 +123,8 @@ impl Engine {
                 },
                 limits: config.limits,
                 quota: config.quota,
+                store: config.store,
+                stop: stop.clone(),
                 region: config.region,
                 identity: config.identity,
             },
@@ -139,7 +144,7 @@ impl Engine {
             stopping: false,
         };
         let task = tokio::spawn(driver.run(network, reported, called));
-        Ok(Self { calls, task })
+        Ok(Self { calls, stop, task })
     }
 
     /// Where calls of verbs go, whether they come over a socket or from this process.
@@ -153,7 +158,7 @@ impl Engine {
     /// # Panics
     /// When the engine itself panicked.
     pub async fn shutdown(self) {
-        drop(self.calls);
+        self.stop.cancel();
         self.task.await.expect("the engine does not panic and is not aborted");
     }
 

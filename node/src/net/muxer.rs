@@ -148,3 +148,6 @@ impl<C: AsyncRead + AsyncWrite + Unpin> StreamMuxer for Muxer<C> {
         self.connection.poll_close(cx)
     }
 }
+
+#[cfg(test)]
+mod tests;

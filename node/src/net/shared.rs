@@ -104,13 +104,9 @@ impl Link {
         }
     }
 
-    /// So many queued bytes went out (pings, which were not queued, included: the count may run low, never high).
+    /// So many queued bytes went out.
     pub(super) fn sent(&self, bytes: usize) {
-        let _ = self
-            .queued
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |queued| {
-                Some(queued.saturating_sub(bytes))
-            });
+        self.queued.fetch_sub(bytes, Ordering::Relaxed);
     }
 
     /// Adds a product; false when it was covered already.

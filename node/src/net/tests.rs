@@ -168,6 +168,12 @@ async fn pair() -> (Node, Node) {
     (dialler, listener)
 }
 
+/// The id of the node that [`Node::start`] makes of a seed.
+fn id_of(seed: u8) -> NodeId {
+    let identity = libp2p::identity::Keypair::ed25519_from_bytes([seed; 32]).expect("a seed");
+    NodeId::from_peer_id_bytes(&identity.public().to_peer_id().to_bytes()).expect("Ed25519")
+}
+
 fn layout() -> LayoutId {
     LayoutId {
         manifest: ManifestId([7; 32]),

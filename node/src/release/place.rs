@@ -19,11 +19,10 @@ use samara_protocol::manifest::platform::Platform;
 
 use super::dir::{Dir, Walker};
 use super::parallel::default_threads;
-use super::record::{
-    ENTRIES, JOURNAL, Journal, KEPT, MANIFEST, NEW, OpenError, Own, Placed, Record, SALVAGE, SCHEMA, STAGE,
-};
+use super::record::{ENTRIES, JOURNAL, Journal, KEPT, MANIFEST, NEW, OpenError, Own, Placed, Record, SCHEMA, STAGE};
 use super::source::ArtifactSource;
 
+pub mod current;
 mod prepare;
 mod salvage;
 mod switch;
@@ -292,6 +291,7 @@ fn run_entry(
     let mut staged = prepare::stage(&new, entries, &current, source, &saved, options)?;
     let Some(placed) = staged.pop().flatten() else {
         report.unchanged = 1;
+        own.own.remove_all(STAGE).map_err(io("removed"))?;
         return Ok(report);
     };
     report.written = 1;

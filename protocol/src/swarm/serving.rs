@@ -27,6 +27,9 @@ use super::transfer::{first_groups, nominal};
 const PROBE_TIME: Duration = Duration::from_secs(1);
 const PROBE_PAUSE: Duration = Duration::from_secs(8);
 
+/// Needs (in millionths) that differ by less are alike: then who was not served for longest goes first.
+const NEED_STEP: u32 = 20_000;
+
 /// What a neighbour asked for.
 #[derive(Debug)]
 pub(super) struct Serve {
@@ -164,6 +167,9 @@ impl Swarm {
             peer.sink.issued -= sent;
             peer.sink.last_sent = now;
             peer.sink.meter.add(now, bytes);
+            if let Some(line) = peer.lines.get_mut(&serve.layout) {
+                line.sent += bytes;
+            }
         }
         if over {
             self.forget_serve(now, id);
@@ -235,6 +241,7 @@ impl Swarm {
             {
                 let closing = false;
                 peer.sink.slot = Some(Slot { since: now, closing });
+                peer.sink.last_slot = Some(now);
                 taken += 1;
             }
         }
@@ -259,7 +266,7 @@ impl Swarm {
             let serve = self.serves.get(&self.next_serve(peer)?)?;
             let priority = self.transfers.get(&serve.layout)?.priority;
             let need = peer.view(&serve.layout).map_or(1_000_000, super::peer::View::need);
-            Some((priority, need, std::cmp::Reverse(serve.waits_since), *id))
+            Some((priority, need / NEED_STEP, std::cmp::Reverse(peer.sink.last_slot), *id))
         };
         let mut waiting: Vec<_> = self.waiting(local).filter_map(urgency).collect();
         let priority = waiting.iter().map(|urgency| urgency.0).max()?;
@@ -355,7 +362,13 @@ impl Swarm {
         for id in unread {
             self.punish(now, id, DisconnectReason::Stalled);
         }
-        let waited = |serve: &Serve| serve.issued == 0 && now.since(serve.waits_since) >= WAIT_MAX;
+        let priority = |serve: &Serve| self.transfers.get(&serve.layout).map_or(0, |transfer| transfer.priority);
+        let most = self.serves.values().map(priority).max();
+        // What is less urgent just waits: its peer must not be kept from asking for what is urgent.
+        let waited = |serve: &Serve| {
+            let long = serve.issued == 0 && now.since(serve.waits_since) >= WAIT_MAX;
+            long && Some(priority(serve)) == most
+        };
         let late = self.serves.iter().filter(|(_, serve)| waited(serve));
         let late: Vec<ServeId> = late.map(|(id, _)| *id).collect();
         for id in late {

@@ -7,7 +7,7 @@ use futures::{AsyncReadExt, AsyncWriteExt};
 use libp2p::swarm::Stream;
 use samara_protocol::limits::CONTROL_BYTES_MAX;
 use samara_protocol::wire::control::ControlMessage;
-use samara_protocol::wire::frame::Decoder;
+use samara_protocol::wire::frame::{self, Decoder};
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 
@@ -64,6 +64,7 @@ pub(super) async fn write(
     let mut frames = Vec::with_capacity(BATCH_MAX);
     loop {
         frames.clear();
+        let mut ping = Vec::new();
         tokio::select! {
             count = queue.recv_many(&mut frames, BATCH_MAX) => if count == 0 { return Ok(()) },
             _ = pings.tick() => {
@@ -71,17 +72,18 @@ pub(super) async fn write(
                     return Err(SessionError::Silent(silence_max));
                 }
                 number += 1;
-                frames.push(samara_protocol::wire::frame::encode(&ControlMessage::Ping(number).encode()));
+                ping = frame::encode(&ControlMessage::Ping(number).encode());
             }
         }
-        let bytes = frames.concat();
+        let queued = frames.concat();
+        let bytes = if ping.is_empty() { &queued } else { &ping };
         let written = async {
-            stream.write_all(&bytes).await?;
+            stream.write_all(bytes).await?;
             stream.flush().await
         };
         tokio::time::timeout(silence_max, written)
             .await
             .map_err(|_| SessionError::Silent(silence_max))??;
-        session.link.sent(bytes.len());
+        session.link.sent(queued.len());
     }
 }
