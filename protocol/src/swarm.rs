@@ -310,7 +310,9 @@ impl Swarm {
         for serve in serves {
             self.refuse(now, serve, io::Refusal::Absent);
         }
-        let Some(transfer) = self.transfers.remove(&layout) else { return };
+        let Some(transfer) = self.transfers.remove(&layout) else {
+            return;
+        };
         let mut told = Vec::new();
         for (id, peer) in &mut self.peers {
             if let Some(line) = peer.lines.remove(&layout) {
@@ -328,7 +330,9 @@ impl Swarm {
     }
 
     fn wanted(&mut self, now: Timestamp, layout: LayoutId, wanted: Bits) {
-        let Some(transfer) = self.transfers.get_mut(&layout) else { return };
+        let Some(transfer) = self.transfers.get_mut(&layout) else {
+            return;
+        };
         transfer.want(now, wanted);
         let lines = self
             .peers
@@ -359,14 +363,18 @@ impl Swarm {
     }
 
     fn held(&mut self, now: Timestamp, layout: LayoutId, groups: &RangeSet) {
-        let Some(transfer) = self.transfers.get_mut(&layout) else { return };
+        let Some(transfer) = self.transfers.get_mut(&layout) else {
+            return;
+        };
         let whole = transfer.hold(groups);
         self.settle_copies(layout, groups, None);
         self.whole_blocks(now, layout, &whole);
     }
 
     fn durable(&mut self, now: Timestamp, layout: LayoutId, groups: &RangeSet) {
-        let Some(transfer) = self.transfers.get_mut(&layout) else { return };
+        let Some(transfer) = self.transfers.get_mut(&layout) else {
+            return;
+        };
         let whole = transfer.hold(groups);
         let hard = transfer.harden(groups);
         self.whole_blocks(now, layout, &whole);
@@ -375,7 +383,9 @@ impl Swarm {
     }
 
     fn lost(&mut self, now: Timestamp, layout: LayoutId, groups: &RangeSet) {
-        let Some(transfer) = self.transfers.get_mut(&layout) else { return };
+        let Some(transfer) = self.transfers.get_mut(&layout) else {
+            return;
+        };
         let gone = transfer.lose(groups);
         if self.role == Role::Origin {
             self.unpledge_lost(layout, &gone);
@@ -394,7 +404,9 @@ impl Swarm {
     }
 
     fn complete_if_full(&mut self, now: Timestamp, layout: LayoutId) {
-        let Some(transfer) = self.transfers.get_mut(&layout) else { return };
+        let Some(transfer) = self.transfers.get_mut(&layout) else {
+            return;
+        };
         if !transfer.is_full() || transfer.wanted.count() == 0 {
             return;
         }
@@ -433,3 +445,6 @@ impl Swarm {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -209,7 +209,8 @@ impl<T> Links<T> {
         entry.version += 1;
         if entry.rate > 0.0 {
             let micros = (entry.left / entry.rate * 1e6).ceil() as u64;
-            self.due.push((Timestamp(entry.at.0 + micros.max(1)), flow, entry.version));
+            self.due
+                .push((Timestamp(entry.at.0 + micros.max(1)), flow, entry.version));
         }
     }
 }
@@ -228,7 +229,9 @@ mod tests {
         let (mut agenda, mut gone) = (std::collections::BTreeSet::new(), Vec::new());
         loop {
             agenda.extend(links.take_due());
-            let Some((at, flow, version)) = agenda.pop_first() else { return gone };
+            let Some((at, flow, version)) = agenda.pop_first() else {
+                return gone;
+            };
             if let Some((_, _, chunk)) = links.finish(at, flow, version) {
                 gone.push((at.0, chunk.load));
             }
@@ -253,7 +256,10 @@ mod tests {
         links.push(Timestamp::ZERO, 0, 1, chunk(100_000, 1));
         links.push(Timestamp::ZERO, 0, 2, chunk(900_000, 2));
         let gone = run(&mut links);
-        assert!(gone.iter().all(|(at, _)| (999_000..=1_001_000).contains(at)), "{gone:?}");
+        assert!(
+            gone.iter().all(|(at, _)| (999_000..=1_001_000).contains(at)),
+            "{gone:?}"
+        );
     }
 
     #[test]

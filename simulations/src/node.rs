@@ -179,8 +179,7 @@ impl Node {
     /// Whether its finishing counts.
     #[must_use]
     pub fn counts(&self) -> bool {
-        self.nature.role != Role::Origin
-            && matches!(self.nature.behaviour, Behaviour::Honest | Behaviour::Rotten)
+        self.nature.role != Role::Origin && matches!(self.nature.behaviour, Behaviour::Honest | Behaviour::Rotten)
     }
 
     /// What it holds of a layout, in truth or as it claims.

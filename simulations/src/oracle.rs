@@ -9,7 +9,9 @@ pub enum Objection {
     #[error("safety: {0}")]
     Safety(String),
     /// An honest node did not finish.
-    #[error("liveness: {count} of {of} honest nodes have not finished after {after_s:.1} s, the first is node {first} ({what})")]
+    #[error(
+        "liveness: {count} of {of} honest nodes have not finished after {after_s:.1} s, the first is node {first} ({what})"
+    )]
     Liveness {
         /// How many.
         count: usize,
@@ -35,16 +37,23 @@ pub fn judge(world: &World) -> Result<(), Objection> {
     if let Some(first) = world.violations.first() {
         return Err(Objection::Safety(first.clone()));
     }
-    let fetchers: Vec<usize> = (0..world.nodes.len()).filter(|node| world.nodes[*node].counts()).collect();
+    let fetchers: Vec<usize> = (0..world.nodes.len())
+        .filter(|node| world.nodes[*node].counts())
+        .collect();
     let mut late = Vec::new();
     for node in &fetchers {
         for release in &world.releases {
             let entry = &world.nodes[*node];
             let groups = 0..release.table.group_count();
-            let holds = entry.disk.get(&release.layout).is_some_and(|disk| disk.held.contains_range(groups));
+            let holds = entry
+                .disk
+                .get(&release.layout)
+                .is_some_and(|disk| disk.held.contains_range(groups));
             let says = entry.finished.contains_key(&release.layout);
             if says && !holds {
-                return Err(Objection::Safety(format!("node {node} says that it has everything and has not")));
+                return Err(Objection::Safety(format!(
+                    "node {node} says that it has everything and has not"
+                )));
             }
             if !says {
                 late.push(*node);

@@ -24,7 +24,10 @@ pub fn nodes(scenario: &Scenario) -> Result<Vec<Node>, ScenarioError> {
             nodes.push(Node::new(nature, scenario.seed ^ number));
         }
     }
-    if !nodes.iter().any(|node| node.nature.role == Role::Origin || node.nature.holds > 0.0) {
+    if !nodes
+        .iter()
+        .any(|node| node.nature.role == Role::Origin || node.nature.holds > 0.0)
+    {
         let message = "nobody has anything: one group needs role = \"origin\" or holds above 0".to_owned();
         return Err(ScenarioError::Value("nodes", message));
     }
@@ -64,7 +67,11 @@ fn nature(group: &Nodes, seed: u64, number: u64) -> Result<Nature, ScenarioError
 }
 
 /// Seconds of a scenario as a moment.
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a plan's seconds")]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a plan's seconds"
+)]
 #[must_use]
 pub fn seconds(seconds: f64) -> Timestamp {
     Timestamp((seconds * 1e6) as u64)

@@ -192,7 +192,12 @@ impl World {
 
     fn end(&self) -> Timestamp {
         let last = self.releases.iter().map(|release| release.at).max().unwrap_or_default();
-        let joins = self.nodes.iter().map(|node| node.nature.joins).max().unwrap_or_default();
+        let joins = self
+            .nodes
+            .iter()
+            .map(|node| node.nature.joins)
+            .max()
+            .unwrap_or_default();
         let time = self.bound() * self.scenario.deadline_factor + 60.0;
         last.max(joins).after(WARM_UP + Duration::from_secs_f64(time))
     }
@@ -208,7 +213,9 @@ impl World {
             }
         }
         for fault in self.scenario.fault.clone() {
-            let mut victims: Vec<usize> = (0..self.nodes.len()).filter(|node| self.nodes[*node].counts()).collect();
+            let mut victims: Vec<usize> = (0..self.nodes.len())
+                .filter(|node| self.nodes[*node].counts())
+                .collect();
             self.rng.shuffle(&mut victims);
             if fault.kind == FaultKind::OriginDies {
                 victims = (0..self.nodes.len())
@@ -324,7 +331,11 @@ impl World {
         let durable = if entry.claims_all() {
             held.clone()
         } else {
-            entry.disk.get(&layout).map(|disk| disk.durable.clone()).unwrap_or_default()
+            entry
+                .disk
+                .get(&layout)
+                .map(|disk| disk.durable.clone())
+                .unwrap_or_default()
         };
         let wanted = if entry.nature.role == Role::Origin {
             Bits::none(table.len())
@@ -345,7 +356,9 @@ impl World {
 
     fn connection(&self, a: usize, b: usize) -> Option<u64> {
         let stands = self.nodes[a].connected.contains(&b);
-        stands.then(|| self.connections.get(&(a.min(b), a.max(b))).copied()).flatten()
+        stands
+            .then(|| self.connections.get(&(a.min(b), a.max(b))).copied())
+            .flatten()
     }
 
     fn connect(&mut self, a: usize, b: usize) {
@@ -506,9 +519,13 @@ impl World {
         };
         let good = groups.difference(&bad);
         if !good.is_empty() {
-            let truly = self.nodes[from].disk.get(&layout).is_some_and(|disk| good.difference(&disk.held).is_empty());
+            let truly = self.nodes[from]
+                .disk
+                .get(&layout)
+                .is_some_and(|disk| good.difference(&disk.held).is_empty());
             if !truly {
-                self.violations.push(format!("node {from} served what it does not hold: {good:?}"));
+                self.violations
+                    .push(format!("node {from} served what it does not hold: {good:?}"));
             }
             let disk = self.nodes[to].disk.entry(layout).or_default();
             let again = good.intersection(&disk.held).count() * GROUP_BYTES;
@@ -645,7 +662,9 @@ impl World {
 
     /// Groups leave in small chunks, so that they can be verified and passed on as they come.
     fn serve(&mut self, node: usize, serve: ServeId, groups: &RangeSet, last: bool) {
-        let Some(ask) = self.nodes[node].asks.get(&serve).cloned() else { return };
+        let Some(ask) = self.nodes[node].asks.get(&serve).cloned() else {
+            return;
+        };
         let all: Vec<u32> = groups.iter().collect();
         let piece = (all.len() / 4).max(1);
         let pieces = all.chunks(piece).count();

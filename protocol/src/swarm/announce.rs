@@ -12,12 +12,12 @@ use crate::time::Timestamp;
 use crate::tree::ranges::RangeSet;
 use crate::wire::message::SwarmMessage;
 
+use super::Swarm;
 use super::config::{ANNOUNCE_TIME, Role};
 use super::io::{DisconnectReason, Distance, Output, PeerInfo};
 use super::peer::{Line, Mail, Peer, View};
 use super::timer::Timers;
 use super::transfer::Transfer;
-use super::Swarm;
 
 /// Messages that one flush sends to one peer at the most; the rest waits for the next.
 const FLUSH_MAX: usize = 64;
@@ -72,7 +72,9 @@ impl Swarm {
     fn tell(&mut self, now: Timestamp, layout: LayoutId, mut say: impl FnMut(&PeerInfo, &mut Mail)) {
         let mut first = None;
         for peer in self.peers.values_mut() {
-            let Some(line) = peer.lines.get_mut(&layout) else { continue };
+            let Some(line) = peer.lines.get_mut(&layout) else {
+                continue;
+            };
             say(&peer.info, &mut line.mail);
             peer.dirty.insert(layout);
             let at = due(peer, now);
@@ -156,13 +158,21 @@ impl Swarm {
 
     fn said_status(&mut self, now: Timestamp, id: NodeId, about: (u16, LayoutId, bool), view: View) -> bool {
         let (number, layout, ask) = about;
-        let Some(peer) = self.peers.get_mut(&id) else { return true };
+        let Some(peer) = self.peers.get_mut(&id) else {
+            return true;
+        };
         if peer.numbers.get(&number).is_some_and(|old| *old != layout) {
             self.said_close(now, id, number);
         }
-        let Some(peer) = self.peers.get_mut(&id) else { return true };
-        let Some(line) = peer.lines.get_mut(&layout) else { return true };
-        let Some(transfer) = self.transfers.get_mut(&layout) else { return true };
+        let Some(peer) = self.peers.get_mut(&id) else {
+            return true;
+        };
+        let Some(line) = peer.lines.get_mut(&layout) else {
+            return true;
+        };
+        let Some(transfer) = self.transfers.get_mut(&layout) else {
+            return true;
+        };
         if view.have.len() != transfer.table.len() {
             return false;
         }
@@ -190,10 +200,18 @@ impl Swarm {
     }
 
     fn said_blocks(&mut self, now: Timestamp, id: NodeId, number: u16, blocks: &RangeSet, said: Said) -> bool {
-        let Some(peer) = self.peers.get_mut(&id) else { return true };
-        let Some(layout) = peer.numbers.get(&number).copied() else { return true };
-        let Some(transfer) = self.transfers.get_mut(&layout) else { return true };
-        let Some(line) = peer.lines.get_mut(&layout) else { return true };
+        let Some(peer) = self.peers.get_mut(&id) else {
+            return true;
+        };
+        let Some(layout) = peer.numbers.get(&number).copied() else {
+            return true;
+        };
+        let Some(transfer) = self.transfers.get_mut(&layout) else {
+            return true;
+        };
+        let Some(line) = peer.lines.get_mut(&layout) else {
+            return true;
+        };
         let Some(view) = line.view.as_mut() else { return true };
         if blocks.ranges().last().is_some_and(|last| last.end > view.have.len()) {
             return false;
@@ -216,8 +234,12 @@ impl Swarm {
     }
 
     fn said_want(&mut self, now: Timestamp, id: NodeId, number: u16, want: Bits) -> bool {
-        let Some(peer) = self.peers.get_mut(&id) else { return true };
-        let Some(layout) = peer.numbers.get(&number).copied() else { return true };
+        let Some(peer) = self.peers.get_mut(&id) else {
+            return true;
+        };
+        let Some(layout) = peer.numbers.get(&number).copied() else {
+            return true;
+        };
         let view = peer.lines.get_mut(&layout).and_then(|line| line.view.as_mut());
         let Some(view) = view else { return true };
         if want.len() != view.have.len() {
@@ -233,8 +255,12 @@ impl Swarm {
 
     fn said_close(&mut self, now: Timestamp, id: NodeId, number: u16) {
         let Some(peer) = self.peers.get_mut(&id) else { return };
-        let Some(layout) = peer.numbers.remove(&number) else { return };
-        let Some(line) = peer.lines.get_mut(&layout) else { return };
+        let Some(layout) = peer.numbers.remove(&number) else {
+            return;
+        };
+        let Some(line) = peer.lines.get_mut(&layout) else {
+            return;
+        };
         line.pledges.clear();
         let Some(view) = line.view.take() else { return };
         if let Some(transfer) = self.transfers.get_mut(&layout) {
@@ -244,9 +270,15 @@ impl Swarm {
     }
 
     fn said_rejected(&mut self, now: Timestamp, id: NodeId, number: u16, blocks: &RangeSet) -> bool {
-        let Some(peer) = self.peers.get_mut(&id) else { return true };
-        let Some(layout) = peer.numbers.get(&number).copied() else { return true };
-        let Some(transfer) = self.transfers.get(&layout) else { return true };
+        let Some(peer) = self.peers.get_mut(&id) else {
+            return true;
+        };
+        let Some(layout) = peer.numbers.get(&number).copied() else {
+            return true;
+        };
+        let Some(transfer) = self.transfers.get(&layout) else {
+            return true;
+        };
         if peer.rechecked.is_some_and(|at| now.since(at) < RECHECK_TIME) {
             return true;
         }
@@ -263,7 +295,9 @@ impl Swarm {
 
     /// A neighbour is gone: what it had counts no more.
     pub(super) fn forget_line(&mut self, now: Timestamp, id: NodeId, info: &PeerInfo, layout: LayoutId, line: &Line) {
-        let Some(transfer) = self.transfers.get_mut(&layout) else { return };
+        let Some(transfer) = self.transfers.get_mut(&layout) else {
+            return;
+        };
         transfer.seeding.unpledge_all(id, info, line);
         if let Some(view) = &line.view {
             count_view(transfer, info, view, false);

@@ -29,7 +29,10 @@ impl Swarm {
             }
             for (layout, line) in &peer.lines {
                 let transfer = &self.transfers[layout];
-                assert!(peer.covers.contains(&transfer.product), "{id:?} hears of what it must not");
+                assert!(
+                    peer.covers.contains(&transfer.product),
+                    "{id:?} hears of what it must not"
+                );
                 if let Some(view) = &line.view {
                     let needs = view.want.count() - view.want.count_common(&view.have);
                     assert_eq!(view.needs, needs, "needs of {id:?}");
@@ -42,15 +45,25 @@ impl Swarm {
     fn check_requests(&self) {
         let mut outstanding: BTreeMap<NodeId, u64> = BTreeMap::new();
         for (id, request) in &self.requests {
-            assert!(self.transfers.contains_key(&request.layout), "a request of a closed layout");
+            assert!(
+                self.transfers.contains_key(&request.layout),
+                "a request of a closed layout"
+            );
             *outstanding.entry(request.peer).or_default() += nominal(&request.left);
             let peer = &self.peers[&request.peer];
-            assert!(peer.source.requests.contains(id), "a request that its peer does not know");
+            assert!(
+                peer.source.requests.contains(id),
+                "a request that its peer does not know"
+            );
         }
         for (id, peer) in &self.peers {
             let sum = outstanding.get(id).copied().unwrap_or(0);
             assert_eq!(peer.source.outstanding, sum, "outstanding at {id:?}");
-            let known = peer.source.requests.iter().all(|request| self.requests.contains_key(request));
+            let known = peer
+                .source
+                .requests
+                .iter()
+                .all(|request| self.requests.contains_key(request));
             assert!(known, "{id:?} has a request that is over");
         }
     }
@@ -73,7 +86,10 @@ impl Swarm {
         let mut shared = 0;
         for request in self.requests.values().filter(|request| request.layout == layout) {
             let again = request.left.intersection(&all);
-            assert!(again.intersection(&copies).is_empty(), "a group is asked of three peers");
+            assert!(
+                again.intersection(&copies).is_empty(),
+                "a group is asked of three peers"
+            );
             copies.union_with(&again);
             all.union_with(&request.left);
             shared += u32::from(request.shared);
@@ -85,8 +101,15 @@ impl Swarm {
         assert_eq!(transfer.copies, copies, "groups asked twice");
         relied.union_with(&copies);
         assert_eq!(transfer.requested, relied, "groups relied on");
-        assert!(transfer.requested.intersection(&transfer.held).is_empty(), "held and asked for");
-        assert_eq!(transfer.have, transfer.table.whole_blocks(&transfer.held), "whole blocks");
+        assert!(
+            transfer.requested.intersection(&transfer.held).is_empty(),
+            "held and asked for"
+        );
+        assert_eq!(
+            transfer.have,
+            transfer.table.whole_blocks(&transfer.held),
+            "whole blocks"
+        );
         let durable = transfer.held_durable.difference(&transfer.held);
         assert!(durable.is_empty(), "durable and not held");
         for block in 0..transfer.table.len() {
@@ -94,7 +117,11 @@ impl Swarm {
                 let has = peer.view(&layout).is_some_and(|view| view.have.get(block));
                 peer.info.serves && has
             });
-            assert_eq!(usize::from(transfer.avail[block as usize]), holders.count(), "who has {block}");
+            assert_eq!(
+                usize::from(transfer.avail[block as usize]),
+                holders.count(),
+                "who has {block}"
+            );
             let idle = !transfer.have.get(block) && !transfer.askable(block).is_empty();
             assert!(!(idle && transfer.busy.get(block)), "block {block} is forgotten");
         }

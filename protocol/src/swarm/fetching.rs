@@ -124,9 +124,7 @@ impl Swarm {
     /// How many neighbours could be asked for something of this layout.
     pub(super) fn sources_of(&self, now: Timestamp, layout: &LayoutId) -> usize {
         let useful = self.peers.values().filter(|peer| {
-            peer.info.serves
-                && peer.source.is_ready(now)
-                && peer.view(layout).is_some_and(|view| view.have_count > 0)
+            peer.info.serves && peer.source.is_ready(now) && peer.view(layout).is_some_and(|view| view.have_count > 0)
         });
         useful.count()
     }
@@ -169,7 +167,10 @@ impl Swarm {
         source.outstanding += nominal(&groups);
         transfer.meter.start(now);
         if transfer.shared > 0 {
-            let shared = self.requests.values().filter(|other| other.layout == layout && other.shared);
+            let shared = self
+                .requests
+                .values()
+                .filter(|other| other.layout == layout && other.shared);
             for other in shared {
                 transfer.copies.union_with(&other.left.intersection(&groups));
             }
@@ -196,7 +197,9 @@ impl Swarm {
 
     /// Groups of a fetch are verified and written.
     pub(super) fn fetch_verified(&mut self, now: Timestamp, id: RequestId, groups: &RangeSet, bytes: u64) {
-        let Some(request) = self.requests.get_mut(&id) else { return };
+        let Some(request) = self.requests.get_mut(&id) else {
+            return;
+        };
         let (layout, from) = (request.layout, request.peer);
         let came = request.left.intersection(groups);
         request.left.subtract(&came);
@@ -328,7 +331,9 @@ impl Swarm {
 
     /// Removes a request, with a cancel when the shell still works on it.
     pub(super) fn drop_request(&mut self, id: RequestId, cancel: bool) {
-        let Some(request) = self.requests.remove(&id) else { return };
+        let Some(request) = self.requests.remove(&id) else {
+            return;
+        };
         if cancel {
             self.out.push_back(Output::CancelFetch { request: id });
         }
@@ -341,7 +346,9 @@ impl Swarm {
             }
         }
         self.down.give_back(nominal(&request.left));
-        let Some(transfer) = self.transfers.get_mut(&request.layout) else { return };
+        let Some(transfer) = self.transfers.get_mut(&request.layout) else {
+            return;
+        };
         let twice = request.left.intersection(&transfer.copies);
         if request.shared {
             transfer.shared -= 1;
@@ -353,14 +360,20 @@ impl Swarm {
         }
         transfer.copies.subtract(&twice);
         // Where the other copy is shared too, nobody is relied on any more.
-        for other in self.requests.values().filter(|other| other.layout == request.layout && other.shared) {
+        for other in self
+            .requests
+            .values()
+            .filter(|other| other.layout == request.layout && other.shared)
+        {
             transfer.unask(&other.left.intersection(&twice));
         }
     }
 
     /// Cancels requests for what is not wanted any more.
     pub(super) fn drop_unwanted(&mut self, layout: LayoutId) {
-        let Some(transfer) = self.transfers.get(&layout) else { return };
+        let Some(transfer) = self.transfers.get(&layout) else {
+            return;
+        };
         let unwanted = self.requests.iter().filter(|(_, request)| {
             let mut blocks = transfer.blocks_of(&request.left).into_iter();
             request.layout == layout && !blocks.any(|block| transfer.wanted.get(block))
@@ -443,10 +456,7 @@ fn span(source: &Source, ahead: u64, transfer: &Transfer, sources: usize, limit:
     if room < least && ahead > 0 {
         return None;
     }
-    let second = source
-        .meter
-        .rate()
-        .map_or(SPAN_MIN, |rate| bytes_in(rate, SPAN_TIME));
+    let second = source.meter.rate().map_or(SPAN_MIN, |rate| bytes_in(rate, SPAN_TIME));
     let mut span = (window / 4).min(second.max(SPAN_MIN)).min(share);
     if let Some(limit) = limit {
         span = span.min(bytes_in(limit, PIPELINE_TIME));

@@ -36,7 +36,9 @@ pub(super) fn pick(transfer: &Transfer, view: &View, choice: &Choice<'_>, rng: &
         } else {
             u32::try_from(rng.below(open.len() as u64 * 64)).expect("at most 4,096 blocks")
         };
-        let Some(mut block) = best(transfer, &open, start) else { break };
+        let Some(mut block) = best(transfer, &open, start) else {
+            break;
+        };
         let key = rank(transfer, block);
         loop {
             open[(block / 64) as usize] &= !(1 << (block % 64));

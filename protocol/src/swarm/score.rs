@@ -116,7 +116,13 @@ mod tests {
         let first = standings.quarantine(PEER, Timestamp::ZERO, DisconnectReason::ServedGarbage);
         let second = standings.quarantine(PEER, Timestamp::ZERO.after(first), DisconnectReason::ServedGarbage);
         assert!(second > first);
-        assert_eq!(standings.quarantine_left(&PEER, Timestamp::ZERO.after(first)), Some(second));
-        assert_eq!(standings.quarantine_left(&PEER, Timestamp::ZERO.after(first + second)), None);
+        assert_eq!(
+            standings.quarantine_left(&PEER, Timestamp::ZERO.after(first)),
+            Some(second)
+        );
+        assert_eq!(
+            standings.quarantine_left(&PEER, Timestamp::ZERO.after(first + second)),
+            None
+        );
     }
 }

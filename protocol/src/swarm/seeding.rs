@@ -177,7 +177,9 @@ impl Seeding {
     /// What a peer had counts no more; when it `left`, its durable blocks are expected back for a while.
     pub(super) fn forget(&mut self, id: NodeId, info: &PeerInfo, view: &View, left: Option<Timestamp>) {
         let blocks = self.blocks;
-        let Some(placement) = self.placement(id, info) else { return };
+        let Some(placement) = self.placement(id, info) else {
+            return;
+        };
         let mut away = Bits::none(blocks);
         for block in view.have.iter() {
             placement.holders[block as usize] -= 1;
@@ -235,7 +237,9 @@ impl Swarm {
         let (Some(peer), Some(transfer)) = (self.peers.get_mut(&id), self.transfers.get_mut(&layout)) else {
             return;
         };
-        let Some(line) = peer.lines.get_mut(&layout) else { return };
+        let Some(line) = peer.lines.get_mut(&layout) else {
+            return;
+        };
         let block_bytes = transfer.block_bytes();
         if let Some(placement) = transfer.seeding.placement(id, &peer.info) {
             for block in blocks.iter() {
@@ -243,7 +247,8 @@ impl Swarm {
                     placement.unpledge(block);
                     let rate = peer.sink.meter.rate();
                     let cap = rate.map_or(u64::MAX, |rate| bytes_in(rate, PLEDGE_TIME));
-                    line.pledge_window.delivered(block_bytes, pledge_floor(block_bytes), cap);
+                    line.pledge_window
+                        .delivered(block_bytes, pledge_floor(block_bytes), cap);
                 }
             }
         }
@@ -267,7 +272,9 @@ impl Swarm {
         }
         let block_bytes = transfer.block_bytes();
         let have = transfer.have.clone();
-        let Some(placement) = transfer.seeding.placement(id, info) else { return };
+        let Some(placement) = transfer.seeding.placement(id, info) else {
+            return;
+        };
         let mut dirty = false;
         if !alone {
             dirty |= trim(placement, line, block_bytes);
@@ -279,7 +286,13 @@ impl Swarm {
             let Some(block) = unsent.or_else(copy) else { break };
             let again = placement.orphans.get(block);
             placement.pledge(block);
-            line.pledges.insert(block, Pledge { since: now, asked: false });
+            line.pledges.insert(
+                block,
+                Pledge {
+                    since: now,
+                    asked: false,
+                },
+            );
             if line.shown.set(block, true) {
                 line.mail.have.insert(block..block + 1);
                 line.mail.lost.remove(block..block + 1);
@@ -321,7 +334,9 @@ impl Swarm {
         let (Some(peer), Some(transfer)) = (self.peers.get_mut(&id), self.transfers.get(&layout)) else {
             return;
         };
-        let Some(line) = peer.lines.get_mut(&layout) else { return };
+        let Some(line) = peer.lines.get_mut(&layout) else {
+            return;
+        };
         for block in transfer.blocks_of(groups) {
             if let Some(pledge) = line.pledges.get_mut(&block) {
                 pledge.asked = true;
@@ -331,11 +346,15 @@ impl Swarm {
 
     /// This origin lost blocks: they are no longer pledged.
     pub(super) fn unpledge_lost(&mut self, layout: LayoutId, blocks: &RangeSet) {
-        let Some(transfer) = self.transfers.get_mut(&layout) else { return };
+        let Some(transfer) = self.transfers.get_mut(&layout) else {
+            return;
+        };
         for (id, peer) in &mut self.peers {
             let Peer { info, lines, .. } = peer;
             let Some(line) = lines.get_mut(&layout) else { continue };
-            let Some(placement) = transfer.seeding.placement(*id, info) else { continue };
+            let Some(placement) = transfer.seeding.placement(*id, info) else {
+                continue;
+            };
             for block in blocks.iter() {
                 if line.pledges.remove(&block).is_some() {
                     placement.unpledge(block);
@@ -355,7 +374,9 @@ impl Swarm {
     }
 
     fn take_back(&mut self, now: Timestamp, layout: LayoutId) {
-        let Some(transfer) = self.transfers.get_mut(&layout) else { return };
+        let Some(transfer) = self.transfers.get_mut(&layout) else {
+            return;
+        };
         for (id, peer) in &mut self.peers {
             let Peer { info, lines, sink, .. } = peer;
             let Some(line) = lines.get_mut(&layout) else { continue };
@@ -363,7 +384,9 @@ impl Swarm {
             if sink.issued > 0 || !sink.serves.is_empty() || !line.pledges.values().any(is_old) {
                 continue;
             }
-            let Some(placement) = transfer.seeding.placement(*id, info) else { continue };
+            let Some(placement) = transfer.seeding.placement(*id, info) else {
+                continue;
+            };
             line.pledges.retain(|block, pledge| {
                 let old = is_old(pledge);
                 if old {
@@ -377,7 +400,9 @@ impl Swarm {
 
     /// Looks at how each domain gets on.
     fn watch(&mut self, now: Timestamp, layout: LayoutId) {
-        let Some(transfer) = self.transfers.get_mut(&layout) else { return };
+        let Some(transfer) = self.transfers.get_mut(&layout) else {
+            return;
+        };
         let block_bytes = transfer.block_bytes();
         let Transfer { seeding, have, .. } = transfer;
         for (domain, placement) in &mut seeding.domains {
@@ -398,7 +423,10 @@ impl Swarm {
                         }
                     }
                 }
-                let wanted = view.want.iter().filter(|block| have.get(*block) && !view.have.get(*block));
+                let wanted = view
+                    .want
+                    .iter()
+                    .filter(|block| have.get(*block) && !view.have.get(*block));
                 unsent |= view.needs > 0 && wanted.take(4096).any(|block| placement.is_unsent(block));
             }
             placement.progress.look(now, needs, own, unsent);
@@ -513,7 +541,12 @@ fn next_copy(placement: &Placement, line: &Line, have: &Bits, copies_max: u32) -
             && have.get(*block)
             && u32::from(placement.sent[*block as usize]) < copies_max
     });
-    wanted.min_by_key(|block| (placement.holders[*block as usize] + placement.pledged[*block as usize], *block))
+    wanted.min_by_key(|block| {
+        (
+            placement.holders[*block as usize] + placement.pledged[*block as usize],
+            *block,
+        )
+    })
 }
 
 /// A node that was alone and was shown everything is not alone any more: what it has not asked for is hidden again.

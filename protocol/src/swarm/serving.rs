@@ -14,8 +14,8 @@ use crate::tree::ranges::RangeSet;
 
 use super::Swarm;
 use super::config::{
-    AUDIENCE_RETRY, BUSY_RETRY, QUANTUM_MAX, QUANTUM_MIN, QUANTUM_TIME, RANDOM_SLOT, Role, SLOT_LOTS, SLOT_TIME, STALL_TIME,
-    UNREAD_MAX, UPLOAD_SLOTS, UPLOAD_SLOTS_MAX, WAIT_MAX,
+    AUDIENCE_RETRY, BUSY_RETRY, QUANTUM_MAX, QUANTUM_MIN, QUANTUM_TIME, RANDOM_SLOT, Role, SLOT_LOTS, SLOT_TIME,
+    STALL_TIME, UNREAD_MAX, UPLOAD_SLOTS, UPLOAD_SLOTS_MAX, WAIT_MAX,
 };
 use super::io::{DisconnectReason, Distance, Output, Refusal, UploadAudience};
 use super::peer::{Peer, Slot, is_local};
@@ -69,7 +69,14 @@ impl Default for Admission {
 }
 
 impl Swarm {
-    pub(super) fn serve_asked(&mut self, now: Timestamp, id: ServeId, from: NodeId, layout: LayoutId, groups: RangeSet) {
+    pub(super) fn serve_asked(
+        &mut self,
+        now: Timestamp,
+        id: ServeId,
+        from: NodeId,
+        layout: LayoutId,
+        groups: RangeSet,
+    ) {
         if let Some(reason) = self.objection(&from, layout, &groups) {
             self.out.push_back(Output::Refuse { serve: id, reason });
             if let Some(peer) = self.peers.get_mut(&from)
@@ -114,7 +121,10 @@ impl Swarm {
         } else {
             &transfer.have
         };
-        let known = groups.ranges().last().is_some_and(|last| last.end <= transfer.table.group_count());
+        let known = groups
+            .ranges()
+            .last()
+            .is_some_and(|last| last.end <= transfer.table.group_count());
         let is_given = |block: &u32| given.get(*block) && transfer.have.get(*block);
         if !known || !transfer.blocks_of(groups).iter().all(is_given) {
             return Some(Refusal::Absent);
@@ -285,8 +295,12 @@ impl Swarm {
     /// Gives the shell one quantum for a peer; says whether it did.
     fn issue(&mut self, now: Timestamp, id: NodeId) -> bool {
         let Some(peer) = self.peers.get(&id) else { return false };
-        let Some(slot) = peer.sink.slot.filter(|slot| !slot.closing) else { return false };
-        let Some(serve_id) = self.next_serve(peer) else { return false };
+        let Some(slot) = peer.sink.slot.filter(|slot| !slot.closing) else {
+            return false;
+        };
+        let Some(serve_id) = self.next_serve(peer) else {
+            return false;
+        };
         let quantum = quantum(peer, self.up.rate().map(|rate| rate.0));
         let budget = SERVE_BYTES_MAX.saturating_sub(self.admission.issued);
         if peer.sink.issued + quantum > 2 * quantum.max(GROUP_BYTES) || budget < quantum {
@@ -299,7 +313,9 @@ impl Swarm {
             return false;
         }
         let local = is_local(&peer.info);
-        let Some(serve) = self.serves.get_mut(&serve_id) else { return false };
+        let Some(serve) = self.serves.get_mut(&serve_id) else {
+            return false;
+        };
         let groups = first_groups(&serve.left, quantum / GROUP_BYTES);
         let bytes = nominal(&groups);
         serve.left.subtract(&groups);
@@ -346,7 +362,11 @@ impl Swarm {
         for id in unread {
             self.punish(now, id, DisconnectReason::Stalled);
         }
-        let priority = |serve: &Serve| self.transfers.get(&serve.layout).map_or(0, |transfer| transfer.priority);
+        let priority = |serve: &Serve| {
+            self.transfers
+                .get(&serve.layout)
+                .map_or(0, |transfer| transfer.priority)
+        };
         let most = self.serves.values().map(priority).max();
         // What is less urgent just waits: its peer must not be kept from asking for what is urgent.
         let waited = |serve: &Serve| {

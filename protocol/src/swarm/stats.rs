@@ -79,7 +79,11 @@ impl Swarm {
     #[must_use]
     pub fn stats(&self) -> Stats {
         Stats {
-            transfers: self.transfers.keys().map(|layout| self.transfer_stats(layout)).collect(),
+            transfers: self
+                .transfers
+                .keys()
+                .map(|layout| self.transfer_stats(layout))
+                .collect(),
             peers: self.peers.keys().map(|peer| self.peer_stats(peer)).collect(),
             up_rate: self.admission.meter.rate().unwrap_or(0),
             sent: self.admission.meter.total(),

@@ -34,8 +34,12 @@ impl Swarm {
     }
 
     fn share(&mut self, id: RequestId) {
-        let Some(request) = self.requests.get_mut(&id) else { return };
-        let Some(transfer) = self.transfers.get_mut(&request.layout) else { return };
+        let Some(request) = self.requests.get_mut(&id) else {
+            return;
+        };
+        let Some(transfer) = self.transfers.get_mut(&request.layout) else {
+            return;
+        };
         if !std::mem::replace(&mut request.shared, true) {
             transfer.shared += 1;
             let alone = request.left.difference(&transfer.copies);
@@ -49,8 +53,12 @@ impl Swarm {
         if !thief.source.requests.is_empty() {
             return false;
         }
-        let Some((victim, begun)) = self.worst(now, thief, id) else { return false };
-        let Some(request) = self.requests.get(&victim) else { return false };
+        let Some((victim, begun)) = self.worst(now, thief, id) else {
+            return false;
+        };
+        let Some(request) = self.requests.get(&victim) else {
+            return false;
+        };
         let (layout, from) = (request.layout, request.peer);
         let Some((transfer, view)) = self.transfers.get(&layout).zip(thief.view(&layout)) else {
             return false;
@@ -84,13 +92,15 @@ impl Swarm {
             if request.peer == id || request.shared || now.since(request.asked) < rest {
                 continue;
             }
-            let Some(holder) = self.peers.get(&request.peer) else { continue };
+            let Some(holder) = self.peers.get(&request.peer) else {
+                continue;
+            };
             let there = expected(holder, holder.source.outstanding);
             if worst.is_some_and(|(most, _, _)| there <= most) {
                 continue;
             }
             let here = expected(thief, nominal(&request.left));
-            let gain = if request.begun { 3 } else { 1 };
+            let gain = if request.begun { 3 } else { 2 };
             if there > here * gain + MOVE_AFTER && is_had(transfer, view, request) {
                 worst = Some((there, *key, request.begun));
             }
@@ -100,7 +110,9 @@ impl Swarm {
 
     /// Groups have come: nobody else needs to bring them. `by` is the request that brought them.
     pub(super) fn settle_copies(&mut self, layout: LayoutId, groups: &RangeSet, by: Option<RequestId>) {
-        let Some(transfer) = self.transfers.get_mut(&layout) else { return };
+        let Some(transfer) = self.transfers.get_mut(&layout) else {
+            return;
+        };
         // A fetch brings what it alone was asked for, except when a request is shared.
         if by.is_some() && transfer.shared == 0 {
             return;

@@ -31,7 +31,7 @@ fn any_message() -> impl Strategy<Value = SwarmMessage> {
             .prop_map(|(number, have, want)| SwarmMessage::Status {
                 number,
                 layout: layout(),
-        ask: true,
+                ask: true,
                 durable: have.clone(),
                 have,
                 want
