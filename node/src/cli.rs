@@ -14,14 +14,34 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
+use crate::config::settings::{LogFormat, LogLevel};
+use crate::observe::logging;
+
+mod blame;
 pub mod completions;
 pub mod config;
 pub mod context;
 pub mod error;
 pub mod exit;
+pub mod fetch;
+pub mod grant;
+pub mod input;
 pub mod interrupt;
+pub mod join;
+pub mod node;
 pub mod printer;
+pub mod progress;
+pub mod promote;
+pub mod publish;
+pub mod recall;
+pub mod request;
+pub mod revoke;
+pub mod site;
 pub mod table;
+pub mod vendor;
+
+#[cfg(test)]
+mod trust_flow;
 
 pub use context::Context;
 pub use error::CliError;
@@ -54,6 +74,28 @@ pub enum Command {
     Completions(completions::Args),
     /// Look at a node's configuration.
     Config(config::Args),
+    /// Grant a site a product, or make a node an origin of it.
+    Grant(grant::Args),
+    /// Take in what a vendor or site has signed for this machine or site.
+    Join(join::Args),
+    /// Fetch a release into a folder.
+    Fetch(Box<fetch::Args>),
+    /// The daemon of a site or a vendor's origin.
+    Node(node::Args),
+    /// Put a published release on a channel.
+    Promote(promote::Args),
+    /// Publish a file or folder as a release.
+    Publish(Box<publish::Args>),
+    /// Take a release back, for ever.
+    Recall(recall::Args),
+    /// Make this machine's identity and its request file.
+    Request(request::Args),
+    /// Withdraw a product from a site or node.
+    Revoke(revoke::Args),
+    /// The site key, and whom it enrols.
+    Site(site::Args),
+    /// A vendor's keys and products.
+    Vendor(vendor::Args),
 }
 
 /// Runs the command line and says how it went. Called by `main` alone, once.
@@ -66,7 +108,12 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Err(error) => return table::show_usage(&error).into(),
     };
     let mut printer = Printer::new(&cli.global);
-    let outcome = Context::new(&cli.global).and_then(|context| dispatch(&cli.command, &context, &mut printer));
+    let outcome = Context::new(&cli.global).and_then(|context| {
+        if !cli.command.logs_by_its_file() {
+            log_for_a_verb(&cli.global)?;
+        }
+        dispatch(&cli.command, &context, &mut printer)
+    });
     let status = outcome.unwrap_or_else(|error| {
         printer.error(&error);
         error.status()
@@ -74,9 +121,42 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     status.into()
 }
 
+impl Command {
+    /// Whether it sets the log up itself, as its configuration says. All others log warnings, and more with `-v`.
+    const fn logs_by_its_file(&self) -> bool {
+        match self {
+            Self::Node(_) => true,
+            _ => false,
+        }
+    }
+}
+
+fn log_for_a_verb(global: &context::GlobalArgs) -> Result<(), CliError> {
+    let level = match global.verbose {
+        0 if global.quiet => LogLevel::Error,
+        0 => LogLevel::Warn,
+        1 => LogLevel::Info,
+        2 => LogLevel::Debug,
+        _ => LogLevel::Trace,
+    };
+    let format = if global.json { LogFormat::Json } else { LogFormat::Human };
+    logging::init(format, level).map_err(|error| CliError::usage("environment", error))
+}
+
 fn dispatch(command: &Command, context: &Context, printer: &mut Printer) -> Result<ExitStatus, CliError> {
     match command {
         Command::Completions(args) => completions::run(args, context, printer),
         Command::Config(args) => config::run(args, context, printer),
+        Command::Grant(args) => grant::run(args, context, printer),
+        Command::Join(args) => join::run(args, context, printer),
+        Command::Fetch(args) => fetch::run(args, context, printer),
+        Command::Node(args) => node::run(args, context, printer),
+        Command::Promote(args) => promote::run(args, context, printer),
+        Command::Publish(args) => publish::run(args, context, printer),
+        Command::Recall(args) => recall::run(args, context, printer),
+        Command::Request(args) => request::run(args, context, printer),
+        Command::Revoke(args) => revoke::run(args, context, printer),
+        Command::Site(args) => site::run(args, context, printer),
+        Command::Vendor(args) => vendor::run(args, context, printer),
     }
 }

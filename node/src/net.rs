@@ -15,6 +15,7 @@ mod gate;
 mod handle;
 mod handler;
 mod hello;
+mod io;
 mod muxer;
 mod pool;
 mod protocol;
@@ -32,3 +33,6 @@ pub use gate::{Gate, Introduction, Verdict};
 pub use handle::{Net, NetHandle};
 pub use pool::Buffer;
 pub use reply::{ReplyBroken, ReplyFrame, ReplySink, ReplySource, Written};
+
+#[cfg(test)]
+mod tests;

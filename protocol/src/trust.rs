@@ -25,5 +25,7 @@ pub mod role;
 mod verify;
 pub mod writer;
 
+pub use release::VerifiedManifest;
+
 #[cfg(test)]
 mod fixture;

@@ -8,3 +8,6 @@ pub mod data;
 pub mod frame;
 pub mod hello;
 pub mod message;
+
+#[cfg(test)]
+mod tests;

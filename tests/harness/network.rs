@@ -44,6 +44,8 @@ pub struct Plan {
     pub origin: NodeConfig,
     /// Each site node's.
     pub site: NodeConfig,
+    /// Hosts dial the origin themselves and the sites' nodes are not started.
+    pub direct: bool,
     /// Place `o` for the origin and `s1`, `s2` .. for the sites and their hosts; without it everything is on loopback.
     pub star: Option<Arc<Star>>,
 }
@@ -56,6 +58,7 @@ impl Default for Plan {
             reseed: "all",
             origin: NodeConfig::default(),
             site: NodeConfig::default(),
+            direct: false,
             star: None,
         }
     }
@@ -70,8 +73,7 @@ pub struct Network {
     pub origin: Node,
     /// The customers.
     pub sites: Vec<Site>,
-    reseed: &'static str,
-    star: Option<Arc<Star>>,
+    plan: Plan,
     folder: TempDir,
 }
 
@@ -96,7 +98,7 @@ impl Network {
     pub fn start(plan: &Plan) -> Result<Self> {
         let mut network = Self::prepare(plan)?;
         network.origin.start()?;
-        for site in &mut network.sites {
+        for site in network.sites.iter_mut().filter(|_| !plan.direct) {
             site.node.start()?;
         }
         Ok(network)
@@ -117,8 +119,7 @@ impl Network {
             vendor,
             origin,
             sites: Vec::new(),
-            reseed: plan.reseed,
-            star: plan.star.clone(),
+            plan: plan.clone(),
             folder,
         };
         network.grant_origin()?;
@@ -180,13 +181,20 @@ impl Network {
         let site = self.sites.get_mut(site).context("no such site")?;
         site.keeper
             .run([word("site"), word("enrol"), path(&request), word("--out"), path(&join)])?;
-        host.run([word("join"), path(&join), word("--node"), word(&site.node.address())])?;
+        let mut arguments = vec![word("join"), path(&join)];
+        if !self.plan.direct {
+            arguments.extend([word("--node"), word(&site.node.address())]);
+        }
+        host.run(arguments)?;
         site.hosts.push(host);
         Ok(())
     }
 
     fn place(&self, site: usize) -> Option<(Arc<Star>, String)> {
-        self.star.as_ref().map(|star| (star.clone(), format!("s{}", site + 1)))
+        self.plan
+            .star
+            .as_ref()
+            .map(|star| (star.clone(), format!("s{}", site + 1)))
     }
 
     fn grant_origin(&mut self) -> Result<()> {
@@ -211,10 +219,14 @@ impl Network {
         let grant_file = self.exchange(&format!("site{number}.grant"));
         keeper.run([word("site"), word("init"), word("--out"), path(&request)])?;
         let mut grant = self.vendor.command();
-        grant
-            .arg("grant")
-            .arg(&request)
-            .args(["--product", PRODUCT, "--channel", CHANNEL, "--reseed", self.reseed]);
+        grant.arg("grant").arg(&request).args([
+            "--product",
+            PRODUCT,
+            "--channel",
+            CHANNEL,
+            "--reseed",
+            self.plan.reseed,
+        ]);
         Finished::of(grant.arg("--out").arg(&grant_file), VERB)?.success()?;
 
         let name = format!("site{number}");

@@ -35,14 +35,14 @@ fn parse_multiaddr(text: &str) -> Option<Address> {
         .iter()
         .take_while(|part| !matches!(part, Protocol::P2p(_)))
         .collect();
-    let is_quic = address.iter().any(|part| matches!(part, Protocol::QuicV1));
-    let is_tcp = address.iter().any(|part| matches!(part, Protocol::Tcp(_)));
-    match (is_tcp, is_quic) {
-        (true, false) => Some(Address {
+    host_and_port(&address)?;
+    let parts: Vec<_> = address.iter().skip(1).collect();
+    match parts.as_slice() {
+        [Protocol::Tcp(_)] => Some(Address {
             tcp: Some(address),
             quic: None,
         }),
-        (false, true) => Some(Address {
+        [Protocol::Udp(_), Protocol::QuicV1] => Some(Address {
             tcp: None,
             quic: Some(address),
         }),
@@ -73,7 +73,15 @@ const fn ip(ip: IpAddr) -> Protocol<'static> {
 pub(super) fn ip_of(address: &Multiaddr) -> Option<IpAddr> {
     match address.iter().next()? {
         Protocol::Ip4(ip) => Some(IpAddr::V4(ip)),
-        Protocol::Ip6(ip) => Some(ip.to_canonical()),
+        Protocol::Ip6(ip) => Some(IpAddr::V6(ip)),
+        _ => None,
+    }
+}
+
+/// The socket address of a TCP multiaddr without a name.
+pub(super) fn tcp_socket(address: &Multiaddr) -> Option<SocketAddr> {
+    match address.iter().nth(1)? {
+        Protocol::Tcp(port) => Some(SocketAddr::new(ip_of(address)?, port)),
         _ => None,
     }
 }
@@ -93,13 +101,21 @@ pub(super) fn host_and_port(address: &Multiaddr) -> Option<String> {
     }
 }
 
-/// The QUIC address with the numbers of a TCP one.
-pub(super) fn as_quic(tcp: &Multiaddr) -> Multiaddr {
-    let parts = tcp.iter().map(|part| match part {
-        Protocol::Tcp(port) => Protocol::Udp(port),
+/// The TCP or UDP port.
+pub(super) fn port(address: &Multiaddr) -> Option<u16> {
+    match address.iter().nth(1)? {
+        Protocol::Tcp(port) | Protocol::Udp(port) => Some(port),
+        _ => None,
+    }
+}
+
+/// The same address with another UDP port.
+pub(super) fn with_port(address: &Multiaddr, port: u16) -> Multiaddr {
+    let parts = address.iter().map(|part| match part {
+        Protocol::Udp(_) => Protocol::Udp(port),
         other => other,
     });
-    parts.chain([Protocol::QuicV1]).collect()
+    parts.collect()
 }
 
 /// For people: `host:port`, else the multiaddr.

@@ -77,12 +77,6 @@ impl Behaviour {
         self.dialling.insert(peer, product);
     }
 
-    /// Connections that count as strangers'.
-    #[cfg(test)]
-    pub(super) fn strangers(&self) -> usize {
-        self.held.values().filter(|held| held.stranger.is_some()).count()
-    }
-
     fn act(&mut self, action: ToSwarm<Unanswered, std::convert::Infallible>) {
         self.actions.push_back(action);
         if let Some(waker) = self.waker.take() {
@@ -122,7 +116,8 @@ impl NetworkBehaviour for Behaviour {
         _: &Multiaddr,
         remote: &Multiaddr,
     ) -> Result<(), ConnectionDenied> {
-        let from = address::ip_of(remote).ok_or_else(|| ConnectionDenied::new(Denied::Strangers))?;
+        let from = address::ip_of(remote).map(|ip| ip.to_canonical());
+        let from = from.ok_or_else(|| ConnectionDenied::new(Denied::Strangers))?;
         let strangers = self.held.values().filter_map(|held| held.stranger);
         let (all, same) = strangers.fold((0, 0), |(all, same), ip| (all + 1, same + usize::from(ip == from)));
         if all >= UNADMITTED_MAX || same >= UNADMITTED_PER_ADDRESS_MAX {

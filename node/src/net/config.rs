@@ -1,5 +1,7 @@
 //! What the network is started with, and why it may not start.
 
+use std::time::Duration;
+
 /// How the network is started.
 #[derive(Clone)]
 pub struct NetConfig {
@@ -17,6 +19,8 @@ pub struct NetConfig {
     pub window_growth: usize,
     /// Admitted neighbours and leaves at the most; `limits` has the defaults.
     pub peers_max: usize,
+    /// After how long without a sign of life a connection is closed; pings go out three times as often.
+    pub silence_max: Duration,
     /// Makes the jitter of redials differ between nodes.
     pub jitter_seed: u64,
 }
@@ -33,6 +37,7 @@ impl NetConfig {
             quic: true,
             window_growth: 8 << 20,
             peers_max: samara_protocol::limits::NEIGHBOURS_MAX + samara_protocol::limits::LEAVES_MAX,
+            silence_max: Duration::from_secs(15),
             jitter_seed: 0,
         }
     }

@@ -214,3 +214,6 @@ impl Dialer {
         self.wanted.values().filter_map(waiting).min()
     }
 }
+
+#[cfg(test)]
+mod tests;

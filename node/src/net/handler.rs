@@ -124,16 +124,14 @@ impl Handler {
     fn begin(&mut self, admission: Admission, control: Stream) {
         self.deadline = None;
         let (shared, remote) = (Arc::clone(&self.shared), self.remote.clone());
-        self.session = Some(session::spawn(
-            shared,
-            self.peer,
-            self.dialled,
-            remote,
-            admission,
-            control,
-        ));
-        self.events
-            .push_back(ConnectionHandlerEvent::NotifyBehaviour(ToBehaviour::Admitted));
+        match session::spawn(shared, self.peer, self.dialled, remote, admission, control) {
+            Ok(port) => {
+                self.session = Some(port);
+                self.events
+                    .push_back(ConnectionHandlerEvent::NotifyBehaviour(ToBehaviour::Admitted));
+            }
+            Err(error) => self.fail(&error.to_string()),
+        }
     }
 
     fn on_exchange(&mut self, result: Result<Admission, HelloError>) {

@@ -16,8 +16,10 @@ use libp2p::core::upgrade::{InboundConnectionUpgrade, OutboundConnectionUpgrade}
 use samara_protocol::limits::{SUBSTREAMS_MAX, YAMUX_WINDOW_MIN};
 use tokio::time::Sleep;
 
-/// The most payload in one yamux frame that this node sends.
-const SPLIT_BYTES: usize = 64 << 10;
+use super::io::HeadWithBody;
+
+/// The most payload in one yamux frame that this node sends. What another stream has to say waits for one at most.
+const SPLIT_BYTES: usize = 128 << 10;
 /// Streams opened by the peer and not yet looked at; more are reset.
 const INBOUND_BUFFER_MAX: usize = 4;
 /// How long a graceful close may take before the socket is dropped: a peer that does not read must not keep it.
@@ -54,7 +56,11 @@ impl<C: AsyncRead + AsyncWrite + Unpin> InboundConnectionUpgrade<C> for Yamux {
     type Future = Ready<Result<Muxer<C>, std::io::Error>>;
 
     fn upgrade_inbound(self, io: C, _: Self::Info) -> Self::Future {
-        ready(Ok(Muxer::new(yamux::Connection::new(io, self.0, yamux::Mode::Server))))
+        ready(Ok(Muxer::new(yamux::Connection::new(
+            HeadWithBody::new(io),
+            self.0,
+            yamux::Mode::Server,
+        ))))
     }
 }
 
@@ -64,21 +70,25 @@ impl<C: AsyncRead + AsyncWrite + Unpin> OutboundConnectionUpgrade<C> for Yamux {
     type Future = Ready<Result<Muxer<C>, std::io::Error>>;
 
     fn upgrade_outbound(self, io: C, _: Self::Info) -> Self::Future {
-        ready(Ok(Muxer::new(yamux::Connection::new(io, self.0, yamux::Mode::Client))))
+        ready(Ok(Muxer::new(yamux::Connection::new(
+            HeadWithBody::new(io),
+            self.0,
+            yamux::Mode::Client,
+        ))))
     }
 }
 
 /// One connection's streams.
 #[derive(Debug)]
 pub(super) struct Muxer<C> {
-    connection: yamux::Connection<C>,
+    connection: yamux::Connection<HeadWithBody<C>>,
     inbound: VecDeque<yamux::Stream>,
     inbound_waker: Option<Waker>,
     closing: Option<Pin<Box<Sleep>>>,
 }
 
 impl<C: AsyncRead + AsyncWrite + Unpin> Muxer<C> {
-    const fn new(connection: yamux::Connection<C>) -> Self {
+    const fn new(connection: yamux::Connection<HeadWithBody<C>>) -> Self {
         Self {
             connection,
             inbound: VecDeque::new(),
@@ -138,3 +148,6 @@ impl<C: AsyncRead + AsyncWrite + Unpin> StreamMuxer for Muxer<C> {
         self.connection.poll_close(cx)
     }
 }
+
+#[cfg(test)]
+mod tests;

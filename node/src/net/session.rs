@@ -15,7 +15,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
 
 use super::event::{NetEvent, PeerUp};
-use super::hello::{self, Admission};
+use super::hello::{self, Admission, HelloError};
 use super::protocol::Protocol;
 use super::shared::{Link, Shared};
 
@@ -62,8 +62,8 @@ pub(super) enum SessionError {
     Decode(#[from] samara_protocol::wire::codec::DecodeError),
     #[error("protocol: {0}")]
     Protocol(&'static str),
-    #[error("nothing came and nothing went for {} s", live::SILENCE_MAX.as_secs())]
-    Silent,
+    #[error("nothing came and nothing went for {0:?}")]
+    Silent(std::time::Duration),
     #[error("it said goodbye: {0:?}")]
     Goodbye(samara_protocol::wire::control::Goodbye),
     #[error("the daemon closed it")]
@@ -73,6 +73,9 @@ pub(super) enum SessionError {
 }
 
 /// Starts the session of a peer that was just admitted.
+///
+/// # Errors
+/// When another connection with it stays, or all places are taken by now.
 pub(super) fn spawn(
     shared: Arc<Shared>,
     peer: NodeId,
@@ -80,7 +83,7 @@ pub(super) fn spawn(
     remote: String,
     admission: Admission,
     control: Stream,
-) -> Port {
+) -> Result<Port, HelloError> {
     let (inbound, inbound_streams) = mpsc::channel(SUBSTREAMS_MAX);
     let (opens, opens_wanted) = mpsc::channel(SUBSTREAMS_MAX);
     let (control_queue, control_messages) = mpsc::channel(CONTROL_QUEUE_MAX);
@@ -88,6 +91,7 @@ pub(super) fn spawn(
     let (hellos, hellos_wanted) = mpsc::channel(HELLO_QUEUE_MAX);
     let link = Link::new(control_queue, asks, hellos, dialled, admission.product);
     let closed = link.close.clone();
+    let former = shared.replace_link(peer, link.clone())?;
     let session = Arc::new(Session {
         shared,
         peer,
@@ -103,12 +107,13 @@ pub(super) fn spawn(
         asked,
         hellos_wanted,
     };
-    tokio::spawn(session.run(admission, control, queues));
-    Port {
+    tokio::spawn(session.run(former, admission, control, queues));
+    let closed = async move { closed.cancelled().await }.boxed();
+    Ok(Port {
         inbound,
         opens: opens_wanted,
-        closed: async move { closed.cancelled().await }.boxed(),
-    }
+        closed,
+    })
 }
 
 struct Queues {
@@ -119,8 +124,8 @@ struct Queues {
 }
 
 impl Session {
-    async fn run(self: Arc<Self>, admission: Admission, control: Stream, queues: Queues) {
-        if let Some(former) = self.shared.replace_link(self.peer, self.link.clone()) {
+    async fn run(self: Arc<Self>, former: Option<Link>, admission: Admission, control: Stream, queues: Queues) {
+        if let Some(former) = former {
             former.close.cancel();
             former.over.cancelled().await;
         }

@@ -14,7 +14,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use super::address;
-use super::config::NetError;
+use super::config::{NetConfig, NetError};
 use super::dialer::Dialer;
 use super::event::NetEvent;
 use super::gate::Gate;
@@ -32,6 +32,7 @@ pub(super) struct Shared {
     pub(super) pool: Pool,
     pub(super) external: Vec<String>,
     pub(super) peers_max: usize,
+    pub(super) silence_max: Duration,
     pub(super) events: mpsc::Sender<NetEvent>,
     pub(super) next_serve: AtomicU64,
     pub(super) dialer: Mutex<Dialer>,
@@ -103,13 +104,9 @@ impl Link {
         }
     }
 
-    /// So many queued bytes went out (pings, which were not queued, included: the count may run low, never high).
+    /// So many queued bytes went out.
     pub(super) fn sent(&self, bytes: usize) {
-        let _ = self
-            .queued
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |queued| {
-                Some(queued.saturating_sub(bytes))
-            });
+        self.queued.fetch_sub(bytes, Ordering::Relaxed);
     }
 
     /// Adds a product; false when it was covered already.
@@ -128,16 +125,16 @@ impl Shared {
         local: NodeId,
         gate: Arc<dyn Gate>,
         events: mpsc::Sender<NetEvent>,
-        external: Vec<String>,
-        peers_max: usize,
+        config: &NetConfig,
         dialer: Dialer,
     ) -> Self {
         Self {
             local,
             gate,
             pool: Pool::new(),
-            external,
-            peers_max,
+            external: config.external.clone(),
+            peers_max: config.peers_max,
+            silence_max: config.silence_max,
             events,
             next_serve: AtomicU64::new(1),
             dialer: Mutex::new(dialer),
@@ -178,15 +175,20 @@ impl Shared {
         lock(&self.links).values().cloned().collect()
     }
 
-    /// Puts the link of a new session in place; gives the one that stood there.
-    pub(super) fn replace_link(&self, peer: NodeId, link: Link) -> Option<Link> {
-        if !link.dialled_by_us {
+    /// Puts the link of a new session in place, if it may stand there; gives the one that stood there.
+    pub(super) fn replace_link(&self, peer: NodeId, link: Link) -> Result<Option<Link>, HelloError> {
+        let dialled_by_us = link.dialled_by_us;
+        let former = {
+            let mut links = lock(&self.links);
+            self.check_place(&links, peer, dialled_by_us)?;
+            links.insert(peer, link)
+        };
+        if !dialled_by_us {
             self.was_dialled.store(true, Ordering::Relaxed);
         }
-        let former = lock(&self.links).insert(peer, link);
-        let missing: Vec<_> = self.dialer().up(peer).into_iter().collect();
-        missing.into_iter().for_each(|product| self.hello(peer, product));
-        former
+        let wanted_for = self.dialer().up(peer);
+        wanted_for.into_iter().for_each(|product| self.hello(peer, product));
+        Ok(former)
     }
 
     /// Takes a session's link away, if it is still its own.
@@ -202,11 +204,15 @@ impl Shared {
         }
     }
 
-    /// Whether a connection that has said its hello may become the one with `peer`. Of two connections dialled from
-    /// both ends at once the one that the lower key dialled stays, so that both ends keep the same; of two from the same
-    /// end the newer, whose dialler knows that the older is gone.
+    /// Whether a connection may become the one with `peer`. Asked when it says hello and again when it is to begin,
+    /// since another may have begun between the two.
     pub(super) fn may_join(&self, peer: NodeId, dialled_by_us: bool) -> Result<(), HelloError> {
-        let links = lock(&self.links);
+        self.check_place(&lock(&self.links), peer, dialled_by_us)
+    }
+
+    /// Of two connections dialled from both ends at once the one that the lower key dialled stays, so that both ends
+    /// keep the same; of two from the same end the newer, whose dialler knows that the older is gone.
+    fn check_place(&self, links: &HashMap<NodeId, Link>, peer: NodeId, dialled_by_us: bool) -> Result<(), HelloError> {
         match links.get(&peer) {
             None if links.len() >= self.peers_max => Err(HelloError::Full),
             Some(link) if link.dialled_by_us != dialled_by_us && dialled_by_us != (self.local < peer) => {

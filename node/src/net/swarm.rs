@@ -50,14 +50,7 @@ pub(super) async fn start(
     let with_quic = config.quic && config.proxy.is_none();
     let (events, receiver) = mpsc::channel(EVENTS_MAX);
     let dialer = Dialer::new(config.jitter_seed, with_quic);
-    let shared = Arc::new(Shared::new(
-        local,
-        gate,
-        events,
-        config.external.clone(),
-        config.peers_max,
-        dialer,
-    ));
+    let shared = Arc::new(Shared::new(local, gate, events, &config, dialer));
 
     let transport = transport::build(&config, &identity)?;
     let swarm_config = Config::with_tokio_executor()
@@ -99,7 +92,8 @@ async fn listen(
         };
         if let Some(quic) = address.quic.filter(|_| with_quic) {
             // With port 0, QUIC takes the number that TCP got.
-            let quic = tcp.as_ref().map_or(quic, |tcp| address::as_quic(tcp));
+            let port = tcp.as_ref().and_then(address::port);
+            let quic = port.map_or(quic.clone(), |port| address::with_port(&quic, port));
             if let Err(reason) = bind(swarm, quic, shared).await {
                 tracing::warn!(address = text, reason, "QUIC is not listened on");
             }
@@ -109,6 +103,11 @@ async fn listen(
 }
 
 async fn bind(swarm: &mut Swarm<Behaviour>, address: Multiaddr, shared: &Arc<Shared>) -> Result<Multiaddr, String> {
+    if let Some(socket) = address::tcp_socket(&address) {
+        // libp2p listens with SO_REUSEPORT, so that a second node on the port would take every other connection of the
+        // first. A plain listener finds that out.
+        drop(std::net::TcpListener::bind(socket).map_err(|error| error.to_string())?);
+    }
     let id = swarm.listen_on(address).map_err(|error| chain(&error))?;
     let bound = async {
         loop {

@@ -12,6 +12,7 @@ use libp2p::{PeerId, Transport, dns, quic, tcp};
 use samara_protocol::limits::{SUBSTREAMS_MAX, YAMUX_WINDOW_MIN};
 
 use super::config::{NetConfig, NetError};
+use super::io::{ReadAhead, ReadBuffers};
 use super::muxer::Yamux;
 use super::proxy::{Proxy, ProxyTransport};
 use super::tls::Tls;
@@ -27,7 +28,9 @@ pub(super) fn build(config: &NetConfig, identity: &Keypair) -> Result<Boxed<(Pee
     let yamux = Yamux::new(config.window_growth);
     let tcp = || tcp::tokio::Transport::new(tcp::Config::default().nodelay(true).listen_backlog(BACKLOG));
     let dns_failed = |error: std::io::Error| NetError::Dns(error.to_string());
+    let buffers = ReadBuffers::default();
     let secure = move |tcp: Boxed<tcp::tokio::TcpStream>| {
+        let tcp = tcp.map(move |stream, _| ReadAhead::new(stream, buffers.clone()));
         let upgraded = tcp
             .upgrade(Version::V1Lazy)
             .authenticate(tls.clone())

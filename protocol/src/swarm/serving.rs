@@ -160,6 +160,9 @@ impl Swarm {
         let sent = nominal(groups).min(serve.issued);
         serve.issued -= sent;
         let over = serve.issued == 0 && serve.left.is_empty();
+        if let Some(transfer) = self.transfers.get_mut(&serve.layout) {
+            transfer.sent += bytes;
+        }
         self.admission.issued -= sent;
         self.admission.meter.add(now, bytes);
         self.up.give_back(sent.saturating_sub(bytes));

@@ -101,18 +101,20 @@ pub type RoleKeys = BTreeMap<Role, (Vec<PublicKey>, usize)>;
 /// Signers by role: those at hand.
 pub type Signers<'a> = BTreeMap<Role, Vec<&'a dyn Signer>>;
 
-/// A new product: its first root, and a complete, sealed, empty set of metadata.
+/// A new product: its first root, and a complete, sealed, empty set of metadata. `nonce` is random: it makes the ids of
+/// two products of the same keys different.
 ///
 /// # Errors
 /// When a signer fails, or a role is without keys, or a key serves two roles.
 pub fn create(
     keys: &RoleKeys,
     signers: &Signers<'_>,
+    nonce: [u8; 16],
     now: WallTime,
     lifetimes: &Lifetimes,
 ) -> Result<ProductTrust, WriteError> {
     let offline = now.plus_seconds(lifetimes.offline);
-    let root = Body::root(keys, offline).sign(signers_of(signers, Role::Root))?;
+    let root = Body::root(keys, nonce, offline).sign(signers_of(signers, Role::Root))?;
     let mut trust = ProductTrust::new(&root)?;
     let product = trust.product();
     let mut files = MetadataFiles::default();

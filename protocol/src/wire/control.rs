@@ -1,7 +1,7 @@
 //! Control messages between admitted peers: one message a frame, a type byte first.
 //!
-//! Types `0x10` to `0x3f` are the scheduler's ([`SwarmMessage`]). An unknown type is skipped whole; bytes behind the
-//! known fields are ignored.
+//! Type `0x10` carries a message of the scheduler's, which has types of its own ([`SwarmMessage`]). An unknown type of
+//! either kind is skipped whole; bytes behind the known fields are ignored.
 
 use crate::id::ProductId;
 use crate::limits::{CONTACT_BYTES_MAX, CONTACTS_PER_MESSAGE_MAX, CONTROL_BYTES_MAX, SUMMARY_BYTES_MAX};
@@ -13,8 +13,7 @@ const PONG: u8 = 0x02;
 const GOODBYE: u8 = 0x03;
 const METADATA: u8 = 0x08;
 const CONTACTS: u8 = 0x09;
-/// The scheduler's type bytes.
-pub const SWARM_TYPES: std::ops::RangeInclusive<u8> = 0x10..=0x3f;
+const SWARM: u8 = 0x10;
 
 /// Why a peer closes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -74,7 +73,7 @@ impl ControlMessage {
                 }
                 &mut out
             }
-            Self::Swarm(message) => return message.encode(),
+            Self::Swarm(message) => out.u8(SWARM).raw(&message.encode()),
         };
         out.finish()
     }
@@ -114,7 +113,7 @@ impl ControlMessage {
                 let envelopes = envelopes.collect::<Result<_, _>>()?;
                 Self::Contacts { product, envelopes }
             }
-            kind if SWARM_TYPES.contains(&kind) => return Ok(SwarmMessage::decode(bytes)?.map(Self::Swarm)),
+            SWARM => return Ok(SwarmMessage::decode(input.rest())?.map(Self::Swarm)),
             _ => return Ok(None),
         };
         Ok(Some(message))

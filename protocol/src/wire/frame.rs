@@ -36,17 +36,25 @@ pub fn encode(payload: &[u8]) -> Vec<u8> {
 pub struct Decoder {
     max: usize,
     held: Vec<u8>,
+    /// Bytes at the front of `held` that are done with.
+    done: usize,
 }
 
 impl Decoder {
     /// A decoder for frames of at most `max` payload bytes.
     #[must_use]
     pub const fn new(max: usize) -> Self {
-        Self { max, held: Vec::new() }
+        Self {
+            max,
+            held: Vec::new(),
+            done: 0,
+        }
     }
 
-    /// Adds what has arrived.
+    /// Adds what has arrived. Take out the whole frames with [`Self::next_frame`] before adding more.
     pub fn push(&mut self, bytes: &[u8]) {
+        self.held.drain(..self.done);
+        self.done = 0;
         self.held.extend_from_slice(bytes);
     }
 
@@ -55,24 +63,23 @@ impl Decoder {
     /// # Errors
     /// When a frame claims more than the bound.
     pub fn next_frame(&mut self) -> Result<Option<Vec<u8>>, FrameError> {
-        let Some(prefix) = self.held.first_chunk::<PREFIX_BYTES>() else {
+        let rest = &self.held[self.done..];
+        let Some((prefix, rest)) = rest.split_first_chunk::<PREFIX_BYTES>() else {
             return Ok(None);
         };
         let claimed = u32::from_le_bytes(*prefix);
         let len = usize::try_from(claimed).ok().filter(|len| *len <= self.max);
         let len = len.ok_or(FrameError { claimed, max: self.max })?;
-        if self.held.len() < PREFIX_BYTES + len {
+        let Some(payload) = rest.get(..len) else {
             return Ok(None);
-        }
-        let rest = self.held.split_off(PREFIX_BYTES + len);
-        let mut frame = std::mem::replace(&mut self.held, rest);
-        frame.drain(..PREFIX_BYTES);
-        Ok(Some(frame))
+        };
+        self.done += PREFIX_BYTES + len;
+        Ok(Some(payload.to_vec()))
     }
 
     /// Whether the bytes so far end between two frames.
     #[must_use]
     pub const fn is_at_boundary(&self) -> bool {
-        self.held.is_empty()
+        self.held.len() == self.done
     }
 }

@@ -7,11 +7,10 @@ use futures::{AsyncReadExt, AsyncWriteExt};
 use libp2p::swarm::Stream;
 use samara_protocol::limits::CONTROL_BYTES_MAX;
 use samara_protocol::wire::control::ControlMessage;
-use samara_protocol::wire::frame::Decoder;
+use samara_protocol::wire::frame::{self, Decoder};
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 
-use super::live::{PING_INTERVAL, SILENCE_MAX};
 use super::{Session, SessionError};
 use crate::net::event::NetEvent;
 
@@ -56,31 +55,35 @@ pub(super) async fn write(
     mut stream: WriteHalf<Stream>,
     mut queue: mpsc::Receiver<Vec<u8>>,
 ) -> Result<(), SessionError> {
-    let mut pings = tokio::time::interval(PING_INTERVAL);
+    let silence_max = session.shared.silence_max;
+    // Three chances, so that one lost ping closes nothing.
+    let mut pings = tokio::time::interval(silence_max / 3);
     pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
     // The first tick is at once: it is what opens the stream for the other end.
     let mut number = 0;
     let mut frames = Vec::with_capacity(BATCH_MAX);
     loop {
         frames.clear();
+        let mut ping = Vec::new();
         tokio::select! {
             count = queue.recv_many(&mut frames, BATCH_MAX) => if count == 0 { return Ok(()) },
             _ = pings.tick() => {
-                if session.live.silence() > SILENCE_MAX {
-                    return Err(SessionError::Silent);
+                if session.live.silence() > silence_max {
+                    return Err(SessionError::Silent(silence_max));
                 }
                 number += 1;
-                frames.push(samara_protocol::wire::frame::encode(&ControlMessage::Ping(number).encode()));
+                ping = frame::encode(&ControlMessage::Ping(number).encode());
             }
         }
-        let bytes = frames.concat();
+        let queued = frames.concat();
+        let bytes = if ping.is_empty() { &queued } else { &ping };
         let written = async {
-            stream.write_all(&bytes).await?;
+            stream.write_all(bytes).await?;
             stream.flush().await
         };
-        tokio::time::timeout(SILENCE_MAX, written)
+        tokio::time::timeout(silence_max, written)
             .await
-            .map_err(|_| SessionError::Silent)??;
-        session.link.sent(bytes.len());
+            .map_err(|_| SessionError::Silent(silence_max))??;
+        session.link.sent(queued.len());
     }
 }

@@ -16,6 +16,9 @@ use crate::trust::verify::{PRODUCT_FIELD, SIGNED_AT_FIELD};
 /// The version of the TUF specification that is written.
 const SPEC_VERSION: &str = "1.0.31";
 
+/// The field of a first root that makes its hash, the product's id, the only one of its kind.
+const NONCE_FIELD: &str = "x-samara-nonce";
+
 /// The `signed` part of a file.
 pub(super) struct Body(Map<String, Value>);
 
@@ -37,7 +40,7 @@ impl Body {
         self
     }
 
-    pub(super) fn root(keys: &RoleKeys, expires: WallTime) -> Self {
+    pub(super) fn root(keys: &RoleKeys, nonce: [u8; 16], expires: WallTime) -> Self {
         let roles: Map<String, Value> = Role::TOP
             .into_iter()
             .map(|role| (role.as_str().to_owned(), bind(keys, role)))
@@ -46,6 +49,7 @@ impl Body {
             .with("consistent_snapshot", true.into())
             .with("keys", key_table(keys, &Role::TOP))
             .with("roles", roles.into())
+            .with(NONCE_FIELD, data_encoding::HEXLOWER.encode(&nonce).into())
     }
 
     pub(super) fn targets(product: ProductId, keys: &RoleKeys, expires: WallTime) -> Self {

@@ -1,0 +1,5 @@
+//! The store as its callers see it. `real` runs on the system's files, `crash` and `full` on a disk in memory that fails
+//! at every operation in turn.
+
+mod fixture;
+mod real;
