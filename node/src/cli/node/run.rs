@@ -209,5 +209,6 @@ fn product_config(
         keep: usize::try_from(settings.keep).unwrap_or(usize::MAX),
         platforms: platforms.collect::<Result<_, _>>()?,
         priority: settings.priority,
+        signer: settings.signer.clone(),
     })
 }
