@@ -1,5 +1,7 @@
 //! The store as its callers see it. `real` runs on the system's files, `crash` and `full` on a disk in memory that fails
 //! at every operation in turn.
 
+mod crash;
+mod faults;
 mod fixture;
 mod real;

@@ -100,7 +100,7 @@ impl Swarm {
                 continue;
             }
             let here = expected(thief, nominal(&request.left));
-            let gain = if request.begun { 3 } else { 1 };
+            let gain = if request.begun { 3 } else { 2 };
             if there > here * gain + MOVE_AFTER && is_had(transfer, view, request) {
                 worst = Some((there, *key, request.begun));
             }
