@@ -130,17 +130,17 @@ impl Importing {
     ///
     /// # Errors
     /// When they contradict each other or what was passed.
-    pub fn finish(self, head: &[u8], bytes: Vec<u8>) -> Result<ManifestId, ImportError> {
+    pub fn finish(self, head: &[u8], bytes: &[u8]) -> Result<ManifestId, ImportError> {
         let parsed = Head::decode(head)?;
         let manifest = Head::id_of(head);
         let list_ref = parsed.entries.artifact.layout_ref();
-        if bytes.len() as u64 != list_ref.size || *blake3::hash(&bytes).as_bytes() != list_ref.id.0 {
+        if bytes.len() as u64 != list_ref.size || *blake3::hash(bytes).as_bytes() != list_ref.id.0 {
             return Err(ImportError::OtherList);
         }
-        let entries = list::decode(&bytes)?;
+        let entries = list::decode(bytes)?;
         let contents = Contents::new(&parsed, &entries)?;
         drop(entries);
-        self.import_list(manifest, list_ref, &bytes)?;
+        self.import_list(manifest, list_ref, bytes)?;
         self.import_payload(manifest, &Arc::new(contents.into_layout()))?;
         self.store.put_head(manifest, head)?;
         Ok(manifest)
