@@ -9,6 +9,7 @@ use samara_protocol::manifest::platform::Platform;
 use samara_protocol::swarm::Swarm;
 use samara_protocol::swarm::config::{Role, SwarmConfig};
 use samara_protocol::swarm::io::Limits;
+use samara_protocol::trust::dsse::Envelope;
 use samara_protocol::trust::grant::ChannelName;
 use samara_protocol::trust::key::SigningKey;
 use tokio::sync::mpsc;
@@ -73,6 +74,8 @@ pub struct ProductConfig {
     pub priority: u8,
     /// Where snapshot.key and timestamp.key are, on the one origin that seals.
     pub signer: Option<PathBuf>,
+    /// The host's own enrolment of this fetch's key: shown behind what was joined.
+    pub session: Option<Envelope>,
 }
 
 /// Why an engine does not start.
@@ -224,6 +227,7 @@ fn open_product(config: ProductConfig) -> Result<Product, StartError> {
         platforms: config.platforms,
         priority: config.priority,
         signer: config.signer,
+        session: config.session,
     };
     Ok(Product::open(trust, &home, membership.name, policy)?)
 }
