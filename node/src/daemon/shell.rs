@@ -99,6 +99,11 @@ impl Shell {
         self.fetches.get(&request).map(|(peer, _)| *peer)
     }
 
+    /// Whom a serve answers.
+    pub(super) fn served_to(&self, serve: ServeId) -> Option<NodeId> {
+        self.serves.get(&serve).map(|(peer, _)| *peer)
+    }
+
     /// Whether the serve is still open; forgets it when `ended`.
     pub(super) fn is_serving(&mut self, serve: ServeId, ended: bool) -> bool {
         if ended {
