@@ -192,8 +192,13 @@ impl Driver {
                 }
             }
             Report::WriteFailed { layout, error } => self.block(layout.manifest, &error.to_string()),
-            Report::ServeSent { serve, groups, bytes } => {
-                if let Some(distance) = self.distance_of(self.shell.served_to(serve)) {
+            Report::ServeSent {
+                peer,
+                serve,
+                groups,
+                bytes,
+            } => {
+                if let Some(distance) = self.distance_of(Some(peer)) {
                     self.observer.emit(Event::BytesSent { distance, bytes });
                 }
                 self.input(Input::ServeSent { serve, groups, bytes });

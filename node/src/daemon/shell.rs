@@ -71,6 +71,7 @@ impl Shell {
         self.serves.insert(serve, (peer, sender));
         let serving = Serving {
             serve,
+            peer,
             id: layout,
             store: self.store.clone(),
             layout: self.layouts.get(&layout).cloned(),
@@ -97,11 +98,6 @@ impl Shell {
     /// Whom a fetch asks, for the log.
     pub(super) fn asked_of(&self, request: RequestId) -> Option<NodeId> {
         self.fetches.get(&request).map(|(peer, _)| *peer)
-    }
-
-    /// Whom a serve answers.
-    pub(super) fn served_to(&self, serve: ServeId) -> Option<NodeId> {
-        self.serves.get(&serve).map(|(peer, _)| *peer)
     }
 
     /// Whether the serve is still open; forgets it when `ended`.

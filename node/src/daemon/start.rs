@@ -110,7 +110,8 @@ impl Engine {
         let opened = tokio::task::spawn_blocking(move || Store::open(&dir, options)).await;
         let (store, recovered) = opened.expect("opening a store does not panic and is not aborted")?;
         observer.emit(Event::StoreOpened {
-            rebuilt: recovered.index_rebuilt,
+            // A new store has no index either, and nothing to rebuild it from.
+            rebuilt: recovered.index_rebuilt && recovered.releases > 0,
             releases: recovered.releases,
         });
         let doors = Doors::default();
