@@ -31,7 +31,7 @@ use crate::access::AccessError;
 use crate::access::machine::JoinedProduct;
 use crate::admin::server::Call;
 use crate::net::{Net, NetConfig, NetError};
-use crate::observe::Observer;
+use crate::observe::{Event, Observer};
 use crate::store::{Store, StoreError, StoreOptions};
 
 /// What an engine is started with.
@@ -114,7 +114,12 @@ impl Engine {
             ..StoreOptions::default()
         };
         let opened = tokio::task::spawn_blocking(move || Store::open(&dir, options)).await;
-        let (store, _recovered) = opened.expect("opening a store does not panic and is not aborted")?;
+        let (store, recovered) = opened.expect("opening a store does not panic and is not aborted")?;
+        observer.emit(Event::StoreOpened {
+            // A new store has no index either, and nothing to rebuild it from.
+            rebuilt: recovered.index_rebuilt && recovered.releases > 0,
+            releases: recovered.releases,
+        });
         let doors = Doors::default();
         let net = NetConfig {
             identity_seed: *config.identity.seed(),
