@@ -23,6 +23,7 @@ mod export;
 mod files;
 mod gc;
 mod hash;
+mod heal;
 mod import;
 mod index;
 mod layouts;
