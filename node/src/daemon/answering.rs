@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use samara_protocol::id::{ManifestId, ProductId};
+use samara_protocol::limits::METADATA_BYTES_MAX;
 use samara_protocol::time::Timestamp;
 use samara_protocol::trust::document::Promotion;
 use samara_protocol::trust::files::MetadataFiles;
@@ -59,7 +60,11 @@ impl Driver {
                 self.stopping = true;
                 reply.finish(Response::Done);
             }
-            Request::Reload | Request::Pin { .. } => {
+            Request::Reload => match self.reload() {
+                Ok(()) => reply.finish(Response::Done),
+                Err(error) => reply.refuse(Refusal::new(RefusalKind::Failure, "the node's home", error.to_string())),
+            },
+            Request::Pin { .. } => {
                 let refusal = Refusal::new(
                     RefusalKind::Usage,
                     "the node",
@@ -319,18 +324,15 @@ pub(super) fn read_signed(
     signed: &[crate::admin::api::SignedFile],
     files: Vec<std::os::fd::OwnedFd>,
 ) -> Result<MetadataFiles, Refusal> {
-    use std::io::Read;
     let mut all = MetadataFiles::default();
     for (name, file) in signed.iter().zip(files) {
-        let mut bytes = Vec::new();
-        let limit = samara_protocol::limits::METADATA_BYTES_MAX + 1;
-        let read = std::fs::File::from(file).take(limit).read_to_end(&mut bytes);
-        read.map_err(|error| Refusal::new(RefusalKind::Failure, name.name.clone(), error.to_string()))?;
-        if bytes.len() as u64 >= limit || !all.insert(&name.name, bytes) {
+        let read = crate::admin::files::read(&file, METADATA_BYTES_MAX);
+        let bytes = read.map_err(|error| Refusal::new(RefusalKind::Failure, name.name.clone(), error.to_string()))?;
+        if !all.insert(&name.name, bytes) {
             return Err(Refusal::new(
                 RefusalKind::Usage,
                 name.name.clone(),
-                "it is no metadata file, or too large for one",
+                "it is no metadata file",
             ));
         }
     }

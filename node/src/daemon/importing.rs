@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use samara_protocol::id::{ArtifactId, LayoutId, ManifestId, Part};
-use samara_protocol::limits::{ENTRIES_BYTES_MAX, GROUP_BYTES};
+use samara_protocol::limits::GROUP_BYTES;
 use samara_protocol::manifest::contents::{Contents, ContentsError};
 use samara_protocol::manifest::head::{Head, HeadError};
 use samara_protocol::manifest::layout::{ArtifactRef, Layout, LayoutError};
@@ -130,15 +130,9 @@ impl Importing {
     ///
     /// # Errors
     /// When they contradict each other or what was passed.
-    pub fn finish(self, head: &[u8], mut list_file: impl Read) -> Result<ManifestId, ImportError> {
+    pub fn finish(self, head: &[u8], bytes: Vec<u8>) -> Result<ManifestId, ImportError> {
         let parsed = Head::decode(head)?;
         let manifest = Head::id_of(head);
-        let mut bytes = Vec::new();
-        let read = list_file.by_ref().take(ENTRIES_BYTES_MAX + 1).read_to_end(&mut bytes);
-        read.map_err(|source| ImportError::Io {
-            what: "the entries list".to_owned(),
-            source,
-        })?;
         let list_ref = parsed.entries.artifact.layout_ref();
         if bytes.len() as u64 != list_ref.size || *blake3::hash(&bytes).as_bytes() != list_ref.id.0 {
             return Err(ImportError::OtherList);

@@ -9,6 +9,7 @@ use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use samara_protocol::id::{ManifestId, ProductId};
+use samara_protocol::limits::{ENTRIES_BYTES_MAX, HEAD_BYTES_MAX};
 use samara_protocol::manifest::layout::ArtifactRef;
 use samara_protocol::trust::files::MetadataFiles;
 use semver::Version;
@@ -19,6 +20,7 @@ use super::driver::Driver;
 use super::importing::{ImportError, Importing};
 use super::report::Report;
 use crate::admin::api::{Artifact, Refusal, RefusalKind, Response, SignedFile};
+use crate::admin::files;
 use crate::admin::server::Reply;
 use crate::store::StoreError;
 
@@ -152,7 +154,7 @@ impl Driver {
             let import = import.lock().unwrap_or_else(PoisonError::into_inner).take();
             let outcome = import
                 .ok_or_else(not_begun)
-                .and_then(|import| commit(import, head, list));
+                .and_then(|import| commit(import, &head, &list));
             match outcome {
                 Ok(found) if found == manifest => {
                     let imported = Imported {
@@ -219,16 +221,14 @@ impl Driver {
     }
 }
 
-fn commit(import: Importing, head: OwnedFd, list: OwnedFd) -> Result<ManifestId, Refusal> {
-    use std::io::Read;
-    let mut bytes = Vec::new();
-    let read = File::from(head)
-        .take(samara_protocol::limits::HEAD_BYTES_MAX + 1)
-        .read_to_end(&mut bytes);
-    read.map_err(|error| Refusal::new(RefusalKind::Failure, "the manifest head", error.to_string()))?;
-    import
-        .finish(&bytes, File::from(list))
-        .map_err(|error| refusal("publish", &error))
+fn commit(import: Importing, head: &OwnedFd, list: &OwnedFd) -> Result<ManifestId, Refusal> {
+    let read = |what: &str, file, max| {
+        files::read(file, max).map_err(|error| Refusal::new(RefusalKind::Failure, what, error.to_string()))
+    };
+    let head = read("the manifest head", head, HEAD_BYTES_MAX)?;
+    let list = read("the entries list", list, ENTRIES_BYTES_MAX)?;
+    let finished = import.finish(&head, list);
+    finished.map_err(|error| refusal("publish", &error))
 }
 
 fn not_begun() -> Refusal {
