@@ -9,6 +9,7 @@ pub mod admin;
 pub mod cli;
 pub mod config;
 pub mod daemon;
+pub mod heap;
 pub mod net;
 pub mod observe;
 pub mod release;
