@@ -11,6 +11,7 @@ pub mod client;
 mod error;
 pub mod files;
 mod line;
+pub mod record;
 pub mod server;
 pub mod status;
 
@@ -20,4 +21,5 @@ mod tests;
 pub use api::{Refusal, RefusalKind, Request, Response};
 pub use client::Client;
 pub use error::AdminError;
+pub use record::Record;
 pub use server::{Call, Caller, Reply, Server};

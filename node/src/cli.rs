@@ -14,14 +14,40 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
+use crate::config::settings::{LogFormat, LogLevel, LogSettings};
+use crate::observe::logging;
+
+mod blame;
+pub mod columns;
 pub mod completions;
 pub mod config;
 pub mod context;
+pub mod doctor;
 pub mod error;
 pub mod exit;
+pub mod fetch;
+pub mod grant;
+pub mod input;
 pub mod interrupt;
+pub mod join;
+pub mod node;
 pub mod printer;
+pub mod progress;
+pub mod promote;
+pub mod publish;
+pub mod recall;
+pub mod request;
+pub mod revoke;
+pub mod site;
+pub mod status;
 pub mod table;
+pub mod vendor;
+pub mod watch;
+
+#[cfg(test)]
+mod documented;
+#[cfg(test)]
+mod trust_flow;
 
 pub use context::Context;
 pub use error::CliError;
@@ -54,6 +80,34 @@ pub enum Command {
     Completions(completions::Args),
     /// Look at a node's configuration.
     Config(config::Args),
+    /// Look for what is wrong with this machine and its node.
+    Doctor(doctor::Args),
+    /// Fetch a release into a folder.
+    Fetch(Box<fetch::Args>),
+    /// Grant a site a product, or make a node an origin of it.
+    Grant(grant::Args),
+    /// Take in what a vendor or site has signed for this machine or site.
+    Join(join::Args),
+    /// The daemon of a site or a vendor's origin.
+    Node(node::Args),
+    /// Put a published release on a channel.
+    Promote(promote::Args),
+    /// Publish a file or folder as a release.
+    Publish(Box<publish::Args>),
+    /// Take a release back, for ever.
+    Recall(recall::Args),
+    /// Make this machine's identity and its request file.
+    Request(request::Args),
+    /// Withdraw a product from a site or node.
+    Revoke(revoke::Args),
+    /// The site key, and whom it enrols.
+    Site(site::Args),
+    /// Show how the node on this machine is.
+    Status(status::Args),
+    /// A vendor's keys and products.
+    Vendor(vendor::Args),
+    /// Show what happens at the node on this machine, until Ctrl-C.
+    Watch(watch::Args),
 }
 
 /// Runs the command line and says how it went. Called by `main` alone, once.
@@ -66,7 +120,12 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Err(error) => return table::show_usage(&error).into(),
     };
     let mut printer = Printer::new(&cli.global);
-    let outcome = Context::new(&cli.global).and_then(|context| dispatch(&cli.command, &context, &mut printer));
+    let outcome = Context::new(&cli.global).and_then(|context| {
+        if !cli.command.logs_by_its_file() {
+            log_for_a_verb(&cli.global)?;
+        }
+        dispatch(&cli.command, &context, &mut printer)
+    });
     let status = outcome.unwrap_or_else(|error| {
         printer.error(&error);
         error.status()
@@ -74,9 +133,53 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     status.into()
 }
 
+impl Command {
+    /// Whether it sets the log up itself, as its configuration says. All others log warnings, and more with `-v`.
+    const fn logs_by_its_file(&self) -> bool {
+        match self {
+            Self::Node(_) => true,
+            Self::Completions(_)
+            | Self::Config(_)
+            | Self::Doctor(_)
+            | Self::Fetch(_)
+            | Self::Grant(_)
+            | Self::Join(_)
+            | Self::Promote(_)
+            | Self::Publish(_)
+            | Self::Recall(_)
+            | Self::Request(_)
+            | Self::Revoke(_)
+            | Self::Site(_)
+            | Self::Status(_)
+            | Self::Vendor(_)
+            | Self::Watch(_) => false,
+        }
+    }
+}
+
+fn log_for_a_verb(global: &context::GlobalArgs) -> Result<(), CliError> {
+    let level = if global.quiet { LogLevel::Error } else { LogLevel::Warn };
+    let format = if global.json { LogFormat::Json } else { LogFormat::Human };
+    Ok(logging::init(LogSettings { format, level }, global.verbose)?)
+}
+
 fn dispatch(command: &Command, context: &Context, printer: &mut Printer) -> Result<ExitStatus, CliError> {
     match command {
         Command::Completions(args) => completions::run(args, context, printer),
         Command::Config(args) => config::run(args, context, printer),
+        Command::Doctor(args) => doctor::run(args, context, printer),
+        Command::Fetch(args) => fetch::run(args, context, printer),
+        Command::Grant(args) => grant::run(args, context, printer),
+        Command::Join(args) => join::run(args, context, printer),
+        Command::Node(args) => node::run(args, context, printer),
+        Command::Promote(args) => promote::run(args, context, printer),
+        Command::Publish(args) => publish::run(args, context, printer),
+        Command::Recall(args) => recall::run(args, context, printer),
+        Command::Request(args) => request::run(args, context, printer),
+        Command::Revoke(args) => revoke::run(args, context, printer),
+        Command::Site(args) => site::run(args, context, printer),
+        Command::Status(args) => status::run(args, context, printer),
+        Command::Vendor(args) => vendor::run(args, context, printer),
+        Command::Watch(args) => watch::run(args, context, printer),
     }
 }

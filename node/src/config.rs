@@ -17,3 +17,4 @@ mod tests;
 
 pub use error::ConfigError;
 pub use settings::Settings;
+pub(crate) use settings::is_product_name;

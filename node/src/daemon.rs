@@ -1,1 +1,30 @@
-//! The one owner of the scheduler: inputs in, outputs performed.
+//! The one owner of the scheduler: inputs in, outputs performed. A node and a `fetch` are the same engine with different
+//! settings.
+//!
+//! Data goes one way: network and tasks -> [`driver`] -> scheduler (`protocol`) -> [`shell`] -> network and tasks. No
+//! lock guards the scheduler, because nobody else touches it. This is the one place that joins `net` and `store` (AI-3).
+
+mod answering;
+mod checkpoints;
+mod clock;
+mod contact;
+mod driver;
+mod fetching;
+mod files;
+mod gate;
+pub mod importing;
+mod meeting;
+mod moving;
+mod opening;
+mod peers;
+mod products;
+mod publishing;
+mod releases;
+mod renewing;
+mod report;
+mod serving;
+mod shell;
+mod start;
+mod status;
+
+pub use start::{Engine, EngineConfig, ProductConfig, StartError};

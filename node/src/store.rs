@@ -1,1 +1,497 @@
-//! Verified bytes on disk. Nothing else names redb.
+//! Verified bytes on disk: large artifacts by root, small ones packed by release, and the index of what is held.
+//!
+//! What comes in has been verified by the caller; what is claimed after a restart is what a committed checkpoint says or
+//! what hashes again (AI-5). All calls block: they belong on worker threads. Nothing else names redb; nothing here names
+//! the network or the async runtime. `docs/storage.md` has the whole picture.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, RwLock};
+
+use samara_protocol::id::{ArtifactId, LayoutId, ManifestId};
+use samara_protocol::limits::HEAD_BYTES_MAX;
+use samara_protocol::manifest::layout::{ArtifactRef, Layout};
+use samara_protocol::tree::geometry::{Node, Pair};
+use samara_protocol::tree::ranges::RangeSet;
+
+mod body;
+mod checkpoint;
+pub mod disk;
+mod error;
+mod export;
+mod files;
+mod gc;
+mod hash;
+mod import;
+mod index;
+mod layouts;
+mod paths;
+mod read;
+mod recover;
+mod shared;
+mod space;
+mod tables;
+mod write;
+
+#[cfg(test)]
+mod tests;
+
+pub use disk::{Disk, RealDisk};
+pub use error::StoreError;
+pub use import::hash_file;
+pub use read::Reply;
+
+use disk::{read_file, remove_if_there, write_file};
+use error::Context;
+use files::OpenFiles;
+use index::Index;
+use paths::Paths;
+use shared::Shared;
+
+/// How a store is opened.
+#[derive(Debug, Clone)]
+pub struct StoreOptions {
+    /// The most bytes that the store may take on disk; `None`: what the disk has.
+    pub quota: Option<u64>,
+    /// Where it lies.
+    pub disk: Arc<dyn Disk>,
+    /// Threads for hashing (import, recovery).
+    pub threads: usize,
+}
+
+impl Default for StoreOptions {
+    fn default() -> Self {
+        Self {
+            quota: None,
+            disk: Arc::new(RealDisk),
+            threads: std::thread::available_parallelism()
+                .map_or(2, std::num::NonZero::get)
+                .min(8),
+        }
+    }
+}
+
+/// What was found when the store was opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct RecoveryReport {
+    /// The index was missing or broken and starts empty: open the layouts of all releases ([`Store::manifests`]), oldest
+    /// first; each finds its groups again by hashing what is on disk.
+    pub index_rebuilt: bool,
+    /// Large artifacts in the index, whole or not.
+    pub artifacts: u64,
+    /// Packs of small artifacts in the index.
+    pub packs: u64,
+    /// Releases whose head is here.
+    pub releases: u64,
+}
+
+/// Which groups of a layout are held.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Held {
+    /// Verified and safe from a power loss.
+    pub durable: RangeSet,
+    /// Verified and written, lost with the power until the next checkpoint. Never overlaps with `durable`.
+    pub volatile: RangeSet,
+}
+
+/// A verified group to be written.
+#[derive(Debug, Clone, Copy)]
+pub struct GroupWrite<'a> {
+    /// Its number in the layout.
+    pub group: u32,
+    /// Its bytes.
+    pub data: &'a [u8],
+    /// The pairs that its reply proved newly (`VerifiedGroup::pairs`).
+    pub pairs: &'a [(Node, Pair)],
+}
+
+/// What changed for one layout since the last checkpoint.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Changes {
+    /// Durable now.
+    pub durable: RangeSet,
+    /// Not held any more: a failed sync, rot, files that were touched by others. Found at any time, told here.
+    pub lost: RangeSet,
+}
+
+/// What a checkpoint did.
+#[derive(Debug, Default)]
+pub struct Checkpoint {
+    /// For each open layout that it concerns.
+    pub layouts: Vec<(LayoutId, Changes)>,
+    /// What kept it from finishing; what it could do is in `layouts`, the rest is tried again with the next.
+    pub fault: Option<StoreError>,
+}
+
+/// One group of a reply, before its bytes are there: what its header says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FrameShape {
+    /// Its number in the layout.
+    pub group: u32,
+    /// Bytes of proof behind the header.
+    pub proof_len: usize,
+    /// Bytes of data behind the proof.
+    pub data_len: usize,
+}
+
+/// What a read gave.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Served {
+    /// Groups whose frames are in the buffer.
+    pub served: RangeSet,
+    /// Groups that are not held, or turned out not to be what their root says; told again by the next checkpoint.
+    pub lost: RangeSet,
+    /// Payload bytes in the buffer.
+    pub bytes: u64,
+}
+
+/// How a file comes into the store, or out of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// Share the blocks where the file system can (reflink), else copy once.
+    Reflink,
+    /// Copy.
+    Copy,
+    /// A second name for the same file: who writes to it later damages the store (found before it is served).
+    Link,
+}
+
+/// A file to import.
+#[derive(Debug, Clone)]
+pub struct Source {
+    /// Where it is; for messages alone when `file` is given.
+    pub path: PathBuf,
+    /// The file, opened by somebody who may.
+    pub file: Option<Arc<File>>,
+    /// A small artifact's bytes themselves; nothing is opened then.
+    pub bytes: Option<Vec<u8>>,
+    /// What it must be, when that is known.
+    pub expected: Option<ArtifactRef>,
+}
+
+impl From<PathBuf> for Source {
+    fn from(path: PathBuf) -> Self {
+        Self {
+            path,
+            file: None,
+            bytes: None,
+            expected: None,
+        }
+    }
+}
+
+/// What disk space the store takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Usage {
+    /// Bytes allocated to data, outboards and packs.
+    pub used: u64,
+    /// Bytes promised to running transfers.
+    pub reserved: u64,
+    /// Bytes that could still be written under quota and disk, beside those promised.
+    pub free: u64,
+}
+
+/// A release's layout that garbage collection must keep whole.
+#[derive(Debug, Clone)]
+pub struct Pin {
+    /// Which.
+    pub id: LayoutId,
+    /// Its layout.
+    pub layout: Arc<Layout>,
+}
+
+/// What garbage collection did.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct GcReport {
+    /// Bytes of disk space given back.
+    pub freed: u64,
+    /// Large artifacts removed.
+    pub artifacts: u64,
+    /// Packs removed.
+    pub packs: u64,
+    /// Releases whose heads were removed.
+    pub releases: Vec<ManifestId>,
+    /// Layouts that were open and not pinned; they are closed now.
+    pub closed: Vec<LayoutId>,
+}
+
+/// An open store. Cheap to clone; every method may be called from any thread.
+#[derive(Debug, Clone)]
+pub struct Store {
+    shared: Arc<Shared>,
+}
+
+/// What stands in the folder's format file. Version 0 promises nothing to other versions.
+const FORMAT: &str = "samara store 0";
+
+impl Store {
+    /// Opens or makes the store in `dir`. One process owns it until the last clone is dropped.
+    ///
+    /// # Errors
+    /// When another process owns it, the format is another, or the disk refuses.
+    pub fn open(dir: &Path, options: StoreOptions) -> Result<(Self, RecoveryReport), StoreError> {
+        let StoreOptions { quota, disk, threads } = options;
+        let paths = Paths::new(dir);
+        disk.create_dir(dir).on("make", dir)?;
+        let lock_path = paths.lock();
+        let lock = disk.lock(&lock_path).on("lock", &lock_path)?;
+        let lock = lock.map_err(|pid| StoreError::Owned {
+            dir: dir.to_owned(),
+            pid,
+        })?;
+        prepare(&*disk, &paths)?;
+        let (index, found) = Index::open(Arc::clone(&disk), &paths.index())?;
+        let shared = Shared {
+            files: OpenFiles::new(Arc::clone(&disk), paths.clone()),
+            paths,
+            disk,
+            index,
+            threads: threads.max(1),
+            quota,
+            layouts: RwLock::default(),
+            bodies: Mutex::default(),
+            pending: Mutex::default(),
+            checkpointing: Mutex::default(),
+            opening: Mutex::default(),
+            volatile_bytes: AtomicU64::new(0),
+            incoming: AtomicU64::new(0),
+            _lock: lock,
+        };
+        let store = Self {
+            shared: Arc::new(shared),
+        };
+        let report = RecoveryReport {
+            index_rebuilt: found.rebuilt,
+            artifacts: found.artifacts,
+            packs: found.packs,
+            releases: store.manifests()?.len() as u64,
+        };
+        Ok((store, report))
+    }
+
+    /// Keeps a release's head, durable on return.
+    ///
+    /// # Errors
+    /// When the bytes are not what the id names, or the disk refuses.
+    pub fn put_head(&self, manifest: ManifestId, head: &[u8]) -> Result<(), StoreError> {
+        if blake3::hash(head).as_bytes() != manifest.as_bytes() {
+            return Err(StoreError::NotTheHead(manifest));
+        }
+        let path = self.shared.paths.head(manifest);
+        write_file(&*self.shared.disk, &path, head).on("write", &path)
+    }
+
+    /// A release's head; `None` when it is not here or damaged.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn head(&self, manifest: ManifestId) -> Result<Option<Vec<u8>>, StoreError> {
+        let path = self.shared.paths.head(manifest);
+        let head = read_file(&*self.shared.disk, &path, HEAD_BYTES_MAX).on("read", &path)?;
+        Ok(head.filter(|head| blake3::hash(head).as_bytes() == manifest.as_bytes()))
+    }
+
+    /// The releases whose heads are here, in no order.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn manifests(&self) -> Result<Vec<ManifestId>, StoreError> {
+        let dir = self.shared.paths.heads();
+        let files = self.shared.disk.list(&dir).on("list", &dir)?;
+        Ok(files
+            .iter()
+            .filter_map(|file| Paths::head_of_name(&file.name))
+            .collect())
+    }
+
+    /// Opens a layout: finds what is held of it (also what other releases brought), hashing what was written after the
+    /// last checkpoint. Opening it again answers what is held now. Makes no file.
+    ///
+    /// # Errors
+    /// When the index or the disk refuse.
+    pub fn open_layout(&self, id: LayoutId, layout: Arc<Layout>) -> Result<Held, StoreError> {
+        self.shared.open_layout(id, layout)
+    }
+
+    /// Closes a layout; what is held of it stays. Changes not yet told for it are forgotten.
+    pub fn close_layout(&self, id: LayoutId) {
+        self.shared.close_layout(id);
+    }
+
+    /// What is held of an open layout.
+    ///
+    /// # Errors
+    /// When it is not open.
+    pub fn held(&self, id: LayoutId) -> Result<Held, StoreError> {
+        Ok(self.shared.layout(id)?.held())
+    }
+
+    /// Promises room for those of `wanted` that are not held. Replaces the layout's earlier promise, of which writing
+    /// uses up what it writes.
+    ///
+    /// # Errors
+    /// [`StoreError::DiskFull`] or [`StoreError::QuotaFull`] say how much is missing; nothing is promised then.
+    pub fn reserve(&self, id: LayoutId, wanted: &RangeSet) -> Result<(), StoreError> {
+        self.shared.reserve(id, wanted)
+    }
+
+    /// Writes verified groups; they are volatile on return. The groups of one reply must be written in the order they
+    /// came, and after an error the rest of that reply must be dropped: later groups lean on pairs of earlier ones.
+    ///
+    /// # Errors
+    /// When the disk refuses (see [`StoreError::is_full`]); groups before the failing one are written.
+    pub fn write(&self, id: LayoutId, groups: &[GroupWrite<'_>]) -> Result<(), StoreError> {
+        self.shared.write(id, groups)
+    }
+
+    /// Makes all that was written durable, for all layouts: syncs data, syncs outboards, commits the index. Also tells what
+    /// was lost since the last one. Costs nothing when nothing changed.
+    #[must_use]
+    pub fn checkpoint(&self) -> Checkpoint {
+        self.shared.checkpoint()
+    }
+
+    /// Payload bytes written and not yet durable.
+    #[must_use]
+    pub fn volatile_bytes(&self) -> u64 {
+        self.shared.volatile_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Begins a reply to one request.
+    ///
+    /// # Errors
+    /// When the layout is not open.
+    pub fn reply(&self, id: LayoutId) -> Result<Reply, StoreError> {
+        self.shared.reply(id)
+    }
+
+    /// Appends a frame for each of `groups` to `out`: what `header` appends, the proof, the data. Groups must ascend over
+    /// all reads of one reply. A group that is not to be had leaves nothing in `out`.
+    ///
+    /// # Errors
+    /// None today: what cannot be read is in [`Served::lost`].
+    pub fn read(
+        &self,
+        reply: &mut Reply,
+        groups: &RangeSet,
+        out: &mut Vec<u8>,
+        header: &mut dyn FnMut(FrameShape, &mut Vec<u8>),
+    ) -> Result<Served, StoreError> {
+        Ok(self.shared.read(reply, groups, out, header))
+    }
+
+    /// Reads and hashes groups now (a peer refused them, or a scrub). Those that are not (or no longer) held come back;
+    /// losses are also told by the next checkpoint.
+    ///
+    /// # Errors
+    /// When the layout is not open.
+    pub fn recheck(&self, id: LayoutId, groups: &RangeSet) -> Result<RangeSet, StoreError> {
+        self.shared.recheck(id, groups)
+    }
+
+    /// Hashes files on all threads and places the large ones (64 KiB and more) in the store, durable on return. Small ones
+    /// are only hashed: [`Self::import_packed`] takes them once their layout is known. Answers in the order of `sources`.
+    ///
+    /// # Errors
+    /// The first file's that cannot be read, changes meanwhile or is not as expected; nothing is imported then.
+    pub fn import(&self, sources: &[Source], place: Place) -> Result<Vec<ArtifactRef>, StoreError> {
+        self.shared.import(sources, place)
+    }
+
+    /// Packs the small artifacts of a layout from files, leaving out those that other releases brought; durable on return.
+    /// The layout is open then.
+    ///
+    /// # Errors
+    /// When `source` names no file for an artifact, or the file is not the artifact any more.
+    pub fn import_packed(
+        &self,
+        id: LayoutId,
+        layout: Arc<Layout>,
+        source: &(dyn Fn(ArtifactId) -> Option<Source> + Sync),
+    ) -> Result<Held, StoreError> {
+        self.shared.import_packed(id, layout, source)
+    }
+
+    /// A whole small artifact of an open layout, hashed.
+    ///
+    /// # Errors
+    /// [`StoreError::Absent`] or [`StoreError::Damaged`].
+    pub fn read_small(&self, id: LayoutId, artifact: ArtifactId) -> Result<Vec<u8>, StoreError> {
+        self.shared.read_small(id, artifact)
+    }
+
+    /// The file of a whole large artifact, hashed since it last changed; for reading only.
+    ///
+    /// # Errors
+    /// [`StoreError::Absent`] or [`StoreError::Damaged`].
+    pub fn open_artifact(&self, artifact: ArtifactRef) -> Result<File, StoreError> {
+        self.shared.open_artifact(artifact)
+    }
+
+    /// Places a whole artifact (large, or small and of an open layout, or empty) at `dest`, which must not exist. The file
+    /// is not synced.
+    ///
+    /// # Errors
+    /// [`StoreError::Absent`], [`StoreError::Damaged`], or what the disk says.
+    pub fn place(&self, id: LayoutId, artifact: ArtifactRef, dest: &Path, place: Place) -> Result<(), StoreError> {
+        self.shared.place(id, artifact, dest, place)
+    }
+
+    /// Moves a whole large artifact out of the store to `dest` (copies to another file system); it is not held any more
+    /// then.
+    ///
+    /// # Errors
+    /// See [`Self::place`].
+    pub fn take(&self, artifact: ArtifactRef, dest: &Path) -> Result<(), StoreError> {
+        self.shared.take(artifact, dest)
+    }
+
+    /// Removes all that no pin needs; open layouts that are not pinned are closed.
+    ///
+    /// # Errors
+    /// When the index or the disk refuse; calling it again goes on.
+    pub fn gc(&self, pins: &[Pin]) -> Result<GcReport, StoreError> {
+        self.shared.gc(pins)
+    }
+
+    /// What disk space the store takes. Lists all its files.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn usage(&self) -> Result<Usage, StoreError> {
+        self.shared.usage()
+    }
+}
+
+/// Makes the folders of a new store, checks the format of an old one, removes what an import left behind.
+fn prepare(disk: &dyn Disk, paths: &Paths) -> Result<(), StoreError> {
+    let path = paths.format();
+    if let Some(found) = read_file(disk, &path, 4096).on("read", &path)? {
+        let found = String::from_utf8_lossy(&found);
+        if found.trim() != FORMAT {
+            return Err(StoreError::Format {
+                dir: paths.root().to_owned(),
+                found: found.trim().chars().take(64).collect(),
+                known: FORMAT,
+            });
+        }
+        let incoming = paths.incoming();
+        for file in disk.list(&incoming).on("list", &incoming)? {
+            let path = incoming.join(file.name);
+            remove_if_there(disk, &path).on("remove", &path)?;
+        }
+        return Ok(());
+    }
+    let mut dirs: Vec<PathBuf> = paths.artifact_dirs().collect();
+    dirs.extend([paths.packs(), paths.heads(), paths.incoming()]);
+    for dir in &dirs {
+        disk.create_dir(dir).on("make", dir)?;
+    }
+    for dir in [Some(paths.root()), dirs[0].parent(), paths.root().parent()] {
+        if let Some(dir) = dir.filter(|dir| !dir.as_os_str().is_empty()) {
+            disk.sync_dir(dir).on("sync", dir)?;
+        }
+    }
+    write_file(disk, &path, format!("{FORMAT}\n").as_bytes()).on("write", &path)
+}

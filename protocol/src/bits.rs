@@ -96,9 +96,9 @@ impl Bits {
         let (word, mask) = (&mut self.words[(i / 64) as usize], 1 << (i % 64));
         let was = *word & mask != 0;
         if on {
-            *word |= mask
+            *word |= mask;
         } else {
-            *word &= !mask
+            *word &= !mask;
         }
         was != on
     }
@@ -135,7 +135,8 @@ impl Bits {
     }
 
     fn clear_tail(&mut self) {
-        let spare = self.words.len() as u32 * 64 - self.len;
+        // The spare bits of the last word: 0 when the length fills it.
+        let spare = (64 - self.len % 64) % 64;
         if let Some(last) = self.words.last_mut() {
             *last &= u64::MAX >> spare;
         }

@@ -22,6 +22,8 @@ pub const ENTRY_LINE_BYTES_MAX: usize = 16 << 10;
 pub const PATH_BYTES_MAX: usize = 4096;
 /// See [`PATH_BYTES_MAX`].
 pub const PATH_COMPONENT_BYTES_MAX: usize = 255;
+/// Components of a path inside a release: each costs an open folder while a release is placed.
+pub const PATH_COMPONENTS_MAX: usize = 64;
 /// Different platform sets in one release.
 pub const PLATFORM_SETS_MAX: usize = 64;
 /// Platforms in one of them.
@@ -52,10 +54,14 @@ pub const CHANNEL_RELEASES_MAX: usize = 4096;
 pub const CONTACT_ADDRESSES_MAX: usize = 8;
 /// Bytes of one address, and of a region's name.
 pub const CONTACT_TEXT_BYTES_MAX: usize = 160;
+/// Sites of a product whose lists of revoked nodes are remembered.
+pub const SITES_REMEMBERED_MAX: usize = 256;
 /// Nodes on one site's list of revoked nodes.
 pub const SITE_REVOKED_MAX: usize = 128;
 /// Bytes of a reason given for a recall.
 pub const REASON_BYTES_MAX: usize = 1024;
+/// Bytes of a request file.
+pub const REQUEST_FILE_BYTES_MAX: usize = 64 << 10;
 /// Bytes of a join file, and products in one.
 pub const JOIN_BYTES_MAX: usize = 64 << 20;
 /// See [`JOIN_BYTES_MAX`].
@@ -124,6 +130,9 @@ pub const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(2);
 /// The most bytes between two checkpoints.
 pub const CHECKPOINT_BYTES: u64 = 256 << 20;
 
+/// Artifacts and packs whose files the store keeps open; each has two.
+pub const STORE_OPEN_BODIES_MAX: usize = 192;
+
 /// Transfers known at a time (fetching or serving), two per release.
 pub const TRANSFERS_MAX: usize = 512;
 /// Contacts remembered for a product.
@@ -145,6 +154,8 @@ pub const ADMIN_CALLS_MAX: usize = 16;
 pub const ADMIN_ANSWERS_MAX: usize = 64;
 /// Events that wait for a watcher; the oldest are dropped beyond, and the watcher is told.
 pub const EVENT_FEED_MAX: usize = 1024;
+/// Connections of programs that ask for metrics.
+pub const METRICS_CONNECTIONS_MAX: usize = 8;
 
 const _: () = assert!(GROUP_BYTES == 1024 << GROUP_CHUNK_LOG, "a group is 2^k chunks of 1 KiB");
 const _: () = assert!(

@@ -48,8 +48,10 @@ impl Rng {
     /// Fisher–Yates shuffle in place.
     pub fn shuffle<T>(&mut self, items: &mut [T]) {
         for i in (1..items.len()).rev() {
-            let j = self.below(i as u64 + 1) as usize;
-            items.swap(i, j);
+            // What is below a length that fits usize fits it too.
+            if let Ok(j) = usize::try_from(self.below(i as u64 + 1)) {
+                items.swap(i, j);
+            }
         }
     }
 }

@@ -25,5 +25,9 @@ pub mod role;
 mod verify;
 pub mod writer;
 
+pub use release::VerifiedManifest;
+
 #[cfg(test)]
 mod fixture;
+#[cfg(test)]
+mod hostile_tests;

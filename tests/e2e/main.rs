@@ -1,1 +1,1 @@
-//! e2e
+//! What must hold, on real processes. Modules are declared once the verbs they run exist.

@@ -5,6 +5,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
+use tempfile::TempDir;
 
 use crate::{Finished, Process, binary, skip, usage, wait};
 
@@ -79,41 +80,37 @@ pub fn static_binary() -> Result<PathBuf> {
     Ok(target.join(triple).join("release/samara"))
 }
 
-/// Builds `image` from the repository's Dockerfile around the static program.
+/// What the images are built from: the static program, a shell for the set-up, an empty folder.
 ///
 /// # Errors
-/// What Docker said.
-pub fn build_image(image: &str, program: &Path) -> Result<()> {
+/// When something is missing or cannot be copied.
+pub fn image_context(program: &Path) -> Result<TempDir> {
     let context = tempfile::tempdir()?;
+    let busybox = skip::find("busybox").context("`busybox` is not installed (Debian: busybox-static)")?;
     std::fs::copy(program, context.path().join("samara"))?;
-    std::fs::copy(
-        binary::repository().join("Dockerfile"),
-        context.path().join("Dockerfile"),
-    )?;
-    // The classic builder: the other one is a plug-in that Debian does not carry.
-    let mut build = Command::new("docker");
-    build
-        .args(["build", "--tag", image, "."])
-        .current_dir(context.path())
-        .env("DOCKER_BUILDKIT", "0");
-    Finished::of(&mut build, Duration::from_secs(120))?.success().map(drop)
+    std::fs::copy(busybox, context.path().join("busybox"))?;
+    std::fs::create_dir(context.path().join("data"))?;
+    Ok(context)
 }
 
 /// The services of `docker-compose.yml` under a project name of their own; removed with their volumes on drop.
 #[derive(Debug)]
 pub struct Compose {
     project: String,
+    images: TempDir,
 }
 
 impl Compose {
-    /// Brings everything up in the background.
+    /// Builds the images and brings everything up in the background.
     ///
     /// # Errors
     /// What `docker-compose` said.
-    pub fn up(project: &str) -> Result<Self> {
+    pub fn up(project: &str, images: TempDir) -> Result<Self> {
         let compose = Self {
             project: project.to_owned(),
+            images,
         };
+        compose.run(&["build", "set-up", "origin"])?;
         compose.run(&["up", "--detach", "--no-build"])?;
         Ok(compose)
     }
@@ -151,6 +148,24 @@ impl Compose {
         waited.with_context(|| self.logs(service))
     }
 
+    /// Waits until the service's container has ended with 0.
+    ///
+    /// # Errors
+    /// The container's last lines when it does not within `limit`.
+    pub fn ended(&self, service: &str, limit: Duration) -> Result<()> {
+        let waited = wait::until(&format!("{service} to end well"), limit, || {
+            let id = self.container(service)?;
+            let format = "{{.State.Status}} {{.State.ExitCode}}";
+            let mut inspect = Command::new("docker");
+            let asked = Finished::of(
+                inspect.args(["inspect", "--format", format, &id]),
+                Duration::from_secs(20),
+            )?;
+            Ok((asked.text().trim() == "exited 0").then_some(()))
+        });
+        waited.with_context(|| self.logs(service))
+    }
+
     /// The number of the service's container.
     ///
     /// # Errors
@@ -178,7 +193,12 @@ impl Compose {
         command
             .args(["--project-name", &self.project, "--file"])
             .arg(binary::repository().join("docker-compose.yml"));
-        command.args(arguments);
+        command.args(arguments).current_dir(binary::repository());
+        // The classic builder: the other one is a plug-in that Debian does not carry.
+        command.env("DOCKER_BUILDKIT", "0").env("COMPOSE_DOCKER_CLI_BUILD", "0");
+        command
+            .env("PWD", binary::repository())
+            .env("SAMARA_IMAGE", self.images.path());
         command
     }
 }

@@ -9,6 +9,7 @@ pub mod docker;
 pub mod namespace;
 pub mod network;
 pub mod process;
+pub mod proxy;
 pub mod seed;
 pub mod skip;
 pub mod tree;

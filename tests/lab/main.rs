@@ -1,7 +1,7 @@
 //! The lab: measures Samara beside the programs that people use today, in the same run on the same machine.
 //!
-//! `lab pair`, `memory`, `import`, `small-files` and `swarm` print one table or, with `--json`, one object; `lab tables` runs
-//! them all and prints the tables of `docs/performance.md` with the commit and the machine. Definitions of what the clocks
+//! `lab pair`, `memory`, `import`, `small-files` and `swarm` print one table or, with `--json`, one object; `lab tables` turns
+//! what they printed into the tables of `docs/performance.md` with the commit and the machine. Definitions of what the clocks
 //! measure stand in each command's file.
 #![expect(
     clippy::print_stdout,
@@ -16,11 +16,15 @@ use clap::{Parser, Subcommand};
 use serde_json::Value;
 use tempfile::TempDir;
 
+mod import;
 mod measure;
+mod memory;
 mod pair;
 mod rivals;
 mod samara;
+mod small_files;
 mod swarm;
+mod tables;
 
 /// Figures, and the rivals' beside them.
 #[derive(Debug, Parser)]
@@ -39,6 +43,14 @@ enum Command {
     Pair(pair::Args),
     /// One rate-limited origin and its sites in network namespaces.
     Swarm(swarm::Args),
+    /// Peak memory of a node with many neighbours.
+    Memory(memory::Args),
+    /// Hashing beside b3sum.
+    Import(import::Args),
+    /// Many small files beside `cp -r`.
+    SmallFiles(small_files::Args),
+    /// The tables of docs/performance.md from what the others printed.
+    Tables(tables::Args),
     /// One link of the bare forwarding chain (used by `lab swarm`).
     #[command(hide = true)]
     ChainLink(swarm::chain::Link),
@@ -49,6 +61,13 @@ fn main() -> ExitCode {
     let printed = match &cli.command {
         Command::Pair(args) => pair::run(args).map(Some),
         Command::Swarm(args) => swarm::run(args).map(Some),
+        Command::Memory(args) => memory::run(args).map(Some),
+        Command::Import(args) => import::run(args).map(Some),
+        Command::SmallFiles(args) => small_files::run(args).map(Some),
+        Command::Tables(args) => tables::run(args).map(|page| {
+            println!("{page}");
+            None
+        }),
         Command::ChainLink(link) => swarm::chain::link(link).map(|()| None),
     };
     match printed {

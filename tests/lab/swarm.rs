@@ -5,6 +5,7 @@
 //! one for each site. Interface copies are what left the origin's veth, headers and all, over the file's size.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -126,7 +127,7 @@ fn once(tool: &str, args: &Args, source: &Path, work: &Path, hash: &str) -> Resu
             .iter()
             .map(|name| Place::new(name, Some(mbit(args.site_up)), Some(mbit(args.site_down)))),
     );
-    let star = Star::new(places)?;
+    let star = Arc::new(Star::new(places)?);
     let bed = Bed {
         star: &star,
         sites: &sites,
@@ -140,7 +141,7 @@ fn once(tool: &str, args: &Args, source: &Path, work: &Path, hash: &str) -> Resu
         Ok(())
     };
     let run = match tool {
-        "samara" => own::run(&bed, &mut barrier)?,
+        "samara" => own::run(&bed, &star, &mut barrier)?,
         "chain" => chain::run(&bed, &mut barrier)?,
         "http" => http::run(&bed, &mut barrier)?,
         other => bail!("no tool `{other}`; known: samara, chain, http"),

@@ -5,8 +5,8 @@ use samara_protocol::id::{ArtifactId, ManifestId, ProductId};
 use semver::Version;
 use serde::{Deserialize, Serialize};
 
+use super::record::Record;
 use super::status::{SourceBytes, Status};
-use crate::observe::record::Record;
 
 /// The version of the lines on the socket.
 pub const SCHEMA: u32 = 1;

@@ -53,6 +53,19 @@ pub struct Caller {
     pub pid: Option<i32>,
 }
 
+impl Caller {
+    /// This process itself: a verb that runs the engine in itself.
+    #[must_use]
+    pub fn this_process() -> Self {
+        let pid = i32::try_from(std::process::id()).ok();
+        Self {
+            uid: rustix::process::geteuid().as_raw(),
+            gid: rustix::process::getegid().as_raw(),
+            pid,
+        }
+    }
+}
+
 /// Answers one call. No method waits, so the daemon's loop may call them.
 #[derive(Debug)]
 pub struct Reply {
@@ -76,6 +89,16 @@ impl Reply {
             self.answers.try_send(response),
             Err(mpsc::error::TrySendError::Closed(_))
         )
+    }
+
+    /// An answer with more to follow, waiting for the verb to read. For tasks that do nothing else; false once it is gone.
+    pub async fn send(&self, response: Response) -> bool {
+        self.answers.send(response).await.is_ok()
+    }
+
+    /// Returns when nobody waits for the answer any more.
+    pub async fn closed(&self) {
+        self.answers.closed().await;
     }
 
     /// The last answer.

@@ -20,6 +20,8 @@ use super::proxy::Proxy;
 
 mod resolve;
 
+pub(crate) use resolve::is_product_name;
+
 /// Everything that a node is told.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Settings {
@@ -164,6 +166,23 @@ pub enum LogLevel {
     Debug,
     /// Everything.
     Trace,
+}
+
+impl ProductSettings {
+    /// What holds for a product that is joined and not configured: its channel `stable`, for all platforms.
+    #[must_use]
+    pub fn defaults(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            id: None,
+            join: None,
+            follow: vec!["stable".to_owned()],
+            platforms: None,
+            keep: resolve::KEEP_DEFAULT,
+            priority: 0,
+            signer: None,
+        }
+    }
 }
 
 impl Settings {

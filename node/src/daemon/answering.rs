@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use samara_protocol::id::{ManifestId, ProductId};
+use samara_protocol::limits::METADATA_BYTES_MAX;
 use samara_protocol::time::Timestamp;
 use samara_protocol::trust::document::Promotion;
 use samara_protocol::trust::files::MetadataFiles;
@@ -29,23 +30,46 @@ pub(super) struct Waiter {
 
 impl Driver {
     pub(super) fn on_call(&mut self, call: Call) {
-        let Call { request, files, reply, connection, .. } = call;
+        let Call {
+            request,
+            files,
+            reply,
+            connection,
+            closed,
+            ..
+        } = call;
         match request {
             Request::Status => reply.finish(Response::Status(Box::new(self.status()))),
             Request::Doctor => reply.finish(Response::Checks { checks: self.checks() }),
             Request::Events => self.observer.subscribe(reply),
-            Request::Want { release, platforms, entry } => self.on_want(release, platforms, entry, reply),
+            Request::Want {
+                release,
+                platforms,
+                entry,
+            } => self.on_want(release, platforms, entry, reply),
             Request::Release { release } => self.on_release(&release, reply),
             Request::Import { product, signed } => self.on_import(product, &signed, files, reply),
-            Request::PublishBegin { product, version, link } => self.publish_begin(connection, &product, version, link, reply),
+            Request::PublishBegin { product, version, link } => {
+                self.publish_begin((connection, closed), &product, version, link, reply);
+            }
             Request::PublishArtifacts { artifacts } => self.publish_artifacts(connection, artifacts, files, reply),
-            Request::PublishCommit { manifest, signed } => self.publish_commit(connection, manifest, &signed, files, reply),
+            Request::PublishCommit { manifest, signed } => {
+                self.publish_commit(connection, manifest, &signed, files, reply);
+            }
             Request::Shutdown => {
                 self.stopping = true;
                 reply.finish(Response::Done);
             }
-            Request::Reload | Request::Pin { .. } => {
-                let refusal = Refusal::new(RefusalKind::Usage, "the node", "this version of the node cannot do that while running");
+            Request::Reload => match self.reload() {
+                Ok(()) => reply.finish(Response::Done),
+                Err(error) => reply.refuse(Refusal::new(RefusalKind::Failure, "the node's home", error.to_string())),
+            },
+            Request::Pin { .. } => {
+                let refusal = Refusal::new(
+                    RefusalKind::Usage,
+                    "the node",
+                    "this version of the node cannot do that while running",
+                );
                 reply.refuse(refusal.way_out("restart the node with the changed configuration"));
             }
         }
@@ -61,8 +85,18 @@ impl Driver {
         };
         match platforms {
             Ok(platforms) => {
-                let selection = Selection { platforms, entry };
-                self.waiters.push(Waiter { release, selection, found: None, told: Timestamp::ZERO, reply });
+                let selection = Selection {
+                    platforms,
+                    entry,
+                    present: self.config.selections.get(),
+                };
+                self.waiters.push(Waiter {
+                    release,
+                    selection,
+                    found: None,
+                    told: Timestamp::ZERO,
+                    reply,
+                });
                 self.serve_waiters();
             }
             Err(error) => reply.refuse(Refusal::new(RefusalKind::Usage, "--platform", error.to_string())),
@@ -99,17 +133,34 @@ impl Driver {
     }
 
     fn serve_waiter(&mut self, mut waiter: Waiter, now: Timestamp) {
-        match waiter.found.and_then(|manifest| Some((manifest, self.releases.get(manifest)?))) {
+        match waiter
+            .found
+            .and_then(|manifest| Some((manifest, self.releases.get(manifest)?)))
+        {
             Some((manifest, release)) => match &release.phase {
-                Phase::Staged => return waiter.reply.finish(Response::Release(self.release_state(manifest, release))),
+                Phase::Staged => {
+                    return waiter
+                        .reply
+                        .finish(Response::Release(self.release_state(manifest, release)));
+                }
                 Phase::Blocked(why) => {
-                    let kind = if why.contains("space") { RefusalKind::DiskFull } else { RefusalKind::Failure };
-                    return waiter.reply.refuse(Refusal::new(kind, waiter.release.product.clone(), why.clone()));
+                    let kind = if why.contains("space") {
+                        RefusalKind::DiskFull
+                    } else {
+                        RefusalKind::Failure
+                    };
+                    return waiter
+                        .reply
+                        .refuse(Refusal::new(kind, waiter.release.product.clone(), why.clone()));
                 }
                 Phase::Head { .. } | Phase::Opening(_) | Phase::Moving(_) => {}
             },
             None if waiter.found.is_some() => {
-                let refusal = Refusal::new(RefusalKind::Absent, waiter.release.product.clone(), "the release was taken back");
+                let refusal = Refusal::new(
+                    RefusalKind::Absent,
+                    waiter.release.product.clone(),
+                    "the release was taken back",
+                );
                 return waiter.reply.refuse(refusal);
             }
             None => {}
@@ -125,13 +176,18 @@ impl Driver {
 
     /// The release that a verb names; none while the metadata may be older than what neighbours have.
     fn find(&self, name: &ReleaseName) -> Result<Option<(ProductId, Promotion)>, Refusal> {
-        let (id, product) = self.products.named(&name.product).ok_or_else(|| unknown_product(&name.product))?;
+        let (id, product) = self
+            .products
+            .named(&name.product)
+            .ok_or_else(|| unknown_product(&name.product))?;
         let documents = product.trust.documents();
         let found = match &name.select {
             Select::Version(version) => {
                 let listed = documents.channels.values().flat_map(|channel| &channel.releases);
                 let mut listed = listed.filter(|release| release.version == *version);
-                listed.find(|release| !release.held && !documents.recalls.contains_key(&release.manifest)).cloned()
+                listed
+                    .find(|release| !release.held && !documents.recalls.contains_key(&release.manifest))
+                    .cloned()
             }
             // "Latest" is a question about now: an answer from before the last contact would be an old one.
             Select::Channel(_) if !product.is_current && self.is_leaf() => None,
@@ -156,38 +212,68 @@ impl Driver {
                 None => refusal,
             };
         }
-        let offered: Vec<String> = documents.channels.values().filter_map(|channel| {
-            let latest = documents.latest(&channel.name)?;
-            Some(format!("{}:{} is {}", name.product, channel.name, latest.version))
-        }).collect();
+        let offered: Vec<String> = documents
+            .channels
+            .values()
+            .filter_map(|channel| {
+                let latest = documents.latest(&channel.name)?;
+                Some(format!("{}:{} is {}", name.product, channel.name, latest.version))
+            })
+            .collect();
         let what = match &name.select {
             Select::Version(version) => format!("no channel offers {version}"),
             Select::Channel(channel) => format!("channel {channel} offers nothing"),
         };
         let refusal = Refusal::new(RefusalKind::Absent, name.product.clone(), what);
-        if offered.is_empty() { refusal.way_out("ask the vendor to promote a release") } else { refusal.way_out(offered.join(", ")) }
+        if offered.is_empty() {
+            refusal.way_out("ask the vendor to promote a release")
+        } else {
+            refusal.way_out(offered.join(", "))
+        }
     }
 
     fn on_release(&mut self, name: &ReleaseName, reply: Reply) {
         match self.find(name) {
             Ok(Some((_, promotion))) => match self.releases.get(promotion.manifest) {
                 Some(release) => reply.finish(Response::Release(self.release_state(promotion.manifest, release))),
-                None => reply.refuse(Refusal::new(RefusalKind::Absent, name.product.clone(), "it is offered, and this node does not carry it")),
+                None => reply.refuse(Refusal::new(
+                    RefusalKind::Absent,
+                    name.product.clone(),
+                    "it is offered, and this node does not carry it",
+                )),
             },
-            Ok(None) => reply.refuse(Refusal::new(RefusalKind::Unreachable, name.product.clone(), "no neighbour has been reached yet")),
+            Ok(None) => reply.refuse(Refusal::new(
+                RefusalKind::Unreachable,
+                name.product.clone(),
+                "no neighbour has been reached yet",
+            )),
             Err(refusal) => reply.refuse(refusal),
         }
     }
 
-    fn on_import(&mut self, product: Option<ProductId>, signed: &[crate::admin::api::SignedFile], files: Vec<std::os::fd::OwnedFd>, reply: Reply) {
+    fn on_import(
+        &mut self,
+        product: Option<ProductId>,
+        signed: &[crate::admin::api::SignedFile],
+        files: Vec<std::os::fd::OwnedFd>,
+        reply: Reply,
+    ) {
         let Some(product) = product else {
             let refusal = Refusal::new(RefusalKind::Usage, "import", "the product is not named");
             return reply.refuse(refusal);
         };
         let outcome = read_signed(signed, files).and_then(|files| match self.products.install(product, &files) {
             Ok(Some(changed)) => Ok(changed.any()),
-            Ok(None) => Err(Refusal::new(RefusalKind::Absent, product.to_string(), "this node does not carry the product")),
-            Err(error) => Err(Refusal::new(RefusalKind::Unverified, product.to_string(), error.to_string())),
+            Ok(None) => Err(Refusal::new(
+                RefusalKind::Absent,
+                product.to_string(),
+                "this node does not carry the product",
+            )),
+            Err(error) => Err(Refusal::new(
+                RefusalKind::Unverified,
+                product.to_string(),
+                error.to_string(),
+            )),
         });
         match outcome {
             Ok(changed) => {
@@ -201,17 +287,31 @@ impl Driver {
     }
 
     fn progress(&self, waiter: &Waiter) -> Progress {
-        let release = waiter.found.and_then(|manifest| Some((manifest, self.releases.get(manifest)?)));
+        let release = waiter
+            .found
+            .and_then(|manifest| Some((manifest, self.releases.get(manifest)?)));
         let (phase, manifest) = match release {
             None if self.peers.is_empty() => ("reaching a node that has it".to_owned(), None),
             None => ("reading the product's metadata".to_owned(), None),
             Some((manifest, release)) => (release.phase.in_words().to_owned(), Some(manifest)),
         };
         let transfer = manifest.and_then(|manifest| self.transfer(manifest));
-        let (have_bytes, wanted_bytes, bytes_per_second, sources) = transfer.map_or((0, 0, 0, Vec::new()), |transfer| {
-            (transfer.have, transfer.wanted, transfer.rate, super::status::sources(&transfer.sources))
-        });
-        Progress { phase, have_bytes, wanted_bytes, bytes_per_second, sources }
+        let (have_bytes, wanted_bytes, bytes_per_second, sources) =
+            transfer.map_or((0, 0, 0, Vec::new()), |transfer| {
+                (
+                    transfer.have,
+                    transfer.wanted,
+                    transfer.rate,
+                    super::status::sources(&transfer.sources),
+                )
+            });
+        Progress {
+            phase,
+            have_bytes,
+            wanted_bytes,
+            bytes_per_second,
+            sources,
+        }
     }
 
     fn is_leaf(&self) -> bool {
@@ -220,16 +320,20 @@ impl Driver {
 }
 
 /// Signed files as they came over the socket.
-pub(super) fn read_signed(signed: &[crate::admin::api::SignedFile], files: Vec<std::os::fd::OwnedFd>) -> Result<MetadataFiles, Refusal> {
-    use std::io::Read;
+pub(super) fn read_signed(
+    signed: &[crate::admin::api::SignedFile],
+    files: Vec<std::os::fd::OwnedFd>,
+) -> Result<MetadataFiles, Refusal> {
     let mut all = MetadataFiles::default();
     for (name, file) in signed.iter().zip(files) {
-        let mut bytes = Vec::new();
-        let limit = samara_protocol::limits::METADATA_BYTES_MAX + 1;
-        let read = std::fs::File::from(file).take(limit).read_to_end(&mut bytes);
-        read.map_err(|error| Refusal::new(RefusalKind::Failure, name.name.clone(), error.to_string()))?;
-        if bytes.len() as u64 >= limit || !all.insert(&name.name, bytes) {
-            return Err(Refusal::new(RefusalKind::Usage, name.name.clone(), "it is no metadata file, or too large for one"));
+        let read = crate::admin::files::read(&file, METADATA_BYTES_MAX);
+        let bytes = read.map_err(|error| Refusal::new(RefusalKind::Failure, name.name.clone(), error.to_string()))?;
+        if !all.insert(&name.name, bytes) {
+            return Err(Refusal::new(
+                RefusalKind::Usage,
+                name.name.clone(),
+                "it is no metadata file",
+            ));
         }
     }
     Ok(all)

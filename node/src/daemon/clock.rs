@@ -6,34 +6,34 @@ use samara_protocol::time::{Timestamp, WallTime};
 
 /// Monotonic time since the process's start.
 #[derive(Debug, Clone, Copy)]
-pub struct Clock {
+pub(super) struct Clock {
     start: Instant,
 }
 
 impl Clock {
     /// A clock that starts at one second, so that zero is never a moment of this process.
     #[must_use]
-    pub fn start() -> Self {
+    pub(super) fn start() -> Self {
         Self { start: Instant::now() }
     }
 
     /// Now, for the scheduler.
     #[must_use]
-    pub fn now(&self) -> Timestamp {
+    pub(super) fn now(&self) -> Timestamp {
         let micros = u64::try_from(self.start.elapsed().as_micros()).expect("a process lives less than 584,000 years");
         Timestamp(1_000_000 + micros)
     }
 
     /// When the scheduler's `at` comes, for a timer.
     #[must_use]
-    pub fn instant(&self, at: Timestamp) -> Instant {
+    pub(super) fn instant(&self, at: Timestamp) -> Instant {
         self.start + std::time::Duration::from_micros(at.0.saturating_sub(1_000_000))
     }
 }
 
 /// The wall clock, for trust alone. It may be wrong; trust clamps it.
 #[must_use]
-pub fn wall_time() -> WallTime {
+pub(super) fn wall_time() -> WallTime {
     let seconds = match SystemTime::now().duration_since(UNIX_EPOCH) {
         Ok(since) => i64::try_from(since.as_secs()).unwrap_or(i64::MAX),
         Err(before) => -i64::try_from(before.duration().as_secs()).unwrap_or(i64::MAX),

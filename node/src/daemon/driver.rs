@@ -1,25 +1,30 @@
 //! The one owner: every event of the network, every report of a task, every command of a verb and every deadline comes
 //! here, becomes an input of the scheduler or a step of a release, and is drained before the next is looked at.
 
-use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use samara_protocol::id::{LayoutId, ManifestId, NodeId, ProductId};
 use samara_protocol::swarm::Swarm;
-use samara_protocol::swarm::io::{FetchFault, Input};
+use samara_protocol::swarm::io::{FetchFault, Input, Limits};
 use samara_protocol::swarm::step::step;
 use samara_protocol::time::Timestamp;
-use tokio::sync::{mpsc, oneshot};
+use samara_protocol::trust::key::SigningKey;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
+use super::answering::Waiter;
 use super::checkpoints::Checkpoints;
 use super::clock::Clock;
-use super::command::Command;
 use super::gate::Doors;
+use super::opening::Selections;
 use super::peers::Peers;
 use super::products::Products;
+use super::publishing::Publishings;
 use super::releases::Releases;
 use super::report::Report;
 use super::shell::{Fact, Shell};
+use crate::admin::server::Call;
 use crate::net::NetEvent;
 use crate::observe::{Event, Observer};
 use crate::store::Store;
@@ -31,8 +36,24 @@ const HOUSEKEEPING: Duration = Duration::from_secs(1);
 pub(super) struct DriverConfig {
     /// A leaf is done when everything is verified; a node when it is durable as well.
     pub(super) leaf: bool,
+    /// In words.
+    pub(super) role: &'static str,
+    /// The operator's limits.
+    pub(super) limits: Limits,
+    /// Where the store lies.
+    pub(super) store: PathBuf,
+    /// Nodes to be connected to whatever the contacts say.
+    pub(super) dial: Vec<(NodeId, Vec<String>)>,
+    /// What wants leave out.
+    pub(super) selections: Selections,
+    /// Ends the engine.
+    pub(super) stop: CancellationToken,
+    /// The store's quota.
+    pub(super) quota: Option<u64>,
     /// For the contacts of this node.
     pub(super) region: Option<String>,
+    /// Signs them.
+    pub(super) identity: SigningKey,
 }
 
 /// The owner of everything.
@@ -47,10 +68,12 @@ pub(super) struct Driver {
     pub(super) releases: Releases,
     pub(super) peers: Peers,
     pub(super) checkpoints: Checkpoints,
+    pub(super) publishings: Publishings,
     pub(super) observer: Observer,
-    pub(super) waiting: BTreeMap<ManifestId, Vec<oneshot::Sender<Result<(), String>>>>,
+    pub(super) waiters: Vec<Waiter>,
     pub(super) swarm_due: Option<Timestamp>,
     pub(super) housekeeping_due: Timestamp,
+    pub(super) renewal_due: Timestamp,
     pub(super) stopping: bool,
 }
 
@@ -60,23 +83,25 @@ impl Driver {
         mut self,
         mut network: mpsc::Receiver<NetEvent>,
         mut reports: mpsc::Receiver<Report>,
-        mut commands: mpsc::Receiver<Command>,
+        mut calls: mpsc::Receiver<Call>,
     ) {
+        let stop = self.config.stop.clone();
         self.start();
         while !self.stopping {
             let due = tokio::time::Instant::from_std(self.next_due());
             tokio::select! {
                 Some(report) = reports.recv() => self.on_report(report),
                 Some(event) = network.recv() => self.on_network(event),
-                command = commands.recv() => match command {
-                    Some(command) => self.on_command(command),
+                call = calls.recv() => match call {
+                    Some(call) => self.on_call(call),
                     None => break,
                 },
                 () = tokio::time::sleep_until(due) => {}
+                () = stop.cancelled() => break,
             }
             self.on_time();
         }
-        self.stop(&mut reports).await;
+        self.stop().await;
     }
 
     /// Hands one input to the scheduler and looks at what it said.
@@ -96,7 +121,8 @@ impl Driver {
 
     fn next_due(&self) -> Instant {
         let due = [self.swarm_due, self.checkpoints.next(), Some(self.housekeeping_due)];
-        self.clock.instant(due.into_iter().flatten().min().unwrap_or(self.housekeeping_due))
+        self.clock
+            .instant(due.into_iter().flatten().min().unwrap_or(self.housekeeping_due))
     }
 
     fn on_time(&mut self) {
@@ -104,8 +130,8 @@ impl Driver {
         if self.swarm_due.is_some_and(|due| due <= now) {
             self.input(Input::TimedOut);
         }
-        while let Some(layout) = self.checkpoints.due(now) {
-            self.checkpoint(layout);
+        if self.checkpoints.start_if_due(now) {
+            self.checkpoint();
         }
         if self.housekeeping_due <= now {
             self.housekeeping_due = now.after(HOUSEKEEPING);
@@ -120,12 +146,23 @@ impl Driver {
         for product in self.products.ids() {
             self.dial_contacts(product);
         }
+        for manifest in self.releases.to_retry(self.clock.now()) {
+            self.retry(manifest);
+        }
+        self.renew_timestamps();
+        self.sweep_publishings();
+        self.serve_waiters();
     }
 
     fn on_report(&mut self, report: Report) {
         match report {
-            Report::FetchVerified { request, layout, groups, bytes } => {
-                self.checkpoints.wrote(self.clock.now(), layout, bytes);
+            Report::FetchVerified {
+                request,
+                layout,
+                groups,
+                bytes,
+            } => {
+                self.checkpoints.wrote(self.clock.now(), bytes);
                 // Taken back meanwhile: it is verified and written all the same.
                 let input = if self.shell.is_fetching(request, false) {
                     Input::FetchVerified { request, groups, bytes }
@@ -160,17 +197,31 @@ impl Driver {
                 self.input(Input::ServeCancelled { serve });
             }
             Report::Rechecked { layout, lost } => self.lost(layout, lost),
-            Report::Checkpointed { layout, outcome } => self.on_checkpoint(layout, outcome),
+            Report::Checkpointed(checkpoint) => self.on_checkpoint(checkpoint),
+            Report::Imported(imported) => self.on_imported(imported),
             Report::Opened { manifest, outcome } => self.on_opened(manifest, outcome),
-            Report::File { peer, product, name, outcome } => self.on_file(peer, product, name, outcome),
+            Report::File {
+                peer,
+                product,
+                name,
+                outcome,
+            } => self.on_file(peer, product, name, outcome),
         }
     }
 
     fn on_fact(&mut self, fact: Fact) {
         match fact {
             Fact::Swarm(event) => self.on_swarm_event(event),
-            Fact::Disconnected { peer, reason, quarantine } => {
-                self.observer.emit(Event::PeerDropped { peer, reason, quarantine });
+            Fact::Disconnected {
+                peer,
+                reason,
+                quarantine,
+            } => {
+                self.observer.emit(Event::PeerDropped {
+                    peer,
+                    reason,
+                    quarantine,
+                });
             }
         }
     }
@@ -178,52 +229,50 @@ impl Driver {
     /// Groups turned out not to be held: peers are told, and they are fetched again.
     pub(super) fn lost(&mut self, layout: LayoutId, groups: samara_protocol::tree::ranges::RangeSet) {
         if !groups.is_empty() {
-            self.observer.emit(Event::GroupsLost { layout, groups: groups.clone() });
+            self.observer.emit(Event::GroupsLost {
+                layout,
+                groups: groups.clone(),
+            });
             self.input(Input::Lost { layout, groups });
         }
     }
 
     /// Makes durable what is written, on a worker.
-    fn checkpoint(&mut self, layout: LayoutId) {
-        let Some(open) = self.shell.layouts.get(&layout) else {
-            self.checkpoints.ended(self.clock.now(), layout, true);
-            return;
-        };
-        let (disk, reports) = (open.disk.clone(), self.shell.reports.clone());
+    fn checkpoint(&self) {
+        let (store, reports) = (self.store.clone(), self.shell.reports.clone());
         tokio::spawn(async move {
-            let outcome = tokio::task::spawn_blocking(move || disk.checkpoint()).await;
-            let outcome = outcome.expect("a checkpoint does not panic and is not aborted");
-            let _ = reports.send(Report::Checkpointed { layout, outcome }).await;
+            let checkpoint = tokio::task::spawn_blocking(move || store.checkpoint()).await;
+            let checkpoint = checkpoint.expect("a checkpoint does not panic and is not aborted");
+            let _ = reports.send(Report::Checkpointed(checkpoint)).await;
         });
     }
 
     /// Says goodbye, and makes durable what was written.
-    async fn stop(mut self, reports: &mut mpsc::Receiver<Report>) {
+    async fn stop(self) {
         self.shell.net.shutdown().await;
-        for layout in self.checkpoints.layouts() {
-            self.checkpoint(layout);
-        }
-        let Self { shell, checkpoints, .. } = self;
-        let mut left = checkpoints.layouts().len();
-        drop(shell);
-        while left > 0 {
-            match reports.recv().await {
-                Some(Report::Checkpointed { .. }) => left -= 1,
-                Some(_) => {}
-                None => break,
-            }
+        let store = self.store.clone();
+        let checkpoint = tokio::task::spawn_blocking(move || store.checkpoint()).await;
+        if let Some(error) = checkpoint
+            .expect("a checkpoint does not panic and is not aborted")
+            .fault
+        {
+            tracing::warn!(%error, "the last checkpoint is incomplete; what it lacks is checked again at the next start");
         }
     }
 
     /// What this node calls a product, for people.
     pub(super) fn name_of(&self, product: ProductId) -> String {
-        self.products.get(product).map_or_else(|| product.short(), |known| known.name.clone())
+        self.products
+            .get(product)
+            .map_or_else(|| product.short(), |known| known.name.clone())
     }
 
     /// Whether a peer may know of a release.
     pub(super) fn may_know(&self, peer: NodeId, product: ProductId, manifest: ManifestId) -> bool {
         let covered = self.peers.get(peer).and_then(|peer| peer.covered(product));
         let product = self.products.get(product);
-        covered.zip(product).is_some_and(|(covered, product)| product.offers(manifest, covered))
+        covered
+            .zip(product)
+            .is_some_and(|(covered, product)| product.offers(manifest, covered))
     }
 }

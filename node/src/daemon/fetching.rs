@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::report::Report;
 use crate::net::{Buffer, ReplyFrame, ReplySource};
-use crate::store::{LayoutHandle, StoreError};
+use crate::store::{GroupWrite, Store, StoreError};
 
 /// Frames verified in one go: 1 MiB.
 const BATCH_FRAMES: usize = 16;
@@ -28,7 +28,7 @@ pub(super) struct Fetching {
     pub(super) request: RequestId,
     pub(super) id: LayoutId,
     pub(super) layout: Arc<Layout>,
-    pub(super) disk: LayoutHandle,
+    pub(super) store: Store,
     pub(super) groups: RangeSet,
     pub(super) source: ReplySource,
     pub(super) cancelled: CancellationToken,
@@ -64,10 +64,18 @@ impl Fetching {
         let report = match ending {
             Ending::Done => Report::FetchDone { request: self.request },
             Ending::Cancelled => return,
-            Ending::Failed(fault, what) => Report::FetchFailed { request: self.request, fault, what },
+            Ending::Failed(fault, what) => Report::FetchFailed {
+                request: self.request,
+                fault,
+                what,
+            },
             Ending::Disk(error) => {
                 self.report(Report::WriteFailed { layout: self.id, error }).await;
-                Report::FetchFailed { request: self.request, fault: FetchFault::Local, what: "the disk".to_owned() }
+                Report::FetchFailed {
+                    request: self.request,
+                    fault: FetchFault::Local,
+                    what: "the disk".to_owned(),
+                }
             }
         };
         self.report(report).await;
@@ -91,8 +99,17 @@ impl Fetching {
                 ending = early.or(ending);
             }
             if let Some(verifier) = verifier.take_if(|_| !batch.is_empty()) {
-                let disk = self.disk.clone();
-                working = Some(tokio::task::spawn_blocking(move || check(Batch { verifier, frames: batch }, &disk)));
+                let (store, id) = (self.store.clone(), self.id);
+                working = Some(tokio::task::spawn_blocking(move || {
+                    check(
+                        Batch {
+                            verifier,
+                            frames: batch,
+                        },
+                        &store,
+                        id,
+                    )
+                }));
             }
             if let Some(ending) = ending {
                 let early = match working.take() {
@@ -109,7 +126,13 @@ impl Fetching {
         let checked = job.await.expect("verification does not panic and is not aborted");
         if !checked.groups.is_empty() {
             let (groups, bytes) = (checked.groups, checked.bytes);
-            self.report(Report::FetchVerified { request: self.request, layout: self.id, groups, bytes }).await;
+            self.report(Report::FetchVerified {
+                request: self.request,
+                layout: self.id,
+                groups,
+                bytes,
+            })
+            .await;
         }
         (checked.verifier, checked.ending)
     }
@@ -121,7 +144,11 @@ impl Fetching {
 }
 
 /// Takes the frames that were received apart: groups that were asked for and are due, and how the reply ends, if it does.
-fn sort(frames: &mut Vec<ReplyFrame>, due: &mut RangeSet, received: Option<bool>) -> (Vec<(GroupHeader, Buffer)>, Option<Ending>) {
+fn sort(
+    frames: &mut Vec<ReplyFrame>,
+    due: &mut RangeSet,
+    received: Option<bool>,
+) -> (Vec<(GroupHeader, Buffer)>, Option<Ending>) {
     let mut batch = Vec::with_capacity(frames.len());
     for frame in frames.drain(..) {
         let ending = match frame {
@@ -152,30 +179,52 @@ fn ended(status: EndStatus, complete: bool) -> Ending {
     match status {
         EndStatus::Done if complete => Ending::Done,
         EndStatus::Done => Ending::Failed(FetchFault::Invalid, "the reply ended before it was complete".to_owned()),
-        EndStatus::Busy { millis } => Ending::Failed(FetchFault::Busy(Duration::from_millis(millis.into())), "busy".to_owned()),
-        EndStatus::Absent | EndStatus::Failed => Ending::Failed(FetchFault::Absent, "the peer does not have it".to_owned()),
+        EndStatus::Busy { millis } => Ending::Failed(
+            FetchFault::Busy(Duration::from_millis(millis.into())),
+            "busy".to_owned(),
+        ),
+        EndStatus::Absent | EndStatus::Failed => {
+            Ending::Failed(FetchFault::Absent, "the peer does not have it".to_owned())
+        }
         EndStatus::Cancelled => Ending::Failed(FetchFault::Broken, "the peer ended it".to_owned()),
     }
 }
 
 /// On a worker thread: hash, then write, then count.
-fn check(batch: Batch, disk: &LayoutHandle) -> Checked {
-    let mut checked = Checked { verifier: batch.verifier, groups: RangeSet::new(), bytes: 0, ending: None };
+fn check(mut batch: Batch, store: &Store, id: LayoutId) -> Checked {
+    let (mut ending, mut verified) = (None, Vec::with_capacity(batch.frames.len()));
     for (header, body) in &batch.frames {
         let (proof, data) = body.split_at(header.proof_len.into());
-        match checked.verifier.verify(header.group, proof, data) {
-            Ok(verified) => match disk.write(header.group, data, &verified.pairs) {
-                Ok(()) => {
-                    checked.groups.insert(header.group..header.group + 1);
-                    checked.bytes += data.len() as u64;
-                }
-                Err(error) => checked.ending = Some(Ending::Disk(error)),
-            },
-            Err(error) => checked.ending = Some(Ending::Failed(FetchFault::Invalid, error.to_string())),
-        }
-        if checked.ending.is_some() {
-            break;
+        match batch.verifier.verify(header.group, proof, data) {
+            Ok(group) => verified.push((header.group, data, group.pairs)),
+            Err(error) => {
+                ending = Some(Ending::Failed(FetchFault::Invalid, error.to_string()));
+                break;
+            }
         }
     }
-    checked
+    let writes: Vec<_> = verified
+        .iter()
+        .map(|(group, data, pairs)| GroupWrite {
+            group: *group,
+            data,
+            pairs,
+        })
+        .collect();
+    let (mut groups, mut bytes) = (RangeSet::new(), 0);
+    match store.write(id, &writes) {
+        Ok(()) => {
+            for write in &writes {
+                groups.insert(write.group..write.group + 1);
+                bytes += write.data.len() as u64;
+            }
+        }
+        Err(error) => ending = Some(Ending::Disk(error)),
+    }
+    Checked {
+        verifier: batch.verifier,
+        groups,
+        bytes,
+        ending,
+    }
 }

@@ -44,14 +44,34 @@ impl FileName {
 }
 
 /// Asks `peer` for a file and reports what came of it.
-pub(super) async fn ask(net: NetHandle, peer: NodeId, product: ProductId, name: FileName, reports: mpsc::Sender<Report>) {
+pub(super) async fn ask(
+    net: NetHandle,
+    peer: NodeId,
+    product: ProductId,
+    name: FileName,
+    reports: mpsc::Sender<Report>,
+) {
     let outcome = receive(&net, peer, product, name).await;
     // The driver is gone only when everything ends.
-    let _ = reports.send(Report::File { peer, product, name, outcome }).await;
+    let _ = reports
+        .send(Report::File {
+            peer,
+            product,
+            name,
+            outcome,
+        })
+        .await;
 }
 
 async fn receive(net: &NetHandle, peer: NodeId, product: ProductId, name: FileName) -> Result<Vec<u8>, FileFault> {
-    let mut source = net.ask(peer, Ask::File { product, name: name.to_wire(), offset: 0 });
+    let mut source = net.ask(
+        peer,
+        Ask::File {
+            product,
+            name: name.to_wire(),
+            offset: 0,
+        },
+    );
     let mut bytes = Vec::new();
     loop {
         match source.next().await.map_err(|_| FileFault::Broken)? {

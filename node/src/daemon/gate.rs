@@ -8,7 +8,9 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use samara_protocol::id::{NodeId, ProductId};
 use samara_protocol::time::WallTime;
-use samara_protocol::trust::credentials::{Covered, Credentials, GrantAuthority, Refusal, Revocations, credential_time};
+use samara_protocol::trust::credentials::{
+    Covered, Credentials, GrantAuthority, Refusal, Revocations, credential_time,
+};
 
 use super::clock::wall_time;
 use crate::net::{Gate, Introduction, Verdict};
@@ -33,7 +35,10 @@ impl Door {
     pub(super) fn judge(&self, from: NodeId, credentials: &[u8]) -> Result<Covered, Refusal> {
         let authority = self.authority.as_ref().ok_or(Refusal::NoAuthority)?;
         let credentials = Credentials::decode(credentials);
-        let unsigned = Refusal::NotEnrolled { node: from, reason: "what it showed are no credentials" };
+        let unsigned = Refusal::NotEnrolled {
+            node: from,
+            reason: "what it showed are no credentials",
+        };
         let credentials = credentials.map_err(|_| unsigned)?;
         credentials.verify(authority, &self.revocations, from, self.time())
     }
@@ -41,7 +46,8 @@ impl Door {
     /// The time by which credentials are judged.
     fn time(&self) -> WallTime {
         let wall = wall_time();
-        self.window.map_or(wall, |(signed, expires)| credential_time(wall, signed, expires))
+        self.window
+            .map_or(wall, |(signed, expires)| credential_time(wall, signed, expires))
     }
 }
 
@@ -52,18 +58,27 @@ pub(super) struct Doors(Arc<RwLock<BTreeMap<ProductId, Door>>>);
 impl Doors {
     /// Replaces what is known of a product.
     pub(super) fn set(&self, product: ProductId, door: Door) {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).insert(product, door);
+        self.0
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(product, door);
     }
 
     /// What the credentials of `from` cover now.
     pub(super) fn judge(&self, from: NodeId, product: ProductId, credentials: &[u8]) -> Result<Covered, Refusal> {
         let doors = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        doors.get(&product).ok_or(Refusal::NoAuthority)?.judge(from, credentials)
+        doors
+            .get(&product)
+            .ok_or(Refusal::NoAuthority)?
+            .judge(from, credentials)
     }
 
     fn revoked_nodes(&self) -> BTreeSet<NodeId> {
         let doors = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        doors.values().flat_map(|door| door.revocations.nodes.iter().copied()).collect()
+        doors
+            .values()
+            .flat_map(|door| door.revocations.nodes.iter().copied())
+            .collect()
     }
 }
 
@@ -71,7 +86,10 @@ impl Gate for Doors {
     fn hello(&self, _to: NodeId, product: ProductId) -> Option<Introduction> {
         let doors = self.0.read().unwrap_or_else(PoisonError::into_inner);
         let door = doors.get(&product)?;
-        Some(Introduction { credentials: door.credentials.clone(), summary: door.summary.clone() })
+        Some(Introduction {
+            credentials: door.credentials.clone(),
+            summary: door.summary.clone(),
+        })
     }
 
     fn judge(&self, from: NodeId, product: ProductId, credentials: &[u8], dialled_by_us: bool) -> Verdict {

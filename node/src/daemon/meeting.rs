@@ -1,17 +1,16 @@
 //! What happens when peers meet: admission, what they may know, metadata and contacts that travel, asks that come in.
 
-use samara_protocol::id::{LayoutId, ManifestId, NodeId, ProductId};
+use samara_protocol::id::{NodeId, ProductId};
 use samara_protocol::limits::NEIGHBOURS_MAX;
 use samara_protocol::swarm::io::Input;
 use samara_protocol::trust::enrolment::MemberKind;
-use samara_protocol::trust::files::MetadataFiles;
+use samara_protocol::trust::files::{MetadataFiles, Summary};
 use samara_protocol::wire::control::ControlMessage;
 use samara_protocol::wire::data::{Ask, EndStatus, FileHeader};
 
 use super::driver::Driver;
 use super::files::{self, FileName};
 use super::peers::{Shown, peer_info};
-use super::products::{decode_summary, encode_summary};
 use super::report::FileFault;
 use super::shell::UNKNOWN_LAYOUT;
 use crate::net::{NetEvent, PeerUp, ReplySink};
@@ -32,16 +31,29 @@ impl Driver {
             NetEvent::Down { peer } => self.on_down(peer),
             NetEvent::DialFailed { peer, error } => self.observer.emit(Event::DialFailed { peer, error }),
             NetEvent::Control { peer, message } => self.on_control(peer, message),
-            NetEvent::Asked { peer, ask: Ask::Groups { layout, groups }, reply } => {
+            NetEvent::Asked {
+                peer,
+                ask: Ask::Groups { layout, groups },
+                reply,
+            } => {
                 let known = self.shell.layouts.contains_key(&layout);
                 let serve = self.shell.serve(peer, layout, reply);
                 if known {
-                    self.input(Input::ServeAsked { serve, peer, layout, groups });
+                    self.input(Input::ServeAsked {
+                        serve,
+                        peer,
+                        layout,
+                        groups,
+                    });
                 } else {
                     self.shell.refuse(serve, UNKNOWN_LAYOUT);
                 }
             }
-            NetEvent::Asked { peer, ask: Ask::File { product, name, offset }, reply } => {
+            NetEvent::Asked {
+                peer,
+                ask: Ask::File { product, name, offset },
+                reply,
+            } => {
                 let file = self.file_for(peer, product, &name);
                 tokio::spawn(send_file(reply, file, offset));
             }
@@ -55,19 +67,32 @@ impl Driver {
 
     fn on_up(&mut self, up: PeerUp) {
         let peer = up.peer;
-        self.peers.insert(peer, up.remote_address.clone(), up.dialled);
+        self.peers
+            .insert(peer, up.remote_address.clone(), up.dialled, self.clock.now());
         let covered = self.doors.judge(peer, up.product, &up.credentials).ok();
         let product = self.products.get(up.product);
-        let contact = product.and_then(|product| product.contacts.get(&peer)).map(|(contact, _)| contact);
+        let contact = product
+            .and_then(|product| product.contacts.get(&peer))
+            .map(|(contact, _)| contact);
         let own = product.and_then(|product| product.own.as_ref());
         let info = peer_info(own, covered.as_ref(), contact, self.config.region.as_deref());
-        self.observer.emit(Event::PeerUp { peer, address: up.remote_address.clone(), distance: info.distance });
+        self.observer.emit(Event::PeerUp {
+            peer,
+            address: up.remote_address.clone(),
+            distance: info.distance,
+        });
         self.input(Input::PeerUp { peer, info });
         self.on_covers(up);
     }
 
     fn on_covers(&mut self, up: PeerUp) {
-        let PeerUp { peer, product, credentials, summary, .. } = up;
+        let PeerUp {
+            peer,
+            product,
+            credentials,
+            summary,
+            ..
+        } = up;
         let covered = self.doors.judge(peer, product, &credentials).ok();
         let Some(known) = self.peers.get_mut(peer) else { return };
         known.products.insert(product, Shown { credentials, covered });
@@ -97,12 +122,19 @@ impl Driver {
         match message {
             ControlMessage::Swarm(message) => self.input(Input::Message { peer, message }),
             ControlMessage::Metadata { product, summary } => {
-                if self.peers.get(peer).is_some_and(|peer| peer.products.contains_key(&product)) {
+                if self
+                    .peers
+                    .get(peer)
+                    .is_some_and(|peer| peer.products.contains_key(&product))
+                {
                     self.compare(peer, product, &summary);
                 }
             }
             ControlMessage::Contacts { product, envelopes } => {
-                if self.peers.get(peer).is_some_and(|peer| peer.products.contains_key(&product))
+                if self
+                    .peers
+                    .get(peer)
+                    .is_some_and(|peer| peer.products.contains_key(&product))
                     && !self.products.learn_contacts(product, &envelopes).is_empty()
                 {
                     self.dial_contacts(product);
@@ -114,24 +146,41 @@ impl Driver {
 
     /// Asks for metadata when the peer is ahead.
     fn compare(&mut self, peer: NodeId, product: ProductId, summary: &[u8]) {
-        let theirs = decode_summary(summary);
-        let ours = self.products.get(product).map(|known| known.trust.summary());
-        if theirs.zip(ours).is_some_and(|(theirs, ours)| theirs.is_ahead_of(&ours)) {
+        let Some((theirs, known)) = Summary::decode(summary).zip(self.products.get_mut(product)) else {
+            return;
+        };
+        if theirs.is_ahead_of(&known.trust.summary()) {
             self.ask_file(peer, product, FileName::Metadata);
+        } else if !std::mem::replace(&mut known.is_current, true) {
+            self.serve_waiters();
         }
     }
 
     /// Asks a peer for a file, once at a time; false when it is being asked already or is gone.
     pub(super) fn ask_file(&mut self, peer: NodeId, product: ProductId, name: FileName) -> bool {
-        let Some(known) = self.peers.get_mut(peer) else { return false };
+        let Some(known) = self.peers.get_mut(peer) else {
+            return false;
+        };
         if !known.asked.insert((product, name)) {
             return false;
         }
-        tokio::spawn(files::ask(self.shell.net.clone(), peer, product, name, self.shell.reports.clone()));
+        tokio::spawn(files::ask(
+            self.shell.net.clone(),
+            peer,
+            product,
+            name,
+            self.shell.reports.clone(),
+        ));
         true
     }
 
-    pub(super) fn on_file(&mut self, peer: NodeId, product: ProductId, name: FileName, outcome: Result<Vec<u8>, FileFault>) {
+    pub(super) fn on_file(
+        &mut self,
+        peer: NodeId,
+        product: ProductId,
+        name: FileName,
+        outcome: Result<Vec<u8>, FileFault>,
+    ) {
         if let Some(known) = self.peers.get_mut(peer) {
             known.asked.remove(&(product, name));
         }
@@ -145,21 +194,42 @@ impl Driver {
 
     fn on_metadata(&mut self, peer: NodeId, product: ProductId, bytes: &[u8]) {
         let files = MetadataFiles::decode(bytes);
-        let installed = files.map_err(Into::into).and_then(|files| self.products.install(product, &files));
+        let installed = files
+            .map_err(Into::into)
+            .and_then(|files| self.products.install(product, &files));
         match installed {
-            Ok(Some(changed)) if changed.any() => self.metadata_changed(product),
-            Ok(_) => {}
-            Err(error) => self.observer.emit(Event::MetadataRefused { peer: Some(peer), product, why: error.to_string() }),
+            Ok(changed) => {
+                if let Some(known) = self.products.get_mut(product) {
+                    known.is_current = true;
+                }
+                if changed.is_some_and(|changed| changed.any()) {
+                    self.metadata_changed(product);
+                }
+                self.serve_waiters();
+            }
+            Err(error) => self.observer.emit(Event::MetadataRefused {
+                peer: Some(peer),
+                product,
+                why: error.to_string(),
+            }),
         }
     }
 
     /// Everything that follows from new metadata: who is covered, what is wanted, who is told.
     pub(super) fn metadata_changed(&mut self, product: ProductId) {
         self.observer.emit(Event::MetadataTaken { product });
-        let Some(known) = self.products.get(product) else { return };
-        let summary = encode_summary(&known.trust.summary());
+        let Some(known) = self.products.get(product) else {
+            return;
+        };
+        let summary = known.trust.summary().encode();
         for peer in self.peers.nodes() {
-            let Some(shown) = self.peers.get_mut(peer).and_then(|peer| peer.products.get_mut(&product)) else { continue };
+            let Some(shown) = self
+                .peers
+                .get_mut(peer)
+                .and_then(|peer| peer.products.get_mut(&product))
+            else {
+                continue;
+            };
             match self.doors.judge(peer, product, &shown.credentials) {
                 Ok(covered) => shown.covered = Some(covered),
                 Err(samara_protocol::trust::credentials::Refusal::Revoked { .. }) => {
@@ -168,7 +238,13 @@ impl Driver {
                 }
                 Err(_) => shown.covered = None,
             }
-            self.shell.net.send(peer, ControlMessage::Metadata { product, summary: summary.clone() });
+            self.shell.net.send(
+                peer,
+                ControlMessage::Metadata {
+                    product,
+                    summary: summary.clone(),
+                },
+            );
         }
         self.sync_releases(product);
         for peer in self.peers.nodes() {
@@ -192,8 +268,12 @@ impl Driver {
     }
 
     fn send_contacts(&mut self, peer: NodeId, product: ProductId) {
-        let Some(known) = self.products.get(product) else { return };
-        let Some(covered) = self.peers.get(peer).and_then(|peer| peer.covered(product)) else { return };
+        let Some(known) = self.products.get(product) else {
+            return;
+        };
+        let Some(covered) = self.peers.get(peer).and_then(|peer| peer.covered(product)) else {
+            return;
+        };
         if covered.kind == MemberKind::Host && known.own.as_ref().is_none_or(|own| own.site != covered.site) {
             return;
         }
@@ -201,15 +281,44 @@ impl Driver {
         let mut envelopes = known.contacts_for(covered, member);
         envelopes.extend(self.own_contact(product));
         if !envelopes.is_empty() {
-            self.shell.net.send(peer, ControlMessage::Contacts { product, envelopes });
+            self.shell
+                .net
+                .send(peer, ControlMessage::Contacts { product, envelopes });
         }
     }
 
     /// Wants connections with the contacts of a product, as many as there may be neighbours.
     pub(super) fn dial_contacts(&mut self, product: ProductId) {
-        let Some(known) = self.products.get(product) else { return };
-        for (node, (contact, _)) in known.contacts.iter().take(NEIGHBOURS_MAX) {
-            if self.peers.get(*node).is_some_and(|peer| peer.products.contains_key(&product)) {
+        let Some(known) = self.products.get(product) else {
+            return;
+        };
+        for (node, addresses) in &self.config.dial {
+            if !self
+                .peers
+                .get(*node)
+                .is_some_and(|peer| peer.products.contains_key(&product))
+                && let Err(error) = self.shell.net.want(*node, addresses, product)
+            {
+                tracing::debug!(peer = %node, %error, "a node that was named cannot be dialled");
+            }
+        }
+        // A leaf goes to its site's nodes; to an origin only where it knows no other.
+        let nodes = known
+            .contacts
+            .values()
+            .any(|(contact, _)| contact.kind == MemberKind::Node)
+            || !self.config.dial.is_empty();
+        let skips_origins = self.config.leaf && nodes;
+        let contacts = known
+            .contacts
+            .iter()
+            .filter(|(_, (contact, _))| !skips_origins || contact.kind == MemberKind::Node);
+        for (node, (contact, _)) in contacts.take(NEIGHBOURS_MAX) {
+            if self
+                .peers
+                .get(*node)
+                .is_some_and(|peer| peer.products.contains_key(&product))
+            {
                 continue;
             }
             if let Err(error) = self.shell.net.want(*node, &contact.addresses, product) {
@@ -226,12 +335,14 @@ impl Driver {
             FileName::Metadata => Some(self.products.get(product)?.trust.files().encode()),
             FileName::Head(manifest) => {
                 let _covered = shown.covered.as_ref()?;
-                let release = self.releases.get(manifest).filter(|_| self.may_know(peer, product, manifest))?;
+                let release = self
+                    .releases
+                    .get(manifest)
+                    .filter(|_| self.may_know(peer, product, manifest))?;
                 release.manifest.as_ref().map(|manifest| manifest.bytes().to_vec())
             }
         }
     }
-
 }
 
 async fn send_file(reply: ReplySink, file: Option<Vec<u8>>, offset: u64) {
@@ -245,7 +356,14 @@ async fn send_file(reply: ReplySink, file: Option<Vec<u8>>, offset: u64) {
     let mut frames = Vec::new();
     for chunk in file[from..].chunks(FILE_CHUNK) {
         let chunk_len = u32::try_from(chunk.len()).expect("32 KiB fit");
-        frames.extend_from_slice(&FileHeader { id: reply.wire_id(), total, chunk_len }.encode());
+        frames.extend_from_slice(
+            &FileHeader {
+                id: reply.wire_id(),
+                total,
+                chunk_len,
+            }
+            .encode(),
+        );
         frames.extend_from_slice(chunk);
     }
     let sent = match reply.send(frames).await {

@@ -1,23 +1,31 @@
 //! A release's way from a line on a channel to staged: the steps of the table in [`super::releases`].
 
+use std::time::Duration;
+
 use samara_protocol::id::{LayoutId, ManifestId, NodeId, Part, ProductId};
 use samara_protocol::swarm::event::Event as SwarmEvent;
 use samara_protocol::swarm::io::{Input, OpenTransfer};
 use samara_protocol::tree::ranges::RangeSet;
-use samara_protocol::trust::VerifiedManifest;
+use samara_protocol::trust::release::VerifiedManifest;
 
 use super::driver::Driver;
 use super::files::FileName;
 use super::opening::{self, Opened, Selection};
+use super::products::Follow;
 use super::releases::Phase;
 use super::report::{OpenError, Report};
 use crate::observe::Event;
-use crate::store::StoreError;
+use crate::store::Checkpoint;
+
+/// How long a blocked release waits before it is tried again: room may have been made.
+const RETRY: Duration = Duration::from_secs(10);
 
 impl Driver {
     /// Takes up what the followed channels list now, and lets go of what they do not.
     pub(super) fn sync_releases(&mut self, product: ProductId) {
-        let Some(known) = self.products.get(product) else { return };
+        let Some(known) = self.products.get(product) else {
+            return;
+        };
         let wanted = known.wanted();
         let (platforms, priority) = (known.platforms.clone(), known.priority);
         let gone = self.releases.of_product(product).into_iter().filter(|manifest| {
@@ -30,13 +38,23 @@ impl Driver {
             self.let_go(manifest);
         }
         for promotion in wanted {
-            let selection = Selection { platforms: platforms.clone(), entry: None };
+            let selection = Selection {
+                platforms: platforms.clone(),
+                ..Selection::default()
+            };
             self.take_up(promotion.manifest, product, promotion.version, selection, priority);
         }
     }
 
     /// Starts on a release, unless it is under way.
-    pub(super) fn take_up(&mut self, manifest: ManifestId, product: ProductId, version: semver::Version, selection: Selection, priority: u8) {
+    pub(super) fn take_up(
+        &mut self,
+        manifest: ManifestId,
+        product: ProductId,
+        version: semver::Version,
+        selection: Selection,
+        priority: u8,
+    ) {
         if self.releases.add(manifest, product, version, selection, priority) {
             let stored = self.store.head(manifest);
             match stored {
@@ -48,22 +66,31 @@ impl Driver {
     }
 
     fn let_go(&mut self, manifest: ManifestId) {
-        let Some(release) = self.releases.remove(manifest) else { return };
+        let Some(release) = self.releases.remove(manifest) else {
+            return;
+        };
         for part in release.open {
             let layout = LayoutId { manifest, part };
             self.input(Input::Close { layout });
             self.shell.layouts.remove(&layout);
         }
-        self.answer(manifest, Err("the release is no longer offered: it was recalled, or its channel moved on"));
     }
 
     /// Asks a neighbour that has not refused for the head; the next one when it cannot help.
     pub(super) fn ask_for_head(&mut self, manifest: ManifestId) {
-        let Some(release) = self.releases.get(manifest) else { return };
-        let Phase::Head { asking: None, refused } = &release.phase else { return };
+        let Some(release) = self.releases.get(manifest) else {
+            return;
+        };
+        let Phase::Head { asking: None, refused } = &release.phase else {
+            return;
+        };
         let product = release.product;
         let neighbours: Vec<NodeId> = self.peers.of_product(product).map(|(node, _)| node).collect();
-        let next = neighbours.iter().find(|node| !refused.contains(node)).or(neighbours.first()).copied();
+        let next = neighbours
+            .iter()
+            .find(|node| !refused.contains(node))
+            .or(neighbours.first())
+            .copied();
         let Some(peer) = next else { return };
         if self.ask_file(peer, product, FileName::Head(manifest))
             && let Some(release) = self.releases.get_mut(manifest)
@@ -76,14 +103,20 @@ impl Driver {
     /// The peer that was asked for a head cannot help. The next one is asked at once, or all again at the next
     /// housekeeping.
     pub(super) fn head_refused(&mut self, manifest: ManifestId, peer: NodeId) {
-        let Some(release) = self.releases.get_mut(manifest) else { return };
-        let Phase::Head { asking, refused } = &mut release.phase else { return };
+        let Some(release) = self.releases.get_mut(manifest) else {
+            return;
+        };
+        let Phase::Head { asking, refused } = &mut release.phase else {
+            return;
+        };
         if *asking == Some(peer) {
             *asking = None;
         }
         refused.insert(peer);
         let product = release.product;
-        let Phase::Head { refused, .. } = &self.releases.get(manifest).expect("just seen").phase else { return };
+        let Phase::Head { refused, .. } = &self.releases.get(manifest).expect("just seen").phase else {
+            return;
+        };
         if self.peers.of_product(product).any(|(node, _)| !refused.contains(&node)) {
             self.ask_for_head(manifest);
         } else if let Some(release) = self.releases.get_mut(manifest) {
@@ -93,15 +126,19 @@ impl Driver {
 
     /// A head came, from a peer or from the store.
     pub(super) fn on_head(&mut self, manifest: ManifestId, from: Option<NodeId>, bytes: Vec<u8>) {
-        let Some(release) = self.releases.get(manifest) else { return };
-        let Some(product) = self.products.get(release.product) else { return };
+        let Some(release) = self.releases.get(manifest) else {
+            return;
+        };
+        let Some(product) = self.products.get(release.product) else {
+            return;
+        };
         if !matches!(release.phase, Phase::Head { .. }) {
             return;
         }
         match VerifiedManifest::verify(&product.trust, &release.version, bytes) {
             Ok(verified) => {
                 if from.is_some()
-                    && let Err(error) = self.store.save_head(manifest, verified.bytes())
+                    && let Err(error) = self.store.put_head(manifest, verified.bytes())
                 {
                     self.block(manifest, &error.to_string());
                     return;
@@ -112,7 +149,11 @@ impl Driver {
             }
             Err(error) => match from {
                 Some(peer) => {
-                    self.observer.emit(Event::HeadRefused { peer, manifest, why: error.to_string() });
+                    self.observer.emit(Event::HeadRefused {
+                        peer,
+                        manifest,
+                        why: error.to_string(),
+                    });
                     self.head_refused(manifest, peer);
                 }
                 // What the store held is not what the metadata says: ask for it as if it had not been there.
@@ -123,16 +164,26 @@ impl Driver {
 
     /// Has a worker open a layout.
     fn open(&mut self, manifest: ManifestId, part: Part) {
-        let Some(release) = self.releases.get_mut(manifest) else { return };
-        let Some(verified) = release.manifest.clone() else { return };
+        let Some(release) = self.releases.get_mut(manifest) else {
+            return;
+        };
+        let Some(verified) = release.manifest.clone() else {
+            return;
+        };
         release.phase = Phase::Opening(part);
-        let (store, selection, reports) = (self.store.clone(), release.selection.clone(), self.shell.reports.clone());
+        let (store, selection, reports) = (
+            self.store.clone(),
+            release.selection.clone(),
+            self.shell.reports.clone(),
+        );
         tokio::spawn(async move {
             let work = move || match part {
                 Part::Entries => opening::entries(&store, &verified),
                 Part::Payload => opening::payload(&store, &verified, &selection),
             };
-            let outcome = tokio::task::spawn_blocking(work).await.expect("opening does not panic and is not aborted");
+            let outcome = tokio::task::spawn_blocking(work)
+                .await
+                .expect("opening does not panic and is not aborted");
             let _ = reports.send(Report::Opened { manifest, outcome }).await;
         });
     }
@@ -142,20 +193,36 @@ impl Driver {
             Ok(opened) => opened,
             Err(error) => return self.block(manifest, &error.to_string()),
         };
-        let Some(release) = self.releases.get_mut(manifest) else { return };
-        let Opened { part, open, held, wanted } = opened;
+        let Some(release) = self.releases.get_mut(manifest) else {
+            return;
+        };
+        let Opened {
+            part,
+            layout: opened,
+            held,
+            wanted,
+        } = opened;
         let layout = LayoutId { manifest, part };
         release.phase = Phase::Moving(part);
         release.open.insert(part);
         let (number, priority, product) = (release.number, release.priority, release.product);
-        let table = std::sync::Arc::clone(open.layout.blocks());
-        let complete = is_complete(&open.layout.blocks().groups_of(&wanted), &held.durable);
-        self.shell.layouts.insert(layout, open);
+        release.layouts.insert(part, std::sync::Arc::clone(&opened));
+        let table = std::sync::Arc::clone(opened.blocks());
+        let complete = is_complete(&table.groups_of(&wanted), &held.durable);
+        self.shell.layouts.insert(layout, opened);
         if !held.volatile.is_empty() {
-            self.checkpoints.wrote(self.clock.now(), layout, 1);
+            self.checkpoints.wrote(self.clock.now(), 1);
         }
         let (durable, volatile) = (held.durable, held.volatile);
-        self.input(Input::Open(OpenTransfer { layout, table, wanted, durable, volatile, priority, product: number }));
+        self.input(Input::Open(OpenTransfer {
+            layout,
+            table,
+            wanted,
+            durable,
+            volatile,
+            priority,
+            product: number,
+        }));
         for peer in self.peers.nodes() {
             self.show_releases(peer, product);
         }
@@ -167,7 +234,7 @@ impl Driver {
     pub(super) fn on_swarm_event(&mut self, event: SwarmEvent) {
         match &event {
             SwarmEvent::TransferComplete { layout, .. } if self.config.leaf => self.moved(*layout),
-            SwarmEvent::TransferComplete { layout, .. } => self.checkpoints.hurry(self.clock.now(), *layout),
+            SwarmEvent::TransferComplete { .. } => self.checkpoints.hurry(),
             SwarmEvent::TransferDurable { layout } => self.moved(*layout),
             _ => {}
         }
@@ -176,7 +243,9 @@ impl Driver {
 
     /// All that is wanted of a layout is here.
     fn moved(&mut self, layout: LayoutId) {
-        let Some(release) = self.releases.get_mut(layout.manifest) else { return };
+        let Some(release) = self.releases.get_mut(layout.manifest) else {
+            return;
+        };
         if release.phase != Phase::Moving(layout.part) {
             return;
         }
@@ -185,73 +254,87 @@ impl Driver {
             Part::Payload => {
                 release.phase = Phase::Staged;
                 let (product, version) = (release.product, release.version.clone());
-                self.observer.emit(Event::ReleaseStaged { product, version, manifest: layout.manifest });
-                self.answer(layout.manifest, Ok(()));
+                self.observer.emit(Event::ReleaseStaged {
+                    product,
+                    version,
+                    manifest: layout.manifest,
+                });
+                self.serve_waiters();
                 self.collect_garbage();
             }
         }
     }
 
-    pub(super) fn on_checkpoint(&mut self, layout: LayoutId, outcome: Result<RangeSet, StoreError>) {
-        let now = self.clock.now();
-        match outcome {
-            Ok(groups) => {
-                self.checkpoints.ended(now, layout, true);
-                if !groups.is_empty() {
-                    self.input(Input::Durable { layout, groups });
-                }
+    pub(super) fn on_checkpoint(&mut self, checkpoint: Checkpoint) {
+        self.checkpoints.ended(self.clock.now(), checkpoint.fault.is_none());
+        if let Some(error) = checkpoint.fault {
+            self.observer.emit(Event::DiskFailed {
+                what: error.to_string(),
+            });
+        }
+        for (layout, changes) in checkpoint.layouts {
+            if !changes.durable.is_empty() {
+                self.input(Input::Durable {
+                    layout,
+                    groups: changes.durable,
+                });
             }
-            Err(error) => {
-                self.checkpoints.ended(now, layout, false);
-                self.observer.emit(Event::DiskFailed { layout, what: error.to_string() });
-                let lost = error.lost();
-                self.lost(layout, lost);
-            }
+            self.lost(layout, changes.lost);
         }
     }
 
     /// A release cannot go on: its transfers stop, what is verified stays, and whoever waits is told why.
     pub(super) fn block(&mut self, manifest: ManifestId, why: &str) {
-        let Some(release) = self.releases.get_mut(manifest) else { return };
+        let now = self.clock.now();
+        let Some(release) = self.releases.get_mut(manifest) else {
+            return;
+        };
         if matches!(release.phase, Phase::Blocked(_)) {
             return;
         }
-        release.phase = Phase::Blocked(why.to_owned());
+        (release.phase, release.retry_at) = (Phase::Blocked(why.to_owned()), now.after(RETRY));
         let (product, version) = (release.product, release.version.clone());
         for part in std::mem::take(&mut release.open) {
-            self.input(Input::Close { layout: LayoutId { manifest, part } });
+            let layout = LayoutId { manifest, part };
+            self.input(Input::Close { layout });
+            self.shell.layouts.remove(&layout);
         }
-        self.observer.emit(Event::ReleaseBlocked { product, version, manifest, why: why.to_owned() });
-        self.answer(manifest, Err(why));
+        self.observer.emit(Event::ReleaseBlocked {
+            product,
+            version,
+            manifest,
+            why: why.to_owned(),
+        });
+        self.serve_waiters();
     }
 
-    /// Tells everybody who waits for a release.
-    fn answer(&mut self, manifest: ManifestId, outcome: Result<(), &str>) {
-        for waiter in self.waiting.remove(&manifest).into_iter().flatten() {
-            // Whoever waited may have given up.
-            let _ = waiter.send(outcome.map_err(str::to_owned));
+    /// Tries a blocked release again from its head.
+    pub(super) fn retry(&mut self, manifest: ManifestId) {
+        let Some(release) = self.releases.get_mut(manifest) else {
+            return;
+        };
+        match release.manifest {
+            Some(_) => self.open(manifest, Part::Entries),
+            None => release.phase = Phase::start(),
         }
     }
 
+    /// Gives back what no release needs any more. An origin keeps all it has published; and while a release is on its way
+    /// nothing is collected, because what of it lies in older releases is not known yet.
     fn collect_garbage(&mut self) {
-        let (store, pins) = (self.store.clone(), self.pins());
+        let keeps_all = self
+            .products
+            .iter()
+            .any(|(_, product)| product.follow == Follow::Everything);
+        if keeps_all || self.config.leaf || self.releases.iter().any(|(_, release)| release.layouts.len() < 2) {
+            return;
+        }
+        let (store, pins) = (self.store.clone(), self.releases.pins());
         tokio::task::spawn_blocking(move || {
             if let Err(error) = store.gc(&pins) {
                 tracing::warn!(%error, "garbage could not be collected; it is tried again with the next release");
             }
         });
-    }
-
-    /// Everything that must stay: what is worked on, and on an origin whatever was published.
-    fn pins(&self) -> std::collections::BTreeSet<LayoutId> {
-        let mut pins = self.releases.layouts();
-        for (_, product) in self.products.iter() {
-            if product.follow == super::products::Follow::Everything {
-                let published = product.trust.documents().releases.values().map(|record| record.manifest);
-                pins.extend(published.flat_map(|manifest| [Part::Entries, Part::Payload].map(|part| LayoutId { manifest, part })));
-            }
-        }
-        pins
     }
 }
 

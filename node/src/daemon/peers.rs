@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use samara_protocol::id::{NodeId, ProductId};
 use samara_protocol::swarm::io::{Distance, PeerInfo};
+use samara_protocol::time::Timestamp;
 use samara_protocol::trust::contact::Contact;
 use samara_protocol::trust::credentials::Covered;
 use samara_protocol::trust::enrolment::MemberKind;
@@ -22,6 +23,8 @@ pub(super) struct Peer {
     pub(super) address: String,
     /// Whether this node dialled it.
     pub(super) dialled: bool,
+    /// When it was admitted.
+    pub(super) since: Timestamp,
     /// What it showed for each product.
     pub(super) products: BTreeMap<ProductId, Shown>,
     /// The releases, by their local number, that the scheduler was told it may know of.
@@ -40,8 +43,15 @@ pub(super) struct Shown {
 }
 
 impl Peers {
-    pub(super) fn insert(&mut self, node: NodeId, address: String, dialled: bool) {
-        let peer = Peer { address, dialled, products: BTreeMap::new(), told: BTreeSet::new(), asked: BTreeSet::new() };
+    pub(super) fn insert(&mut self, node: NodeId, address: String, dialled: bool, since: Timestamp) {
+        let peer = Peer {
+            address,
+            dialled,
+            since,
+            products: BTreeMap::new(),
+            told: BTreeSet::new(),
+            asked: BTreeSet::new(),
+        };
         self.all.insert(node, peer);
     }
 
@@ -61,13 +71,18 @@ impl Peers {
         self.all.iter().map(|(node, peer)| (*node, peer))
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.all.is_empty()
+    }
+
     pub(super) fn nodes(&self) -> Vec<NodeId> {
         self.all.keys().copied().collect()
     }
 
     /// Peers that have shown credentials for a product, covered or not.
     pub(super) fn of_product(&self, product: ProductId) -> impl Iterator<Item = (NodeId, &Peer)> {
-        self.iter().filter(move |(_, peer)| peer.products.contains_key(&product))
+        self.iter()
+            .filter(move |(_, peer)| peer.products.contains_key(&product))
     }
 }
 
@@ -79,11 +94,20 @@ impl Peer {
 }
 
 /// How the scheduler sees a peer. Whoever has no verified credentials is known by its contact alone.
-pub(super) fn peer_info(own: Option<&Covered>, peer: Option<&Covered>, contact: Option<&Contact>, own_region: Option<&str>) -> PeerInfo {
+pub(super) fn peer_info(
+    own: Option<&Covered>,
+    peer: Option<&Covered>,
+    contact: Option<&Contact>,
+    own_region: Option<&str>,
+) -> PeerInfo {
     let Some(peer) = peer else {
         let origin = contact.is_some_and(|contact| contact.kind == MemberKind::Origin);
         let distance = if origin { Distance::Origin } else { Distance::Other };
-        return PeerInfo { distance, serves: true, domain: 0 };
+        return PeerInfo {
+            distance,
+            serves: true,
+            domain: 0,
+        };
     };
     let same_region = || {
         let region = contact.and_then(|contact| contact.region.as_deref());
@@ -101,7 +125,11 @@ pub(super) fn peer_info(own: Option<&Covered>, peer: Option<&Covered>, contact: 
         Reseed::Own => number(&peer.tenant.0),
         Reseed::None => number(&peer.site.0),
     };
-    PeerInfo { distance, serves: peer.kind != MemberKind::Host, domain }
+    PeerInfo {
+        distance,
+        serves: peer.kind != MemberKind::Host,
+        domain,
+    }
 }
 
 /// A reseed domain's number from a random id; never one of the small reserved ones.

@@ -3,6 +3,7 @@
 //! Invariant: what the gate answers with is replaced in the same call that changes what it is made from.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 
 use samara_protocol::id::{ManifestId, NodeId, ProductId};
 use samara_protocol::limits::{CONTACTS_ACROSS_TENANTS_MAX, CONTACTS_MAX};
@@ -11,7 +12,8 @@ use samara_protocol::trust::contact::{Audience, Contact};
 use samara_protocol::trust::credentials::Covered;
 use samara_protocol::trust::document::Promotion;
 use samara_protocol::trust::dsse::Envelope;
-use samara_protocol::trust::files::{FilesError, MetadataFiles, Summary};
+use samara_protocol::trust::enrolment::SiteRevocations;
+use samara_protocol::trust::files::{FilesError, MetadataFiles};
 use samara_protocol::trust::grant::ChannelName;
 use samara_protocol::trust::product::{Changed, ProductTrust, TrustError};
 use samara_protocol::trust::role::Role;
@@ -47,7 +49,23 @@ pub(super) struct Product {
     pub(super) priority: u8,
     /// Where others can be dialled, in their own signed words.
     pub(super) contacts: BTreeMap<NodeId, (Contact, Envelope)>,
+    /// Whether a neighbour has been heard of whose metadata is not newer: "latest" can be answered.
+    pub(super) is_current: bool,
+    /// The nodes and hosts that sites have revoked.
+    pub(super) revoked_by_sites: Vec<SiteRevocations>,
+    /// Where the keys are that seal, on the one origin that does.
+    pub(super) signer: Option<PathBuf>,
     home: ProductHome,
+}
+
+/// What the owner decides about a product.
+#[derive(Debug)]
+pub(super) struct ProductPolicy {
+    pub(super) follow: Follow,
+    pub(super) keep: usize,
+    pub(super) platforms: Vec<Platform>,
+    pub(super) priority: u8,
+    pub(super) signer: Option<PathBuf>,
 }
 
 /// Which releases a node takes without being asked.
@@ -75,7 +93,11 @@ pub(super) enum InstallError {
 
 impl Products {
     pub(super) fn new(node: NodeId, doors: Doors) -> Self {
-        Self { node, doors, all: BTreeMap::new() }
+        Self {
+            node,
+            doors,
+            all: BTreeMap::new(),
+        }
     }
 
     pub(super) fn add(&mut self, product: Product) {
@@ -88,8 +110,15 @@ impl Products {
         self.all.get(&id)
     }
 
+    pub(super) fn get_mut(&mut self, id: ProductId) -> Option<&mut Product> {
+        self.all.get_mut(&id)
+    }
+
     pub(super) fn named(&self, name: &str) -> Option<(ProductId, &Product)> {
-        self.all.iter().find(|(_, product)| product.name == name).map(|(id, product)| (*id, product))
+        self.all
+            .iter()
+            .find(|(_, product)| product.name == name)
+            .map(|(id, product)| (*id, product))
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (ProductId, &Product)> {
@@ -102,7 +131,9 @@ impl Products {
 
     /// Verifies and keeps metadata from whatever carrier.
     pub(super) fn install(&mut self, id: ProductId, files: &MetadataFiles) -> Result<Option<Changed>, InstallError> {
-        let Some(product) = self.all.get_mut(&id) else { return Ok(None) };
+        let Some(product) = self.all.get_mut(&id) else {
+            return Ok(None);
+        };
         let wall = wall_time();
         let mut next = product.trust.clone();
         let changed = next.update(files, wall)?;
@@ -118,11 +149,20 @@ impl Products {
     pub(super) fn learn_contacts(&mut self, id: ProductId, envelopes: &[Vec<u8>]) -> BTreeSet<NodeId> {
         let mut fresh = BTreeSet::new();
         let (own, wall) = (self.node, wall_time());
-        let Some(product) = self.all.get_mut(&id) else { return fresh };
+        let Some(product) = self.all.get_mut(&id) else {
+            return fresh;
+        };
         for bytes in envelopes {
-            let Ok(envelope) = Envelope::from_bytes(bytes) else { continue };
-            let Ok(contact) = Contact::open(&envelope) else { continue };
-            let known = product.contacts.get(&contact.node).is_some_and(|(known, _)| known.sequence >= contact.sequence);
+            let Ok(envelope) = Envelope::from_bytes(bytes) else {
+                continue;
+            };
+            let Ok(contact) = Contact::open(&envelope) else {
+                continue;
+            };
+            let known = product
+                .contacts
+                .get(&contact.node)
+                .is_some_and(|(known, _)| known.sequence >= contact.sequence);
             let room = product.contacts.len() < CONTACTS_MAX || product.contacts.contains_key(&contact.node);
             if contact.node != own && !known && room && contact.not_after > wall {
                 fresh.insert(contact.node);
@@ -131,9 +171,24 @@ impl Products {
         }
         if !fresh.is_empty() {
             // Contacts are learned anew from any neighbour; not being able to keep them costs a dial, nothing else.
-            let _ = product.home.save_contacts(product.contacts.values().map(|(_, envelope)| envelope));
+            let _ = product
+                .home
+                .save_contacts(product.contacts.values().map(|(_, envelope)| envelope));
         }
         fresh
+    }
+
+    /// Reads again what verbs have written into a product's home.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub(super) fn reload(&mut self, id: ProductId) -> Result<(), AccessError> {
+        if let Some(product) = self.all.get_mut(&id) {
+            let home = product.home.clone();
+            product.read_again(&home)?;
+            self.refresh(id);
+        }
+        Ok(())
     }
 
     /// What the gate and this node's own view follow from.
@@ -141,11 +196,15 @@ impl Products {
         let Some(product) = self.all.get_mut(&id) else { return };
         let trust = &product.trust;
         let window = trust.signed_at().zip(trust.expiries().get(&Role::Timestamp).copied());
+        let mut revocations = trust.revocations();
+        for list in &product.revoked_by_sites {
+            revocations.learn(list.clone());
+        }
         let door = Door {
             credentials: product.credentials.clone(),
-            summary: encode_summary(&trust.summary()),
+            summary: trust.summary().encode(),
             authority: trust.grant_authority().cloned(),
-            revocations: trust.revocations(),
+            revocations,
             window,
         };
         product.own = door.judge(self.node, &product.credentials).ok();
@@ -154,23 +213,49 @@ impl Products {
 }
 
 impl Product {
-    #[expect(clippy::too_many_arguments, reason = "made in one place, from one section of the configuration")]
-    pub(super) fn new(
-        name: String,
+    /// A product as its home has it.
+    ///
+    /// # Errors
+    /// When the home cannot be read.
+    pub(super) fn open(
         trust: ProductTrust,
-        credentials: Vec<u8>,
-        follow: Follow,
-        keep: usize,
-        platforms: Vec<Platform>,
-        priority: u8,
-        contacts: impl IntoIterator<Item = Envelope>,
-        home: ProductHome,
-    ) -> Self {
-        let contacts = contacts.into_iter().filter_map(|envelope| {
+        home: &ProductHome,
+        name: String,
+        settings: ProductPolicy,
+    ) -> Result<Self, AccessError> {
+        let ProductPolicy {
+            follow,
+            keep,
+            platforms,
+            priority,
+            signer,
+        } = settings;
+        let mut product = Self {
+            name,
+            trust,
+            credentials: Vec::new(),
+            own: None,
+            follow,
+            keep,
+            platforms,
+            priority,
+            signer,
+            contacts: BTreeMap::new(),
+            is_current: false,
+            revoked_by_sites: Vec::new(),
+            home: home.clone(),
+        };
+        product.read_again(home)?;
+        Ok(product)
+    }
+
+    /// Replaces the contacts; those that do not open are left out.
+    pub(super) fn set_contacts(&mut self, contacts: Vec<Envelope>) {
+        let opened = contacts.into_iter().filter_map(|envelope| {
             let contact = Contact::open(&envelope).ok()?;
             Some((contact.node, (contact, envelope)))
         });
-        Self { name, trust, credentials, own: None, follow, keep, platforms, priority, contacts: contacts.collect(), home }
+        self.contacts.extend(opened);
     }
 
     /// The releases that this node should have, newest first.
@@ -180,7 +265,11 @@ impl Product {
             Follow::Everything => documents.channels.keys().cloned().collect(),
             Follow::Channels(channels) => channels.clone(),
         };
-        let keep = if self.follow == Follow::Everything { usize::MAX } else { self.keep };
+        let keep = if self.follow == Follow::Everything {
+            usize::MAX
+        } else {
+            self.keep
+        };
         let mut wanted: BTreeMap<ManifestId, Promotion> = BTreeMap::new();
         for channel in channels.iter().filter_map(|name| documents.channels.get(name)) {
             let offered = channel.releases.iter().rev();
@@ -213,34 +302,8 @@ impl Product {
                 _ => false,
             }
         });
-        told.filter(|(contact, _)| contact.node != to.node).map(|(_, envelope)| envelope.to_bytes()).collect()
-    }
-}
-
-/// The versions as they travel in a hello: eight little-endian 64-bit numbers in the order of the roles.
-pub(super) fn encode_summary(summary: &Summary) -> Vec<u8> {
-    summary.0.iter().flat_map(|version| version.to_le_bytes()).collect()
-}
-
-/// Reads what [`encode_summary`] wrote; bytes behind it are ignored.
-pub(super) fn decode_summary(bytes: &[u8]) -> Option<Summary> {
-    let mut summary = Summary::default();
-    let (numbers, _) = bytes.as_chunks::<8>();
-    for (at, version) in summary.0.iter_mut().enumerate() {
-        *version = u64::from_le_bytes(*numbers.get(at)?);
-    }
-    Some(summary)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_summary_round_trips_and_a_short_one_is_none() {
-        let summary = Summary([1, 2, 3, 4, 5, 6, 7, u64::MAX]);
-        let bytes = encode_summary(&summary);
-        assert_eq!(decode_summary(&bytes), Some(summary));
-        assert_eq!(decode_summary(&bytes[..63]), None);
+        told.filter(|(contact, _)| contact.node != to.node)
+            .map(|(_, envelope)| envelope.to_bytes())
+            .collect()
     }
 }

@@ -1,12 +1,16 @@
 //! Releases on their way: manifest head, entries list, payload, staged. A table of phases; the driver acts on it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use samara_protocol::id::{LayoutId, ManifestId, NodeId, Part, ProductId};
-use samara_protocol::trust::VerifiedManifest;
+use samara_protocol::manifest::layout::Layout;
+use samara_protocol::time::Timestamp;
+use samara_protocol::trust::release::VerifiedManifest;
 use semver::Version;
 
 use super::opening::Selection;
+use crate::store::Pin;
 
 /// All releases that this node works on or serves.
 #[derive(Debug, Default)]
@@ -29,8 +33,23 @@ pub(super) struct Release {
     pub(super) manifest: Option<VerifiedManifest>,
     /// Layouts that the scheduler has open.
     pub(super) open: BTreeSet<Part>,
+    /// Layouts that are known: what garbage collection keeps.
+    pub(super) layouts: BTreeMap<Part, Arc<Layout>>,
     /// A verb asked for it by name: it stays although no followed channel lists it.
     pub(super) asked_for: bool,
+    /// When a blocked one is tried again.
+    pub(super) retry_at: Timestamp,
+    /// What was here before anything was fetched: from an earlier run, and from other releases.
+    pub(super) found: Found,
+}
+
+/// Bytes of the payload that needed no transfer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Found {
+    /// Verified by an earlier run of this node.
+    pub(super) resumed: u64,
+    /// Held for another release.
+    pub(super) reused: u64,
 }
 
 /// How far it is.
@@ -45,7 +64,10 @@ pub(super) struct Release {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Phase {
     /// The head is being asked for.
-    Head { asking: Option<NodeId>, refused: BTreeSet<NodeId> },
+    Head {
+        asking: Option<NodeId>,
+        refused: BTreeSet<NodeId>,
+    },
     /// A worker opens the layout.
     Opening(Part),
     /// The scheduler moves its blocks.
@@ -59,13 +81,35 @@ pub(super) enum Phase {
 impl Phase {
     /// The start.
     pub(super) const fn start() -> Self {
-        Self::Head { asking: None, refused: BTreeSet::new() }
+        Self::Head {
+            asking: None,
+            refused: BTreeSet::new(),
+        }
+    }
+
+    /// For whoever waits.
+    pub(super) const fn in_words(&self) -> &'static str {
+        match self {
+            Self::Head { .. } => "asking for the release's manifest",
+            Self::Opening(Part::Entries) | Self::Moving(Part::Entries) => "fetching the list of files",
+            Self::Opening(Part::Payload) => "looking at what is here already",
+            Self::Moving(Part::Payload) => "fetching",
+            Self::Staged => "staged",
+            Self::Blocked(_) => "cannot go on",
+        }
     }
 }
 
 impl Releases {
     /// Adds a release, unless it is known; its selection and priority are replaced when they differ and nothing is open.
-    pub(super) fn add(&mut self, manifest: ManifestId, product: ProductId, version: Version, selection: Selection, priority: u8) -> bool {
+    pub(super) fn add(
+        &mut self,
+        manifest: ManifestId,
+        product: ProductId,
+        version: Version,
+        selection: Selection,
+        priority: u8,
+    ) -> bool {
         if self.all.contains_key(&manifest) {
             return false;
         }
@@ -79,7 +123,10 @@ impl Releases {
             phase: Phase::start(),
             manifest: None,
             open: BTreeSet::new(),
+            layouts: BTreeMap::new(),
             asked_for: false,
+            retry_at: Timestamp::ZERO,
+            found: Found::default(),
         };
         self.all.insert(manifest, release);
         true
@@ -102,18 +149,45 @@ impl Releases {
     }
 
     pub(super) fn of_product(&self, product: ProductId) -> Vec<ManifestId> {
-        self.iter().filter(|(_, release)| release.product == product).map(|(manifest, _)| manifest).collect()
+        self.iter()
+            .filter(|(_, release)| release.product == product)
+            .map(|(manifest, _)| manifest)
+            .collect()
     }
 
     /// Those whose head nobody is being asked for.
     pub(super) fn without_head(&self) -> Vec<(ManifestId, ProductId)> {
-        let waiting = self.iter().filter(|(_, release)| matches!(release.phase, Phase::Head { asking: None, .. }));
+        let waiting = self
+            .iter()
+            .filter(|(_, release)| matches!(release.phase, Phase::Head { asking: None, .. }));
         waiting.map(|(manifest, release)| (manifest, release.product)).collect()
     }
 
-    /// The layouts that are open, for garbage collection.
-    pub(super) fn layouts(&self) -> BTreeSet<LayoutId> {
-        let parts = |manifest| [Part::Entries, Part::Payload].map(|part| LayoutId { manifest, part });
-        self.all.keys().flat_map(|manifest| parts(*manifest)).collect()
+    /// Those whose head `peer` is being asked for.
+    pub(super) fn asking(&self, peer: NodeId) -> Vec<(ManifestId, ProductId)> {
+        let asked = self
+            .iter()
+            .filter(|(_, release)| matches!(release.phase, Phase::Head { asking: Some(of), .. } if of == peer));
+        asked.map(|(manifest, release)| (manifest, release.product)).collect()
+    }
+
+    /// Blocked ones whose time has come.
+    pub(super) fn to_retry(&self, now: Timestamp) -> Vec<ManifestId> {
+        let due = self
+            .iter()
+            .filter(|(_, release)| matches!(release.phase, Phase::Blocked(_)) && release.retry_at <= now);
+        due.map(|(manifest, _)| manifest).collect()
+    }
+
+    /// What garbage collection keeps.
+    pub(super) fn pins(&self) -> Vec<Pin> {
+        let of = |(manifest, release): (ManifestId, &Release)| {
+            let pin = move |(part, layout): (&Part, &Arc<Layout>)| Pin {
+                id: LayoutId { manifest, part: *part },
+                layout: Arc::clone(layout),
+            };
+            release.layouts.iter().map(pin).collect::<Vec<_>>()
+        };
+        self.iter().flat_map(of).collect()
     }
 }

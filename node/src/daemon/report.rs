@@ -5,7 +5,8 @@ use samara_protocol::swarm::io::FetchFault;
 use samara_protocol::tree::ranges::RangeSet;
 
 use super::opening::Opened;
-use crate::store::StoreError;
+use super::publishing::Imported;
+use crate::store::{Checkpoint, StoreError};
 
 /// Reports that may wait for the driver. Tasks wait for a place, so this bounds nothing but latency.
 pub(super) const REPORTS_MAX: usize = 256;
@@ -23,23 +24,45 @@ pub(super) enum Report {
     /// A fetch brought all it was asked for.
     FetchDone { request: RequestId },
     /// A fetch ended early.
-    FetchFailed { request: RequestId, fault: FetchFault, what: String },
+    FetchFailed {
+        request: RequestId,
+        fault: FetchFault,
+        what: String,
+    },
     /// Writing failed: the disk is full or broken.
     WriteFailed { layout: LayoutId, error: StoreError },
     /// Groups of a serve were taken by the socket.
-    ServeSent { serve: ServeId, groups: RangeSet, bytes: u64 },
+    ServeSent {
+        serve: ServeId,
+        groups: RangeSet,
+        bytes: u64,
+    },
     /// Groups of a serve could not be read or were rotten.
-    ServeFailed { serve: ServeId, layout: LayoutId, lost: RangeSet },
+    ServeFailed {
+        serve: ServeId,
+        layout: LayoutId,
+        lost: RangeSet,
+    },
     /// The peer took an ask back, or is gone.
     ServeGone { serve: ServeId },
     /// What a peer could not verify was checked here.
     Rechecked { layout: LayoutId, lost: RangeSet },
     /// A checkpoint ended.
-    Checkpointed { layout: LayoutId, outcome: Result<RangeSet, StoreError> },
+    Checkpointed(Checkpoint),
+    /// A release was passed by a verb and is in the store.
+    Imported(Imported),
     /// A layout is open, or cannot be.
-    Opened { manifest: ManifestId, outcome: Result<Opened, OpenError> },
+    Opened {
+        manifest: ManifestId,
+        outcome: Result<Opened, OpenError>,
+    },
     /// A file that a peer was asked for.
-    File { peer: NodeId, product: ProductId, name: super::files::FileName, outcome: Result<Vec<u8>, FileFault> },
+    File {
+        peer: NodeId,
+        product: ProductId,
+        name: super::files::FileName,
+        outcome: Result<Vec<u8>, FileFault>,
+    },
 }
 
 /// Why a layout is not open.

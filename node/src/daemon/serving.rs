@@ -9,6 +9,7 @@ use futures::StreamExt;
 use futures::stream::FuturesOrdered;
 use samara_protocol::id::{LayoutId, ServeId};
 use samara_protocol::limits::SERVE_BYTES_MAX;
+use samara_protocol::manifest::layout::Layout;
 use samara_protocol::swarm::io::Refusal;
 use samara_protocol::tree::ranges::RangeSet;
 use samara_protocol::wire::data::{ENCODING_RAW, EndStatus, GroupHeader};
@@ -16,7 +17,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use super::report::Report;
 use crate::net::{ReplySink, Written};
-use crate::store::LayoutHandle;
+use crate::store::{FrameShape, Reply, Served, Store, StoreError};
 
 /// Commands to one serve that may wait: the scheduler keeps two portions outstanding, and a refusal may follow.
 pub(super) const COMMANDS_MAX: usize = 8;
@@ -38,12 +39,17 @@ pub(super) struct ServeBudget(Arc<Semaphore>);
 
 impl ServeBudget {
     pub(super) fn new() -> Self {
-        Self(Arc::new(Semaphore::new(usize::try_from(SERVE_BYTES_MAX).expect("fits"))))
+        Self(Arc::new(Semaphore::new(
+            usize::try_from(SERVE_BYTES_MAX).expect("fits"),
+        )))
     }
 
     async fn take(&self, bytes: u64) -> OwnedSemaphorePermit {
         let bytes = u32::try_from(bytes.min(SERVE_BYTES_MAX)).expect("8 MiB fit");
-        Arc::clone(&self.0).acquire_many_owned(bytes).await.expect("the budget is never closed")
+        Arc::clone(&self.0)
+            .acquire_many_owned(bytes)
+            .await
+            .expect("the budget is never closed")
     }
 }
 
@@ -51,11 +57,17 @@ impl ServeBudget {
 pub(super) struct Serving {
     pub(super) serve: ServeId,
     pub(super) id: LayoutId,
-    pub(super) disk: Option<LayoutHandle>,
+    pub(super) store: Store,
+    /// Payload bytes of a group at the most.
+    pub(super) layout: Option<Arc<Layout>>,
     pub(super) sink: ReplySink,
     pub(super) commands: mpsc::Receiver<ServeCommand>,
     pub(super) budget: ServeBudget,
     pub(super) reports: mpsc::Sender<Report>,
+    /// Which pairs the reply has carried so far.
+    pub(super) reply: Option<Reply>,
+    /// A buffer that the socket gave back.
+    pub(super) spare: Vec<u8>,
 }
 
 /// A portion on its way.
@@ -73,7 +85,9 @@ impl Serving {
             tokio::select! {
                 biased;
                 Some((portion, taken)) = sending.next(), if !sending.is_empty() => {
-                    if !self.sent(portion, taken).await { return }
+                    let Some(buffer) = taken else { return self.gone().await };
+                    self.spare = buffer;
+                    self.sent(portion).await;
                 }
                 command = self.commands.recv(), if sending.len() < PORTIONS_MAX => match command {
                     // The scheduler closed it: the peer is gone or took the ask back.
@@ -81,65 +95,126 @@ impl Serving {
                     Some(ServeCommand::Refuse(reason)) => break refused(reason),
                     Some(ServeCommand::Send { groups, last }) => {
                         let Some((portion, written)) = self.read(groups).await else { break EndStatus::Failed };
-                        sending.push_back(async move { (portion, written.await.is_ok()) });
+                        sending.push_back(async move { (portion, written.await.ok()) });
                         if last { break EndStatus::Done }
                     }
                 },
                 () = self.sink.cancelled() => {
-                    let _ = self.reports.send(Report::ServeGone { serve: self.serve }).await;
-                    return;
+                    return self.gone().await;
                 }
             }
         };
-        let Self { sink, reports, serve, .. } = self;
+        let Self {
+            sink, reports, serve, ..
+        } = self;
         // Gone peers are told to the driver by the network.
         let _ = sink.end(status).await;
         while let Some((portion, taken)) = sending.next().await {
-            if !taken {
+            if taken.is_none() {
                 return;
             }
-            let _ = reports.send(Report::ServeSent { serve, groups: portion.groups, bytes: portion.bytes }).await;
+            let _ = reports
+                .send(Report::ServeSent {
+                    serve,
+                    groups: portion.groups,
+                    bytes: portion.bytes,
+                })
+                .await;
         }
     }
 
     /// Reads and queues a portion; `None` when the disk failed, which has then been reported.
-    async fn read(&self, groups: RangeSet) -> Option<(Portion, Written)> {
-        let disk = self.disk.clone()?;
-        let permit = self.budget.take(disk.bytes_of(&groups)).await;
-        let (id, wanted) = (self.sink.wire_id(), groups.clone());
-        let read = move || {
-            let mut frames = Vec::new();
-            let header = |group, proof_len, data_len| GroupHeader { id, group, encoding: ENCODING_RAW, proof_len, data_len }.encode();
-            disk.read(&wanted, header, &mut frames).map(|bytes| (frames, bytes))
+    async fn read(&mut self, groups: RangeSet) -> Option<(Portion, Written)> {
+        let layout = self.layout.clone()?;
+        let permit = self.budget.take(bytes_of(&layout, &groups)).await;
+        let (store, id, wire_id) = (self.store.clone(), self.id, self.sink.wire_id());
+        let reply = self.reply.take();
+        let (wanted, mut frames) = (groups.clone(), std::mem::take(&mut self.spare));
+        let work = move || -> Result<(Reply, Vec<u8>, Served), StoreError> {
+            let mut reply = match reply {
+                Some(reply) => reply,
+                None => store.reply(id)?,
+            };
+            frames.clear();
+            let served = store.read(&mut reply, &wanted, &mut frames, &mut |shape, out| {
+                put_header(wire_id, shape, out);
+            })?;
+            Ok((reply, frames, served))
         };
-        match tokio::task::spawn_blocking(read).await.expect("reading does not panic and is not aborted") {
-            Ok((frames, bytes)) => {
+        let read = tokio::task::spawn_blocking(work)
+            .await
+            .expect("reading does not panic and is not aborted");
+        let lost = match read {
+            Ok((reply, frames, served)) if served.lost.is_empty() => {
+                self.reply = Some(reply);
                 let written = self.sink.send(frames).await.ok()?;
-                Some((Portion { groups, bytes, _permit: permit }, written))
+                return Some((
+                    Portion {
+                        groups,
+                        bytes: served.bytes,
+                        _permit: permit,
+                    },
+                    written,
+                ));
             }
-            Err(failure) => {
-                let report = Report::ServeFailed { serve: self.serve, layout: self.id, lost: failure.lost };
-                let _ = self.reports.send(report).await;
-                None
+            Ok((_, _, served)) => served.lost,
+            Err(error) => {
+                tracing::warn!(%error, layout = ?self.id, "what a neighbour asked for cannot be read");
+                groups
             }
-        }
+        };
+        let report = Report::ServeFailed {
+            serve: self.serve,
+            layout: self.id,
+            lost,
+        };
+        let _ = self.reports.send(report).await;
+        None
     }
 
-    /// Reports a portion that the socket took; false when the peer is gone.
-    async fn sent(&self, portion: Portion, taken: bool) -> bool {
-        if taken {
-            let Portion { groups, bytes, .. } = portion;
-            let _ = self.reports.send(Report::ServeSent { serve: self.serve, groups, bytes }).await;
-        } else {
-            let _ = self.reports.send(Report::ServeGone { serve: self.serve }).await;
-        }
-        taken
+    /// Reports a portion that the socket took.
+    async fn sent(&self, portion: Portion) {
+        let Portion { groups, bytes, .. } = portion;
+        let _ = self
+            .reports
+            .send(Report::ServeSent {
+                serve: self.serve,
+                groups,
+                bytes,
+            })
+            .await;
     }
+
+    /// Reports that nobody waits for the answer any more.
+    async fn gone(&self) {
+        let _ = self.reports.send(Report::ServeGone { serve: self.serve }).await;
+    }
+}
+
+fn put_header(id: u32, shape: FrameShape, out: &mut Vec<u8>) {
+    let header = GroupHeader {
+        id,
+        group: shape.group,
+        encoding: ENCODING_RAW,
+        proof_len: u16::try_from(shape.proof_len).expect("a proof is at most 4 KiB"),
+        data_len: u32::try_from(shape.data_len).expect("a group is at most 64 KiB"),
+    };
+    out.extend_from_slice(&header.encode());
+}
+
+fn bytes_of(layout: &Layout, groups: &RangeSet) -> u64 {
+    groups
+        .iter()
+        .filter_map(|group| layout.group(group))
+        .map(|group| u64::from(group.len()))
+        .sum()
 }
 
 fn refused(reason: Refusal) -> EndStatus {
     match reason {
-        Refusal::Busy(wait) => EndStatus::Busy { millis: u32::try_from(wait.as_millis()).unwrap_or(u32::MAX) },
+        Refusal::Busy(wait) => EndStatus::Busy {
+            millis: u32::try_from(wait.as_millis()).unwrap_or(u32::MAX),
+        },
         Refusal::Absent => EndStatus::Absent,
     }
 }

@@ -22,20 +22,15 @@ use super::fetching::Fetching;
 use super::report::Report;
 use super::serving::{COMMANDS_MAX, ServeBudget, ServeCommand, Serving};
 use crate::net::{NetHandle, ReplySink};
-use crate::store::LayoutHandle;
-
-/// A layout that can be read and written.
-#[derive(Debug, Clone)]
-pub(super) struct OpenLayout {
-    pub(super) layout: Arc<Layout>,
-    pub(super) disk: LayoutHandle,
-}
+use crate::store::Store;
 
 /// What the scheduler's outputs act on.
 pub(super) struct Shell {
     pub(super) net: NetHandle,
     pub(super) reports: mpsc::Sender<Report>,
-    pub(super) layouts: BTreeMap<LayoutId, OpenLayout>,
+    /// Layouts that the store has open.
+    pub(super) layouts: BTreeMap<LayoutId, Arc<Layout>>,
+    pub(super) store: Store,
     pub(super) facts: Vec<Fact>,
     fetches: BTreeMap<RequestId, (NodeId, CancellationToken)>,
     serves: BTreeMap<ServeId, (NodeId, mpsc::Sender<ServeCommand>)>,
@@ -48,13 +43,18 @@ pub(super) enum Fact {
     /// The scheduler says so.
     Swarm(Event),
     /// A peer was taken down.
-    Disconnected { peer: NodeId, reason: DisconnectReason, quarantine: Duration },
+    Disconnected {
+        peer: NodeId,
+        reason: DisconnectReason,
+        quarantine: Duration,
+    },
 }
 
 impl Shell {
-    pub(super) fn new(net: NetHandle, reports: mpsc::Sender<Report>) -> Self {
+    pub(super) fn new(net: NetHandle, store: Store, reports: mpsc::Sender<Report>) -> Self {
         Self {
             net,
+            store,
             reports,
             layouts: BTreeMap::new(),
             facts: Vec::new(),
@@ -69,15 +69,29 @@ impl Shell {
         let (sender, commands) = mpsc::channel(COMMANDS_MAX);
         let serve = sink.serve();
         self.serves.insert(serve, (peer, sender));
-        let disk = self.layouts.get(&layout).map(|open| open.disk.clone());
-        let (budget, reports) = (self.budget.clone(), self.reports.clone());
-        tokio::spawn(Serving { serve, id: layout, disk, sink, commands, budget, reports }.run());
+        let serving = Serving {
+            serve,
+            id: layout,
+            store: self.store.clone(),
+            layout: self.layouts.get(&layout).cloned(),
+            sink,
+            commands,
+            budget: self.budget.clone(),
+            reports: self.reports.clone(),
+            reply: None,
+            spare: Vec::new(),
+        };
+        tokio::spawn(serving.run());
         serve
     }
 
     /// Whether the fetch is still wanted; forgets it when `ended`.
     pub(super) fn is_fetching(&mut self, request: RequestId, ended: bool) -> bool {
-        if ended { self.fetches.remove(&request).is_some() } else { self.fetches.contains_key(&request) }
+        if ended {
+            self.fetches.remove(&request).is_some()
+        } else {
+            self.fetches.contains_key(&request)
+        }
     }
 
     /// Whom a fetch asks, for the log.
@@ -87,7 +101,11 @@ impl Shell {
 
     /// Whether the serve is still open; forgets it when `ended`.
     pub(super) fn is_serving(&mut self, serve: ServeId, ended: bool) -> bool {
-        if ended { self.serves.remove(&serve).is_some() } else { self.serves.contains_key(&serve) }
+        if ended {
+            self.serves.remove(&serve).is_some()
+        } else {
+            self.serves.contains_key(&serve)
+        }
     }
 
     /// Ends all fetches and serves of a peer that is gone.
@@ -102,12 +120,35 @@ impl Shell {
     }
 
     fn fetch(&mut self, request: RequestId, peer: NodeId, id: LayoutId, groups: RangeSet) {
-        let OpenLayout { layout, disk } = self.layouts.get(&id).expect("the scheduler fetches open layouts only").clone();
-        let source = self.net.ask(peer, Ask::Groups { layout: id, groups: groups.clone() });
+        let layout = Arc::clone(self.layouts.get(&id).expect("the scheduler fetches open layouts only"));
+        let source = self.net.ask(
+            peer,
+            Ask::Groups {
+                layout: id,
+                groups: groups.clone(),
+            },
+        );
         let cancelled = CancellationToken::new();
         self.fetches.insert(request, (peer, cancelled.clone()));
-        let reports = self.reports.clone();
-        tokio::spawn(Fetching { request, id, layout, disk, groups, source, cancelled, reports }.run());
+        let (store, reports) = (self.store.clone(), self.reports.clone());
+        tokio::spawn(
+            Fetching {
+                request,
+                id,
+                layout,
+                store,
+                groups,
+                source,
+                cancelled,
+                reports,
+            }
+            .run(),
+        );
+    }
+
+    /// Answers an ask that the scheduler was not told of.
+    pub(super) fn refuse(&mut self, serve: ServeId, reason: Refusal) {
+        self.command(serve, ServeCommand::Refuse(reason));
     }
 
     fn command(&mut self, serve: ServeId, command: ServeCommand) {
@@ -124,12 +165,15 @@ impl Shell {
     }
 
     fn recheck(&self, id: LayoutId, groups: RangeSet) {
-        let Some(open) = self.layouts.get(&id) else { return };
-        let (disk, reports) = (open.disk.clone(), self.reports.clone());
+        let (store, reports) = (self.store.clone(), self.reports.clone());
         tokio::spawn(async move {
-            let lost = tokio::task::spawn_blocking(move || disk.recheck(&groups)).await;
-            let lost = lost.expect("checking does not panic and is not aborted");
-            let _ = reports.send(Report::Rechecked { layout: id, lost }).await;
+            let checked = tokio::task::spawn_blocking(move || store.recheck(id, &groups)).await;
+            match checked.expect("checking does not panic and is not aborted") {
+                Ok(lost) => {
+                    let _ = reports.send(Report::Rechecked { layout: id, lost }).await;
+                }
+                Err(error) => tracing::warn!(%error, layout = ?id, "what a neighbour refused cannot be checked"),
+            }
         });
     }
 }
@@ -138,7 +182,12 @@ impl Effects for Shell {
     fn perform(&mut self, output: Output) {
         match output {
             Output::Send { peer, message } => self.net.send(peer, ControlMessage::Swarm(message)),
-            Output::Fetch { request, peer, layout, groups } => self.fetch(request, peer, layout, groups),
+            Output::Fetch {
+                request,
+                peer,
+                layout,
+                groups,
+            } => self.fetch(request, peer, layout, groups),
             Output::CancelFetch { request } => {
                 if let Some((_, cancel)) = self.fetches.remove(&request) {
                     cancel.cancel();
@@ -147,9 +196,17 @@ impl Effects for Shell {
             Output::Serve { serve, groups, last } => self.command(serve, ServeCommand::Send { groups, last }),
             Output::Refuse { serve, reason } => self.command(serve, ServeCommand::Refuse(reason)),
             Output::Recheck { layout, groups } => self.recheck(layout, groups),
-            Output::Disconnect { peer, reason, quarantine } => {
+            Output::Disconnect {
+                peer,
+                reason,
+                quarantine,
+            } => {
                 self.net.disconnect(peer, quarantine);
-                self.facts.push(Fact::Disconnected { peer, reason, quarantine });
+                self.facts.push(Fact::Disconnected {
+                    peer,
+                    reason,
+                    quarantine,
+                });
             }
             Output::Event(event) => self.facts.push(Fact::Swarm(event)),
         }

@@ -221,12 +221,9 @@ impl ConnectionHandler for Handler {
             }) => {
                 self.on_opened(stream, info);
             }
-            // A session's stream that fails drops its sender, which tells the session.
-            ConnectionEvent::DialUpgradeError(DialUpgradeError {
-                info: OpenInfo::Session(_),
-                ..
-            }) => {}
-            ConnectionEvent::DialUpgradeError(DialUpgradeError { error, .. }) => {
+            ConnectionEvent::DialUpgradeError(DialUpgradeError { info, error })
+                if !matches!(info, OpenInfo::Session(_)) =>
+            {
                 self.fail(&format!("a stream could not be opened: {error}"));
             }
             _ => {}

@@ -67,6 +67,12 @@ impl Contents {
         &self.layout
     }
 
+    /// The layout alone.
+    #[must_use]
+    pub fn into_layout(self) -> Layout {
+        self.layout
+    }
+
     /// The platform sets that entries have, in the order of their sections.
     #[must_use]
     pub fn platform_sets(&self) -> &[PlatformSet] {

@@ -16,7 +16,7 @@ use crate::limits::{BLOCKS_MAX, GROUP_BYTES, GROUPS_MAX};
 use crate::tree::ranges::RangeSet;
 
 /// An artifact as a layout needs it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ArtifactRef {
     /// Its root.
     pub id: ArtifactId,
@@ -312,6 +312,19 @@ impl Layout {
             index,
             len,
         })
+    }
+
+    /// The artifact that a group belongs to, the first one of a packed group.
+    ///
+    /// # Panics
+    /// When the group is another layout's.
+    #[must_use]
+    pub fn artifact_of(&self, group: &Group) -> ArtifactId {
+        let at = match group {
+            Group::Large { artifact, .. } => *artifact,
+            Group::Packed { artifacts, .. } => artifacts.start,
+        };
+        self.placed[at].artifact.id
     }
 
     /// The groups of each section, in order; empty sections have an empty range.

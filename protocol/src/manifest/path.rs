@@ -10,7 +10,7 @@ use std::fmt;
 
 use unicode_normalization::UnicodeNormalization;
 
-use crate::limits::{PATH_BYTES_MAX, PATH_COMPONENT_BYTES_MAX};
+use crate::limits::{PATH_BYTES_MAX, PATH_COMPONENT_BYTES_MAX, PATH_COMPONENTS_MAX};
 
 /// The folder that Samara itself keeps in a placed release; no release may have anything in it.
 pub const OWN_FOLDER: &str = ".samara";
@@ -51,6 +51,9 @@ pub enum PathFault {
         "it has {0} bytes, or a component of more than {PATH_COMPONENT_BYTES_MAX}; at most {PATH_BYTES_MAX} are possible"
     )]
     Long(usize),
+    /// Too many folders in each other.
+    #[error("it has {0} components; at most {PATH_COMPONENTS_MAX} are possible")]
+    Deep(usize),
     /// Samara's own folder.
     #[error("`{OWN_FOLDER}` at the top is Samara's own folder; rename it")]
     Own,
@@ -176,6 +179,10 @@ fn check(text: &str) -> Result<(), PathFault> {
         return Err(PathFault::Long(text.len()));
     }
     text.split('/').try_for_each(check_component)?;
+    let components = text.split('/').count();
+    if components > PATH_COMPONENTS_MAX {
+        return Err(PathFault::Deep(components));
+    }
     let top = text.split('/').next().unwrap_or_default();
     if is_own(top) {
         return Err(PathFault::Own);

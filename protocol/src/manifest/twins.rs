@@ -5,7 +5,7 @@
 //! else. Folders count wherever a path goes through them: `Docs/a` and `docs/b` are twins. Kept per path: two 64-bit
 //! hashes, so that a million entries stay in tens of megabytes; a chance collision (below one in ten million) refuses.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use unicode_normalization::UnicodeNormalization;
 
@@ -36,7 +36,7 @@ pub enum TwinError {
 /// All paths seen so far.
 #[derive(Debug, Default)]
 pub struct TwinCheck {
-    seen: HashMap<u64, (u64, PathKind)>,
+    seen: BTreeMap<u64, (u64, PathKind)>,
     /// The folder of the path before, known to be fine with all above it.
     folder: String,
 }

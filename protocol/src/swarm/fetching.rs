@@ -97,7 +97,9 @@ impl Swarm {
         let peer = self.peers.get(&id)?;
         let transfer = self.transfers.get(&layout)?;
         let view = peer.view(&layout)?;
-        let span = span(&peer.source, transfer, sources, self.down.rate().map(|rate| rate.0))?;
+        let ahead = self.outstanding(&peer.source, transfer.priority);
+        let limit = self.down.rate().map(|rate| rate.0);
+        let span = span(&peer.source, ahead, transfer, sources, limit)?;
         let choice = Choice {
             bytes: span,
             in_order: sources <= 1,
@@ -107,6 +109,16 @@ impl Swarm {
         };
         let groups = picker::pick(transfer, view, &choice, &mut self.rng);
         (!groups.is_empty()).then_some(groups)
+    }
+
+    /// Bytes under way from a peer of transfers that are at least as urgent: the others do not stand in the way.
+    fn outstanding(&self, source: &Source, priority: u8) -> u64 {
+        let requests = source.requests.iter().filter_map(|id| self.requests.get(id));
+        let urgent = requests.filter(|request| {
+            let transfer = self.transfers.get(&request.layout);
+            transfer.is_some_and(|transfer| transfer.priority >= priority)
+        });
+        urgent.map(|request| nominal(&request.left)).sum()
     }
 
     /// How many neighbours could be asked for something of this layout.
@@ -431,7 +443,7 @@ fn cap(source: &Source) -> u64 {
 }
 
 /// How large the next request to this peer may be; nothing when enough is under way.
-pub(super) fn span(source: &Source, transfer: &Transfer, sources: usize, limit: Option<u64>) -> Option<u64> {
+fn span(source: &Source, ahead: u64, transfer: &Transfer, sources: usize, limit: Option<u64>) -> Option<u64> {
     let share = if sources > 1 {
         transfer.left / SPAN_SHARE
     } else {
@@ -439,9 +451,9 @@ pub(super) fn span(source: &Source, transfer: &Transfer, sources: usize, limit: 
     };
     let window = source.window.size().max(floor(transfer));
     let window = window.min(share.max(floor(transfer)));
-    let room = window.saturating_sub(source.outstanding);
+    let room = window.saturating_sub(ahead);
     let least = transfer.block_bytes().min(SPAN_MIN);
-    if room < least && source.outstanding > 0 {
+    if room < least && ahead > 0 {
         return None;
     }
     let second = source.meter.rate().map_or(SPAN_MIN, |rate| bytes_in(rate, SPAN_TIME));

@@ -71,6 +71,8 @@ pub(super) struct Line {
     /// An origin's blocks that were shown to it and that it has not yet got.
     pub(super) pledges: BTreeMap<u32, Pledge>,
     pub(super) pledge_window: Window,
+    /// Payload bytes sent to it.
+    pub(super) sent: u64,
 }
 
 impl Line {
@@ -84,6 +86,7 @@ impl Line {
             },
             pledges: BTreeMap::new(),
             pledge_window: Window::new(SPAN_MIN),
+            sent: 0,
         }
     }
 }
@@ -204,6 +207,8 @@ pub(super) struct Sink {
     /// When its socket last took something, or when there was nothing to take.
     pub(super) last_sent: Timestamp,
     pub(super) slot: Option<Slot>,
+    /// When it last got a slot.
+    pub(super) last_slot: Option<Timestamp>,
 }
 
 /// A place among those served now.

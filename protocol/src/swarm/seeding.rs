@@ -26,6 +26,8 @@ use super::transfer::Transfer;
 const PLEDGE_TIME: Duration = Duration::from_millis(500);
 /// Time in which a domain that has seen everything must make progress by itself before the origin helps.
 const GRACE: Duration = Duration::from_secs(1);
+/// Help that does not raise the domain's pace in this time earns nothing: its downlinks are full.
+const TRIAL: Duration = Duration::from_secs(1);
 /// The origin helps while the domain would need more than this part of the time it took so far.
 const HELP_SHARE: u32 = 16;
 
@@ -77,15 +79,30 @@ pub(super) struct Placement {
 struct Progress {
     /// When somebody first wanted something.
     since: Option<Timestamp>,
-    /// Since when nothing is unsent.
-    all_sent: Option<Timestamp>,
-    /// Blocks that are needed and that the origin delivered, at the last look.
+    /// Blocks that are needed, at the last look, and how many were gained and sent by the origin since it began.
     needs: u64,
-    kept: u64,
-    kept_before: u64,
-    /// Blocks a second that the domain gains without the origin.
-    gain: f64,
-    help: bool,
+    gained: u64,
+    own: f64,
+    phase: Phase,
+    /// What the domain gained a second when it was on its own.
+    baseline: f64,
+    /// Help earned nothing: none is given before this, and the next pause is longer.
+    rests_until: Timestamp,
+    pauses: u32,
+}
+
+/// What the origin does for a domain.
+#[derive(Debug, Clone, Copy, Default)]
+enum Phase {
+    /// There are blocks that it has not seen.
+    #[default]
+    Sending,
+    /// It has seen everything and is on its own; since when, with what it had gained and been sent then.
+    Watching(Timestamp, u64, f64),
+    /// It is helped, to see whether that helps; since when, from where.
+    Trying(Timestamp, u64, f64),
+    /// It is helped.
+    Helping,
 }
 
 impl Placement {
@@ -228,7 +245,6 @@ impl Swarm {
             for block in blocks.iter() {
                 if line.pledges.remove(&block).is_some() {
                     placement.unpledge(block);
-                    placement.progress.kept += 1;
                     let rate = peer.sink.meter.rate();
                     let cap = rate.map_or(u64::MAX, |rate| bytes_in(rate, PLEDGE_TIME));
                     line.pledge_window
@@ -260,25 +276,15 @@ impl Swarm {
             return;
         };
         let mut dirty = false;
-        let mut room = if alone {
-            u32::MAX
-        } else {
+        if !alone {
             dirty |= trim(placement, line, block_bytes);
-            room(line, block_bytes)
-        };
-        while room > 0 {
-            let again;
-            let picked = match next_unsent(placement, line, &have, share) {
-                Some(block) => {
-                    again = placement.orphans.get(block);
-                    Some(block)
-                }
-                None => {
-                    again = false;
-                    next_copy(placement, line, &have, copies_max)
-                }
-            };
-            let Some(block) = picked else { break };
+        }
+        loop {
+            let is_full = room(line, block_bytes) == 0;
+            let unsent = next_unsent(placement, line, &have, share).filter(|_| alone || !is_full);
+            let copy = || next_copy(placement, line, &have, copies_max).filter(|_| !is_full);
+            let Some(block) = unsent.or_else(copy) else { break };
+            let again = placement.orphans.get(block);
             placement.pledge(block);
             line.pledges.insert(
                 block,
@@ -296,7 +302,6 @@ impl Swarm {
                     .push_back(Output::Event(Event::BlockSentAgain { layout, block }));
             }
             dirty = true;
-            room -= 1;
         }
         if dirty {
             self.mail(now, id, layout);
@@ -398,16 +403,18 @@ impl Swarm {
         let Some(transfer) = self.transfers.get_mut(&layout) else {
             return;
         };
+        let block_bytes = transfer.block_bytes();
         let Transfer { seeding, have, .. } = transfer;
         for (domain, placement) in &mut seeding.domains {
             placement.away.retain(|(until, _)| *until > now);
-            let mut needs = 0;
+            let (mut needs, mut own) = (0, 0.0);
             let mut unsent = false;
             for (id, peer) in &self.peers {
                 let Some(view) = peer.view(&layout).filter(|_| Domain::of(*id, &peer.info) == *domain) else {
                     continue;
                 };
                 needs += u64::from(view.needs);
+                own += blocks_sent(peer, &layout, block_bytes);
                 if now.since(peer.heard) >= SILENT_MAX {
                     for block in view.have.iter() {
                         if placement.holders[block as usize] == 1 {
@@ -422,37 +429,78 @@ impl Swarm {
                     .filter(|block| have.get(*block) && !view.have.get(*block));
                 unsent |= view.needs > 0 && wanted.take(4096).any(|block| placement.is_unsent(block));
             }
-            placement.progress.look(now, needs, unsent);
+            placement.progress.look(now, needs, own, unsent);
         }
     }
 }
 
 impl Progress {
-    #[expect(clippy::cast_precision_loss, reason = "block counts are small")]
-    fn look(&mut self, now: Timestamp, needs: u64, unsent: bool) {
+    const fn help(&self) -> bool {
+        matches!(self.phase, Phase::Trying(..) | Phase::Helping)
+    }
+
+    /// Takes in where the domain stands and decides whether to help. `own` is what the origin has sent into it, in blocks.
+    fn look(&mut self, now: Timestamp, needs: u64, own: f64, unsent: bool) {
         if needs == 0 {
-            *self = Self {
-                kept: self.kept,
-                kept_before: self.kept,
-                ..Self::default()
-            };
+            *self = Self::default();
             return;
         }
         let since = *self.since.get_or_insert(now);
-        let own = self.kept - self.kept_before;
         // Needs rise when a node joins or loses something: no loss of pace.
-        let gained = self.needs.saturating_sub(needs).saturating_sub(own) as f64;
-        self.gain += 0.1 * (gained / TICK.as_secs_f64() - self.gain);
-        (self.needs, self.kept_before) = (needs, self.kept);
-        if unsent {
-            self.all_sent = None;
-        } else {
-            self.all_sent.get_or_insert(now);
-        }
-        let alone_for = self.all_sent.map_or(Duration::ZERO, |at| now.since(at));
+        self.gained += self.needs.saturating_sub(needs);
+        (self.needs, self.own) = (needs, own);
         let patience = (now.since(since) / HELP_SHARE).max(GRACE).as_secs_f64();
-        self.help = alone_for >= GRACE && needs as f64 > self.gain * patience;
+        match self.phase {
+            _ if unsent => self.phase = Phase::Sending,
+            Phase::Sending => self.watch(now),
+            Phase::Watching(at, ..) if now.since(at) >= GRACE && now >= self.rests_until => {
+                self.baseline = self.pace(now).0;
+                if !self.is_near_the_end(patience) {
+                    self.phase = Phase::Trying(now, self.gained, self.own);
+                }
+            }
+            Phase::Trying(at, ..) if now.since(at) >= TRIAL => {
+                let (alone, own) = self.pace(now);
+                if alone + own >= self.baseline + 0.4 * own {
+                    self.phase = Phase::Helping;
+                } else {
+                    self.pauses += 1;
+                    self.rests_until = now.after(4 * GRACE * (1 << self.pauses.min(5)));
+                    self.watch(now);
+                }
+            }
+            Phase::Helping if self.is_near_the_end(patience) => self.watch(now),
+            Phase::Watching(..) | Phase::Trying(..) | Phase::Helping => {}
+        }
     }
+
+    fn watch(&mut self, now: Timestamp) {
+        self.phase = Phase::Watching(now, self.gained, self.own);
+    }
+
+    /// Blocks a second since the phase began: gained from each other, and sent by the origin.
+    #[expect(clippy::cast_precision_loss, reason = "block counts are small")]
+    fn pace(&self, now: Timestamp) -> (f64, f64) {
+        let (Phase::Watching(at, gained, own) | Phase::Trying(at, gained, own)) = self.phase else {
+            return (self.baseline, 0.0);
+        };
+        let time = now.since(at).max(TICK).as_secs_f64();
+        let own = (self.own - own).max(0.0) / time;
+        (((self.gained - gained) as f64 / time - own).max(0.0), own)
+    }
+
+    /// Whether the domain by itself is done soon.
+    #[expect(clippy::cast_precision_loss, reason = "block counts are small")]
+    fn is_near_the_end(&self, patience: f64) -> bool {
+        self.needs as f64 <= self.baseline * patience
+    }
+}
+
+/// What the origin has sent to a peer, in blocks.
+#[expect(clippy::cast_precision_loss, reason = "sizes below 2^53")]
+fn blocks_sent(peer: &Peer, layout: &LayoutId, block_bytes: u64) -> f64 {
+    let sent = peer.lines.get(layout).map_or(0, |line| line.sent);
+    sent as f64 / block_bytes as f64
 }
 
 /// A peer may always be shown so much.
@@ -474,7 +522,7 @@ fn next_unsent(placement: &mut Placement, line: &Line, have: &Bits, (rank, count
         placement.cursor += 1;
     }
     let fits = |block: &u32| {
-        let mine = block % count == rank || placement.progress.help;
+        let mine = block % count == rank || placement.progress.help();
         let missing = view.want.get(*block) && !view.have.get(*block) && !line.pledges.contains_key(block);
         mine && missing && have.get(*block) && placement.is_unsent(*block)
     };
@@ -483,7 +531,7 @@ fn next_unsent(placement: &mut Placement, line: &Line, have: &Bits, (rank, count
 
 /// The block that is rarest in the domain and that this peer wants, when the origin helps there.
 fn next_copy(placement: &Placement, line: &Line, have: &Bits, copies_max: u32) -> Option<u32> {
-    if !placement.progress.help {
+    if !placement.progress.help() {
         return None;
     }
     let view = line.view.as_ref()?;

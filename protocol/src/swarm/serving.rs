@@ -14,8 +14,8 @@ use crate::tree::ranges::RangeSet;
 
 use super::Swarm;
 use super::config::{
-    AUDIENCE_RETRY, BUSY_RETRY, QUANTUM_MAX, QUANTUM_MIN, QUANTUM_TIME, RANDOM_SLOT, Role, SLOT_TIME, STALL_TIME,
-    UNREAD_MAX, UPLOAD_SLOTS, UPLOAD_SLOTS_MAX, WAIT_MAX,
+    AUDIENCE_RETRY, BUSY_RETRY, QUANTUM_MAX, QUANTUM_MIN, QUANTUM_TIME, RANDOM_SLOT, Role, SLOT_LOTS, SLOT_TIME,
+    STALL_TIME, UNREAD_MAX, UPLOAD_SLOTS, UPLOAD_SLOTS_MAX, WAIT_MAX,
 };
 use super::io::{DisconnectReason, Distance, Output, Refusal, UploadAudience};
 use super::peer::{Peer, Slot, is_local};
@@ -26,6 +26,9 @@ use super::transfer::{first_groups, nominal};
 /// How long a further slot is tried, and how long none is tried after one that earned nothing.
 const PROBE_TIME: Duration = Duration::from_secs(1);
 const PROBE_PAUSE: Duration = Duration::from_secs(8);
+
+/// Needs (in millionths) that differ by less are alike: then who was not served for longest goes first.
+const NEED_STEP: u32 = 20_000;
 
 /// What a neighbour asked for.
 #[derive(Debug)]
@@ -157,6 +160,9 @@ impl Swarm {
         let sent = nominal(groups).min(serve.issued);
         serve.issued -= sent;
         let over = serve.issued == 0 && serve.left.is_empty();
+        if let Some(transfer) = self.transfers.get_mut(&serve.layout) {
+            transfer.sent += bytes;
+        }
         self.admission.issued -= sent;
         self.admission.meter.add(now, bytes);
         self.up.give_back(sent.saturating_sub(bytes));
@@ -164,6 +170,9 @@ impl Swarm {
             peer.sink.issued -= sent;
             peer.sink.last_sent = now;
             peer.sink.meter.add(now, bytes);
+            if let Some(line) = peer.lines.get_mut(&serve.layout) {
+                line.sent += bytes;
+            }
         }
         if over {
             self.forget_serve(now, id);
@@ -235,6 +244,7 @@ impl Swarm {
             {
                 let closing = false;
                 peer.sink.slot = Some(Slot { since: now, closing });
+                peer.sink.last_slot = Some(now);
                 taken += 1;
             }
         }
@@ -259,13 +269,15 @@ impl Swarm {
             let serve = self.serves.get(&self.next_serve(peer)?)?;
             let priority = self.transfers.get(&serve.layout)?.priority;
             let need = peer.view(&serve.layout).map_or(1_000_000, super::peer::View::need);
-            Some((priority, need, std::cmp::Reverse(serve.waits_since), *id))
+            Some((priority, need / NEED_STEP, std::cmp::Reverse(peer.sink.last_slot), *id))
         };
         let mut waiting: Vec<_> = self.waiting(local).filter_map(urgency).collect();
-        let most = *waiting.iter().max()?;
-        if self.rng.one_in(RANDOM_SLOT) {
-            waiting.retain(|urgency| urgency.0 == most.0);
-            return self.rng.pick(&waiting).map(|urgency| urgency.3);
+        let priority = waiting.iter().map(|urgency| urgency.0).max()?;
+        waiting.retain(|urgency| urgency.0 == priority);
+        let lots = if self.rng.one_in(RANDOM_SLOT) { 1 } else { SLOT_LOTS };
+        let mut most = *self.rng.pick(&waiting)?;
+        for _ in 1..lots {
+            most = most.max(*self.rng.pick(&waiting)?);
         }
         Some(most.3)
     }
@@ -353,7 +365,17 @@ impl Swarm {
         for id in unread {
             self.punish(now, id, DisconnectReason::Stalled);
         }
-        let waited = |serve: &Serve| serve.issued == 0 && now.since(serve.waits_since) >= WAIT_MAX;
+        let priority = |serve: &Serve| {
+            self.transfers
+                .get(&serve.layout)
+                .map_or(0, |transfer| transfer.priority)
+        };
+        let most = self.serves.values().map(priority).max();
+        // What is less urgent just waits: its peer must not be kept from asking for what is urgent.
+        let waited = |serve: &Serve| {
+            let long = serve.issued == 0 && now.since(serve.waits_since) >= WAIT_MAX;
+            long && Some(priority(serve)) == most
+        };
         let late = self.serves.iter().filter(|(_, serve)| waited(serve));
         let late: Vec<ServeId> = late.map(|(id, _)| *id).collect();
         for id in late {

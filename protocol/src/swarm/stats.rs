@@ -33,6 +33,10 @@ pub struct TransferStats {
     pub wanted: u64,
     /// Bytes of wanted blocks that are verified.
     pub have: u64,
+    /// Of these, bytes of durable blocks.
+    pub durable: u64,
+    /// Payload bytes served to others.
+    pub sent: u64,
     /// Bytes of all verified groups, nominally, wanted or not.
     pub held: u64,
     /// What came from where.
@@ -100,6 +104,8 @@ impl Swarm {
             priority: transfer.priority,
             wanted,
             have: wanted - transfer.left,
+            durable: transfer.durable_bytes(),
+            sent: transfer.sent,
             held: super::transfer::nominal(&transfer.held),
             sources: transfer.sources.clone(),
             wasted: transfer.wasted,

@@ -18,8 +18,11 @@ use super::peer::{Peer, View};
 use super::rate::time_for;
 use super::transfer::{Transfer, nominal};
 
-/// A request rests this long where it is before an idle peer may take it over.
+/// In the end game a request rests this long where it is before an idle peer may take it over.
 const MOVE_AFTER: Duration = Duration::from_millis(100);
+
+/// The same while there is still something to ask for.
+const REST: Duration = Duration::from_secs(1);
 
 impl Swarm {
     /// A peer is stalled: what it was asked for may be asked of others.
@@ -81,22 +84,24 @@ impl Swarm {
     fn worst(&self, now: Timestamp, thief: &Peer, id: NodeId) -> Option<(RequestId, bool)> {
         let mut worst: Option<(Duration, RequestId, bool)> = None;
         for (key, request) in &self.requests {
-            if request.peer == id || request.shared || now.since(request.asked) < MOVE_AFTER {
-                continue;
-            }
             let (Some(transfer), Some(view)) = (self.transfers.get(&request.layout), thief.view(&request.layout))
             else {
                 continue;
             };
+            let rest = if is_end_game(transfer) { MOVE_AFTER } else { REST };
+            if request.peer == id || request.shared || now.since(request.asked) < rest {
+                continue;
+            }
             let Some(holder) = self.peers.get(&request.peer) else {
                 continue;
             };
-            let there = expected(holder, holder.source.outstanding);
+            // Where nothing is known, what was waited already is the best guess.
+            let there = expected(holder, holder.source.outstanding).max(now.since(request.asked));
             if worst.is_some_and(|(most, _, _)| there <= most) {
                 continue;
             }
             let here = expected(thief, nominal(&request.left));
-            let gain = if request.begun { 3 } else { 1 };
+            let gain = if request.begun { 3 } else { 2 };
             if there > here * gain + MOVE_AFTER && is_had(transfer, view, request) {
                 worst = Some((there, *key, request.begun));
             }
@@ -143,6 +148,13 @@ fn expected(peer: &Peer, bytes: u64) -> Duration {
     let source = &peer.source;
     let rate = source.meter.rate().unwrap_or(1 << 20);
     source.rtt_or_guess() + time_for(bytes, rate.max(1))
+}
+
+/// Whether everything that is missing has been asked for.
+fn is_end_game(transfer: &Transfer) -> bool {
+    let words = transfer.wanted.words().iter().enumerate();
+    let mut open = words.map(|(at, wanted)| wanted & !(transfer.have.words()[at] | transfer.busy.words()[at]));
+    open.all(|word| word == 0)
 }
 
 /// Whether the peer with this view has all that is left of a request.

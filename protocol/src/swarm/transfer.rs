@@ -47,6 +47,8 @@ pub(super) struct Transfer {
     pub(super) progress_told: Option<Timestamp>,
     /// Payload bytes that arrived though they were held already.
     pub(super) wasted: u64,
+    /// Payload bytes served to others.
+    pub(super) sent: u64,
     pub(super) seeding: Seeding,
 }
 
@@ -77,6 +79,7 @@ impl Transfer {
             meter: Meter::default(),
             progress_told: None,
             wasted: 0,
+            sent: 0,
             seeding: Seeding::new(blocks, is_origin),
             table: open.table,
         };
@@ -111,6 +114,12 @@ impl Transfer {
     /// Bytes of wanted blocks.
     pub(super) fn wanted_bytes(&self) -> u64 {
         self.wanted.iter().map(|block| self.table.get(block).bytes).sum()
+    }
+
+    /// Bytes of wanted blocks that are durable.
+    pub(super) fn durable_bytes(&self) -> u64 {
+        let durable = self.wanted.iter().filter(|block| self.durable.get(*block));
+        durable.map(|block| self.table.get(block).bytes).sum()
     }
 
     /// Bytes that are needed to fetch `block`, at least: a span is not smaller without reason.

@@ -71,10 +71,6 @@ impl RangeSet {
     }
 
     /// Takes a range out.
-    #[expect(
-        clippy::needless_pass_by_value,
-        reason = "ranges are passed by value everywhere here"
-    )]
     pub fn remove(&mut self, range: Range<u32>) {
         if range.is_empty() {
             return;

@@ -41,16 +41,16 @@ impl Vendor {
     }
 
     pub(crate) fn product(&self) -> ProductTrust {
-        self.product_at(NOW)
+        self.product_named(0)
     }
 
-    pub(crate) fn product_at(&self, now: WallTime) -> ProductTrust {
+    pub(crate) fn product_named(&self, nonce: u8) -> ProductTrust {
         let signers: Signers<'_> = self
             .keys
             .iter()
             .map(|(role, key)| (*role, vec![key as &dyn Signer]))
             .collect();
-        create(&self.role_keys(), &signers, now, &Lifetimes::default()).expect("a product")
+        create(&self.role_keys(), &signers, [nonce; 16], NOW, &Lifetimes::default()).expect("a product")
     }
 
     pub(crate) fn change<F>(&self, role: Role, now: WallTime, write: F) -> Result<Change, WriteError>

@@ -12,7 +12,7 @@ use crate::trust::grant::ChannelName;
 use crate::trust::product::ProductTrust;
 
 /// A manifest head that the product's `releases` role has signed for (AI-6). The one constructor is
-/// [`ProductTrust::verify_manifest`].
+/// [`VerifiedManifest::verify`].
 #[derive(Debug, Clone)]
 pub struct VerifiedManifest {
     product: ProductId,
@@ -49,22 +49,27 @@ pub enum ManifestRefusal {
     },
 }
 
-impl ProductTrust {
-    /// Checks `head` against what the `releases` role says of `version`, by length, SHA-256 and BLAKE3, and notes what
-    /// channels and recalls say of it. Whether it may be offered is [`VerifiedManifest::recall`] and
+impl VerifiedManifest {
+    /// Checks `head` against what the product's `releases` role says of `version`, by length, SHA-256 and BLAKE3, and
+    /// notes what channels and recalls say of it. Whether it may be offered is [`VerifiedManifest::recall`] and
     /// [`crate::trust::document::Documents::offered`].
     ///
     /// # Errors
-    /// When there is no such release or the bytes are not its head.
-    pub fn verify_manifest(&self, version: &Version, head: &[u8]) -> Result<VerifiedManifest, ManifestRefusal> {
-        let documents = self.documents();
+    /// When there is no such release, or the bytes are not its head.
+    pub fn verify(
+        trust: &ProductTrust,
+        version: &Version,
+        head: impl Into<Arc<[u8]>>,
+    ) -> Result<Self, ManifestRefusal> {
+        let bytes: Arc<[u8]> = head.into();
+        let documents = trust.documents();
         let unknown = || ManifestRefusal::Unknown {
             version: version.clone(),
         };
         let record = documents.releases.get(version).ok_or_else(unknown)?;
-        let same = record.length == head.len() as u64
-            && record.manifest.0 == *blake3::hash(head).as_bytes()
-            && record.sha256[..] == Sha256::digest(head)[..];
+        let same = record.length == bytes.len() as u64
+            && record.manifest.0 == *blake3::hash(&bytes).as_bytes()
+            && record.sha256[..] == Sha256::digest(&bytes)[..];
         if !same {
             return Err(ManifestRefusal::OtherBytes {
                 version: version.clone(),
@@ -74,27 +79,25 @@ impl ProductTrust {
             version: version.clone(),
             reason,
         };
-        let parsed = Head::decode(head).map_err(|error| unusable(error.to_string()))?;
-        if parsed.product != self.product() || parsed.version != *version {
+        let parsed = Head::decode(&bytes).map_err(|error| unusable(error.to_string()))?;
+        if parsed.product != trust.product() || parsed.version != *version {
             return Err(unusable(format!(
                 "it is the head of {} {}",
                 parsed.product, parsed.version
             )));
         }
         let listings = documents.listings(record.manifest);
-        Ok(VerifiedManifest {
-            product: self.product(),
+        Ok(Self {
+            product: trust.product(),
             version: version.clone(),
             id: record.manifest,
-            bytes: head.into(),
             head: Arc::new(parsed),
+            bytes,
             listings: listings.map(|(name, place)| (name.clone(), place.clone())).collect(),
             recall: documents.recalls.get(&record.manifest).cloned(),
         })
     }
-}
 
-impl VerifiedManifest {
     /// Of which product.
     #[must_use]
     pub const fn product(&self) -> ProductId {

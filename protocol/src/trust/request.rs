@@ -5,6 +5,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::limits::REQUEST_FILE_BYTES_MAX;
+use crate::trust::contact::Contact;
 use crate::trust::dsse::{Envelope, EnvelopeError, Statement};
 use crate::trust::grant::check_schema;
 use crate::trust::key::PublicKey;
@@ -53,6 +55,66 @@ impl Statement for Request {
 
     fn check(&self) -> Result<(), String> {
         check_schema(self.schema)
+    }
+}
+
+/// A request as it travels: the key's, and where it can be dialled when it can.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RequestFile {
+    /// The request.
+    pub request: Envelope,
+    /// The node's contact.
+    pub contact: Option<Envelope>,
+}
+
+/// Why a file is not a request.
+#[derive(Debug, thiserror::Error)]
+pub enum RequestError {
+    /// Not a request file.
+    #[error("this is not a request file: {0}; `samara request` and `samara site init` make them")]
+    Shape(#[from] serde_json::Error),
+    /// Too long.
+    #[error("this is not a request file: it has more than {REQUEST_FILE_BYTES_MAX} bytes")]
+    TooLarge,
+    /// A statement in it is refused.
+    #[error(transparent)]
+    Envelope(#[from] EnvelopeError),
+    /// The contact is another node's.
+    #[error("the contact in the request is another node's; ask for a new request file")]
+    OtherContact,
+}
+
+impl RequestFile {
+    /// The file.
+    ///
+    /// # Panics
+    /// Never: every field can be written as JSON.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let mut bytes = serde_json::to_vec(self).expect("strings are JSON");
+        bytes.push(b'\n');
+        bytes
+    }
+
+    /// Reads a file and checks the signatures in it against the key that it names.
+    ///
+    /// # Errors
+    /// When it is not one, or not signed by that key.
+    pub fn open(bytes: &[u8]) -> Result<(Request, Option<(Contact, Envelope)>), RequestError> {
+        if bytes.len() > REQUEST_FILE_BYTES_MAX {
+            return Err(RequestError::TooLarge);
+        }
+        let file: Self = serde_json::from_slice(bytes)?;
+        let request = Request::open(&file.request)?;
+        let Some(envelope) = file.contact else {
+            return Ok((request, None));
+        };
+        let contact = Contact::open(&envelope)?;
+        if PublicKey::from(contact.node) != request.key {
+            return Err(RequestError::OtherContact);
+        }
+        Ok((request, Some((contact, envelope))))
     }
 }
 

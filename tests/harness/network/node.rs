@@ -28,10 +28,16 @@ pub struct NodeConfig {
     pub upload: Option<String>,
     /// `[store] quota`.
     pub quota: Option<String>,
+    /// `[store] reserve`.
+    pub reserve: Option<String>,
     /// Whether the node takes every release of the channel by itself.
     pub follow: bool,
     /// `platforms` of the product.
     pub platforms: Vec<String>,
+    /// `[node] proxy`.
+    pub proxy: Option<String>,
+    /// `[store] dir`, when not below the home.
+    pub store: Option<PathBuf>,
     /// Where the vendor's online keys are; at the origin that signs.
     pub signer: Option<PathBuf>,
 }
@@ -134,7 +140,10 @@ impl Node {
     /// Its store's folder.
     #[must_use]
     pub fn store(&self) -> PathBuf {
-        self.actor.home().join("store")
+        self.config
+            .store
+            .clone()
+            .unwrap_or_else(|| self.actor.home().join("store"))
     }
 
     /// Its process, while it runs.
@@ -262,6 +271,9 @@ impl Node {
             self.role,
             self.address()
         );
+        if let Some(proxy) = &config.proxy {
+            writeln!(text, "proxy = \"{proxy}\"")?;
+        }
         text.push_str("\n[limits]\n");
         for (key, value) in [("up", &config.up), ("down", &config.down), ("upload", &config.upload)] {
             if let Some(value) = value {
@@ -269,8 +281,10 @@ impl Node {
             }
         }
         writeln!(text, "\n[store]\ndir = \"{}\"", self.store().display())?;
-        if let Some(quota) = &config.quota {
-            writeln!(text, "quota = \"{quota}\"")?;
+        for (key, value) in [("quota", &config.quota), ("reserve", &config.reserve)] {
+            if let Some(value) = value {
+                writeln!(text, "{key} = \"{value}\"")?;
+            }
         }
         writeln!(text, "\n[[product]]\nname = \"{PRODUCT}\"")?;
         if config.follow {

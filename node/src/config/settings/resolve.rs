@@ -21,7 +21,7 @@ use super::{
 /// Bytes of the disk left to others unless configured.
 const RESERVE_DEFAULT: u64 = 256 << 20;
 /// Releases kept for a followed channel unless configured: the current one and the one to go back to.
-const KEEP_DEFAULT: u32 = 2;
+pub(super) const KEEP_DEFAULT: u32 = 2;
 /// Every audience, for reading its word.
 const AUDIENCES: [UploadAudience; 4] = [
     UploadAudience::Off,
@@ -284,7 +284,7 @@ fn platform(source: &Source<'_>, text: &Text) -> Result<String, ConfigError> {
 }
 
 /// `vendor/product`.
-fn is_product_name(text: &str) -> bool {
+pub(crate) fn is_product_name(text: &str) -> bool {
     text.split_once('/')
         .is_some_and(|(vendor, product)| is_word(vendor) && is_word(product))
 }

@@ -65,6 +65,7 @@ fn every_rule_refuses_what_it_is_for() {
     }
     assert_eq!(fault("e\u{301}"), PathFault::NotNfc("\u{e9}".into()));
     assert_eq!(fault(&"a".repeat(256)), PathFault::Long(256));
+    assert_eq!(fault(&["a"; 65].join("/")), PathFault::Deep(65));
     assert_eq!(fault(&"a/".repeat(2048).repeat(2)), PathFault::Long(8192));
     for text in [
         ".samara",

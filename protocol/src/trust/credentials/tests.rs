@@ -35,7 +35,7 @@ fn credentials_shown_by_another_key_are_refused() {
 #[test]
 fn a_grant_for_one_product_opens_no_other_even_of_the_same_vendor() {
     let vendor = Vendor::new(1);
-    let (one, two) = (vendor.product(), vendor.product_at(NOW.plus_seconds(1)));
+    let (one, two) = (vendor.product(), vendor.product_named(1));
     assert_ne!(one.product(), two.product());
     let credentials = node_credentials(&vendor, &one);
     assert!(matches!(

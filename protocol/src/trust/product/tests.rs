@@ -1,6 +1,6 @@
 use super::*;
 use crate::trust::fixture::{DAY, NOW, Vendor, head, version};
-use crate::trust::release::ManifestRefusal;
+use crate::trust::release::{ManifestRefusal, VerifiedManifest};
 use crate::trust::writer::WriteError;
 use crate::trust::writer::changes::{Revocation, add_release, promote, recall, revoke};
 
@@ -28,19 +28,11 @@ fn a_site_verifies_what_the_writer_wrote_and_asks_it_everything() {
     let stable = "stable".parse().expect("a name");
     let latest = site.documents().latest(&stable).expect("a release");
     assert_eq!(latest.version, version("1.0.0"));
-    let manifest = site
-        .verify_manifest(&version("1.0.0"), &head(&site, "1.0.0", 1))
-        .expect("verified");
+    let manifest = VerifiedManifest::verify(&site, &version("1.0.0"), head(&site, "1.0.0", 1)).expect("verified");
     assert_eq!(manifest.id(), latest.manifest);
     assert_eq!(manifest.listings().len(), 1);
-    assert!(
-        site.verify_manifest(&version("1.0.0"), &head(&site, "1.0.0", 2))
-            .is_err()
-    );
-    assert!(
-        site.verify_manifest(&version("1.0.1"), &head(&site, "1.0.0", 1))
-            .is_err()
-    );
+    assert!(VerifiedManifest::verify(&site, &version("1.0.0"), head(&site, "1.0.0", 2)).is_err());
+    assert!(VerifiedManifest::verify(&site, &version("1.0.1"), head(&site, "1.0.0", 1)).is_err());
     assert!(site.documents().offered(manifest.id(), std::slice::from_ref(&stable)));
     assert!(
         !site
@@ -56,10 +48,10 @@ fn a_site_verifies_what_the_writer_wrote_and_asks_it_everything() {
 fn a_signed_head_of_another_release_or_product_is_no_manifest() {
     let vendor = Vendor::new(1);
     let base = vendor.product();
-    let other = vendor.product_at(NOW.plus_seconds(1));
+    let other = vendor.product_named(1);
     for bytes in [head(&base, "1.0.1", 1), head(&other, "1.0.0", 1), b"{}".to_vec()] {
         let trust = published(&vendor, &base, "1.0.0", &bytes, NOW);
-        let verdict = trust.verify_manifest(&version("1.0.0"), &bytes);
+        let verdict = VerifiedManifest::verify(&trust, &version("1.0.0"), bytes);
         assert!(matches!(verdict, Err(ManifestRefusal::Unusable { .. })), "{verdict:?}");
     }
 }
@@ -264,9 +256,7 @@ fn recalls_and_revocations_reach_a_site_and_stay() {
         .expect("verified");
     let stable = "stable".parse().expect("a name");
     assert!(site.documents().latest(&stable).is_none());
-    let manifest = site
-        .verify_manifest(&version("1.0.0"), &head(&site, "1.0.0", 1))
-        .expect("verified");
+    let manifest = VerifiedManifest::verify(&site, &version("1.0.0"), head(&site, "1.0.0", 1)).expect("verified");
     assert_eq!(manifest.recall().map(|recall| recall.reason.as_str()), Some("broken"));
     assert!(!site.documents().offered(manifest.id(), std::slice::from_ref(&stable)));
     let again = vendor.change(Role::Channels, NOW, |hand| {
@@ -375,7 +365,7 @@ fn the_key_of_every_role_is_refused_in_every_other() {
 #[test]
 fn a_file_of_another_product_of_the_same_vendor_is_refused() {
     let vendor = Vendor::new(1);
-    let (one, two) = (vendor.product(), vendor.product_at(NOW.plus_seconds(1)));
+    let (one, two) = (vendor.product(), vendor.product_named(1));
     let mut site = ProductTrust::new(one.first_root()).expect("a root");
     let mut offered = two.files().clone();
     offered.roots.clear();

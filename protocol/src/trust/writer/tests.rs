@@ -17,7 +17,7 @@ fn a_key_that_serves_two_roles_is_refused() {
             .iter()
             .map(|(role, key)| (*role, vec![key as &dyn Signer]))
             .collect();
-        let verdict = create(&vendor.role_keys(), &signers, NOW, &Lifetimes::default());
+        let verdict = create(&vendor.role_keys(), &signers, [0; 16], NOW, &Lifetimes::default());
         assert!(matches!(verdict, Err(WriteError::Refused(_))), "{one} and {two}");
     }
 }
@@ -42,7 +42,7 @@ fn a_threshold_needs_that_many_different_signers() {
     for (set, good) in sets {
         signers.insert(Role::Targets, set.iter().map(|key| *key as &dyn Signer).collect());
         assert_eq!(
-            create(&keys, &signers, NOW, &Lifetimes::default()).is_ok(),
+            create(&keys, &signers, [0; 16], NOW, &Lifetimes::default()).is_ok(),
             good,
             "{} signers",
             set.len()

@@ -1,4 +1,4 @@
-//! An event as `watch`, logs and the socket show it.
+//! An event of the node as `watch` and the socket show it.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};

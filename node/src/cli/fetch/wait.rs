@@ -1,0 +1,165 @@
+//! From a running engine to a release that is here: asks, shows how far it is, gives up in time and says why.
+
+use std::str::FromStr;
+use std::time::{Duration, Instant};
+
+use samara_protocol::id::{ArtifactId, NodeId};
+
+use super::Args;
+use crate::admin::Client;
+use crate::admin::api::{Progress, RefusalKind, ReleaseState, Request, Response};
+use crate::admin::server::{Call, Caller, Reply};
+use crate::cli::{CliError, Context, ExitStatus, Printer};
+use crate::daemon::Engine;
+use tokio_util::sync::CancellationToken;
+
+/// How long a fetch without --wait looks for somebody who can help.
+const WITHOUT_WAIT: Duration = Duration::from_secs(15);
+/// How long the release may make no progress at all after that.
+const STANDSTILL: Duration = Duration::from_secs(60);
+
+/// How long to wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Patience {
+    /// As long as it takes.
+    Forever,
+    /// So long.
+    For(Duration),
+}
+
+impl FromStr for Patience {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "forever" {
+            return Ok(Self::Forever);
+        }
+        let units = [("s", 1), ("m", 60), ("h", 3600), ("d", 86_400)];
+        let parsed = units
+            .iter()
+            .find_map(|(unit, seconds)| Some(text.strip_suffix(unit)?.parse::<u64>().ok()?.saturating_mul(*seconds)));
+        parsed
+            .map(|seconds| Self::For(Duration::from_secs(seconds)))
+            .ok_or_else(|| format!("`{text}` is no time; write for example 90s, 10m or 2h"))
+    }
+}
+
+/// The node that runs on this machine, by its socket.
+pub(super) fn node_beside(context: &Context) -> Vec<(NodeId, Vec<String>)> {
+    let Ok(mut client) = Client::connect(context.socket()) else {
+        return Vec::new();
+    };
+    match client.ask(&Request::Status, &[], Duration::from_secs(2)) {
+        Ok(Response::Status(status)) => vec![(status.node.peer, status.node.listening)],
+        _ => Vec::new(),
+    }
+}
+
+/// Waits until the release is here.
+pub(super) async fn release(
+    args: &Args,
+    engine: &Engine,
+    present: Vec<ArtifactId>,
+    context: &Context,
+    printer: &mut Printer,
+) -> Result<ReleaseState, CliError> {
+    let mut board = crate::cli::progress::Board::new(printer);
+    let mut patience = Clock::new(args.wait);
+    loop {
+        let (reply, mut answers, mut end) = Reply::pair();
+        let platforms = (!args.platform.is_empty()).then(|| args.platform.iter().map(ToString::to_string).collect());
+        let request = Request::Want {
+            release: args.target.release(),
+            platforms,
+            entry: args.entry.clone(),
+        };
+        engine.want_without(&present);
+        let call = Call {
+            caller: Caller::this_process(),
+            request,
+            files: Vec::new(),
+            closed: CancellationToken::new(),
+            connection: 0,
+            reply,
+        };
+        if engine.calls().send(call).await.is_err() {
+            return Err(CliError::failure("fetch", "the engine stopped"));
+        }
+        let answer = loop {
+            tokio::select! {
+                biased;
+                () = context.interrupt().wait() => return Err(crate::cli::interrupt::interrupted()),
+                answer = &mut end => break answer,
+                progress = answers.recv() => if let Some(Response::Progress(progress)) = progress {
+                    board.show(printer, &args.target.product, &progress);
+                    patience.saw(&progress, args)?;
+                },
+                () = tokio::time::sleep(Duration::from_millis(500)) => patience.check(args)?,
+            }
+        };
+        match answer {
+            Ok(Response::Release(state)) => return Ok(state),
+            Ok(Response::Refused(refusal)) if args.wait.is_some() && may_come(refusal.reason) => {
+                board.wait(printer, &args.target.product, &format!("{refusal}; waiting"));
+                patience.check(args)?;
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+            Ok(Response::Refused(refusal)) => return Err(CliError::from(refusal)),
+            Ok(_) | Err(_) => return Err(CliError::failure("fetch", "the engine stopped")),
+        }
+    }
+}
+
+/// Whether waiting may help.
+fn may_come(reason: RefusalKind) -> bool {
+    matches!(
+        reason,
+        RefusalKind::Absent | RefusalKind::Unreachable | RefusalKind::Stale
+    )
+}
+
+/// When to give up.
+struct Clock {
+    until: Option<Instant>,
+    phase: String,
+    have: u64,
+    moved: Instant,
+}
+
+impl Clock {
+    fn new(wait: Option<Patience>) -> Self {
+        let now = Instant::now();
+        let until = match wait {
+            None => Some(now + WITHOUT_WAIT),
+            Some(Patience::For(time)) => Some(now + time),
+            Some(Patience::Forever) => None,
+        };
+        Self {
+            until,
+            phase: "reaching a node that has it".to_owned(),
+            have: 0,
+            moved: now,
+        }
+    }
+
+    fn saw(&mut self, progress: &Progress, args: &Args) -> Result<(), CliError> {
+        if progress.have_bytes != self.have || progress.phase != self.phase {
+            (self.have, self.moved) = (progress.have_bytes, Instant::now());
+            self.phase.clone_from(&progress.phase);
+        }
+        self.check(args)
+    }
+
+    /// # Errors
+    /// When patience has run out: what was being waited for, and what to do.
+    fn check(&self, args: &Args) -> Result<(), CliError> {
+        let now = Instant::now();
+        let Some(until) = self.until else { return Ok(()) };
+        if now < until || (self.have > 0 || self.moved > until - WITHOUT_WAIT) && now < self.moved + STANDSTILL {
+            return Ok(());
+        }
+        let what = format!("gave up while {}", self.phase);
+        let error = CliError::new(ExitStatus::Unreachable, &args.target.product, what);
+        Err(error.way_out("is the site's node running and reachable? `samara doctor` on it says more; --wait waits longer; what was fetched is kept"))
+    }
+}

@@ -1,0 +1,154 @@
+//! What several verbs read from their arguments: product names, releases, times, small files, and where results go.
+
+use std::path::Path;
+use std::str::FromStr;
+
+use samara_protocol::time::WallTime;
+use semver::Version;
+
+use super::{CliError, Printer};
+use crate::access::disk::{self, Readers};
+
+const DAY: i64 = 86_400;
+
+/// `vendor/product`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProductName(pub String);
+
+impl FromStr for ProductName {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if crate::config::is_product_name(text) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err("a product's name is vendor/product, of a-z, 0-9, `-`, `_` and `.`, e.g. acme/app".to_owned())
+        }
+    }
+}
+
+/// `vendor/product@version`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReleaseArg {
+    /// Of which product.
+    pub product: String,
+    /// Which version.
+    pub version: Version,
+}
+
+impl FromStr for ReleaseArg {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let form = || "a release is named vendor/product@version, e.g. acme/app@1.0.0".to_owned();
+        let (product, version) = text.split_once('@').ok_or_else(form)?;
+        let ProductName(product) = product.parse()?;
+        let version = version.parse().map_err(|error| format!("{}: {error}", form()))?;
+        Ok(Self { product, version })
+    }
+}
+
+/// How long something is good: `90d`, `12h`, or a day or time like `2027-06-30` or `2027-06-30T12:00:00Z`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Until {
+    /// For that many seconds from now.
+    Seconds(i64),
+    /// Until then.
+    Time(WallTime),
+}
+
+impl FromStr for Until {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let units = [("d", DAY), ("h", 3600), ("y", 365 * DAY)];
+        for (unit, seconds) in units {
+            let count = text.strip_suffix(unit).and_then(|number| number.parse::<u32>().ok());
+            if let Some(count) = count.filter(|count| (1..=36_500).contains(count)) {
+                return Ok(Self::Seconds(i64::from(count) * seconds));
+            }
+        }
+        WallTime::from_rfc3339(text)
+            .or_else(|| WallTime::from_rfc3339(&format!("{text}T23:59:59Z")))
+            .map(Self::Time)
+            .ok_or_else(|| "write how long (90d, 12h, 1y) or until when (2027-06-30)".to_owned())
+    }
+}
+
+impl Until {
+    /// As a time; `flag` names the argument when it has passed.
+    ///
+    /// # Errors
+    /// When it is not in the future.
+    pub fn from(self, now: WallTime, flag: &str) -> Result<WallTime, CliError> {
+        let end = match self {
+            Self::Seconds(seconds) => now.plus_seconds(seconds),
+            Self::Time(time) => time,
+        };
+        if end > now {
+            Ok(end)
+        } else {
+            Err(CliError::usage(flag, format!("{} has passed", end.to_rfc3339())).way_out("give a later one"))
+        }
+    }
+}
+
+/// Reads a small file, `-` being stdin.
+///
+/// # Errors
+/// When it is not there, cannot be read, or is longer than `max`.
+pub fn read(path: &Path, max: usize) -> Result<Vec<u8>, CliError> {
+    if path == Path::new("-") {
+        let mut bytes = Vec::new();
+        let stdin = std::io::Read::take(std::io::stdin(), max as u64 + 1);
+        std::io::Read::read_to_end(&mut { stdin }, &mut bytes).map_err(|error| CliError::io(path, &error))?;
+        return Ok(bytes);
+    }
+    disk::read(path, max as u64)?.ok_or_else(|| CliError::io(path, &std::io::Error::from(std::io::ErrorKind::NotFound)))
+}
+
+/// Writes a result file, `-` being stdout.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn write(path: &Path, bytes: &[u8], printer: &mut Printer) -> Result<(), CliError> {
+    if path == Path::new("-") {
+        let out = printer.bytes();
+        return out
+            .write_all(bytes)
+            .and_then(|()| out.flush())
+            .map_err(|error| CliError::io(path, &error));
+    }
+    Ok(disk::write(path, bytes, Readers::All)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_spans_days_or_instants() {
+        let now = WallTime(1_790_000_000);
+        let end = |text: &str| text.parse::<Until>().map(|until| until.from(now, "--until"));
+        assert_eq!(end("90d"), Ok(Ok(now.plus_seconds(90 * DAY))));
+        assert_eq!(end("12h"), Ok(Ok(now.plus_seconds(12 * 3600))));
+        let day = WallTime::from_rfc3339("2027-06-30T23:59:59Z").expect("a time");
+        assert_eq!(end("2027-06-30"), Ok(Ok(day)));
+        assert!(end("2020-06-30").expect("read").is_err(), "it has passed");
+        for bad in ["", "soon", "0d", "-1d", "99999999d", "2027-13-01"] {
+            assert!(end(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn releases_are_named_with_product_and_version() {
+        let release: ReleaseArg = "acme/app@1.0.0-rc.1".parse().expect("a release");
+        assert_eq!(
+            (release.product.as_str(), release.version.to_string().as_str()),
+            ("acme/app", "1.0.0-rc.1")
+        );
+        for bad in ["acme/app", "acme@1.0.0", "acme/app@1", "Acme/app@1.0.0", "/@1.0.0"] {
+            assert!(bad.parse::<ReleaseArg>().is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! `samara recall`: a release is taken back, for ever.
+
+use std::fmt;
+
+use samara_protocol::trust::role::Role;
+use samara_protocol::trust::writer::changes;
+use semver::Version;
+use serde::Serialize;
+
+use super::input::ReleaseArg;
+use super::vendor::{HomeArgs, hand_over};
+use super::{CliError, Context, ExitStatus, Printer};
+
+/// Takes a release back from every channel, for ever.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Which release, e.g. acme/app@1.0.0.
+    #[arg(value_name = "PRODUCT@VERSION")]
+    pub release: ReleaseArg,
+    /// Why, in a sentence that every site reads.
+    #[arg(long)]
+    pub reason: String,
+    /// What to take instead.
+    #[arg(long, value_name = "VERSION")]
+    pub replacement: Option<Version>,
+    /// Where the keys are.
+    #[command(flatten)]
+    pub home: HomeArgs,
+}
+
+#[derive(Serialize)]
+struct Recalled {
+    product: String,
+    version: String,
+    reason: String,
+    replacement: Option<String>,
+}
+
+impl fmt::Display for Recalled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}@{} is recalled: {}", self.product, self.version, self.reason)?;
+        match &self.replacement {
+            Some(version) => write!(f, "; take {version} instead"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Runs it.
+///
+/// # Errors
+/// When it is not published or recalled already; when a key is not here.
+pub fn run(args: &Args, context: &Context, printer: &mut Printer) -> Result<ExitStatus, CliError> {
+    let vendor = args.home.vendor(context);
+    let ReleaseArg { product: name, version } = &args.release;
+    let mut product = hand_over::open(context, &vendor, name)?;
+    let change = vendor.change(Role::Recalls, context.now(), |hand| {
+        changes::recall(&product.trust, version, &args.reason, args.replacement.as_ref(), hand)
+    })?;
+    hand_over::commit(context, &vendor, &mut product, vec![change], printer)?;
+    printer.print(&Recalled {
+        product: name.clone(),
+        version: version.to_string(),
+        reason: args.reason.clone(),
+        replacement: args.replacement.as_ref().map(ToString::to_string),
+    })?;
+    Ok(ExitStatus::Success)
+}

@@ -1,0 +1,382 @@
+//! Groups leave the store: as frames of a reply, or as whole artifacts.
+//!
+//! Towards a Samara peer, which checks everything itself, a group is hashed here only when its file changed since it was
+//! verified, or once a day. What fails is lost: it is told to every layout that has it and fetched again.
+
+use std::io;
+use std::sync::Arc;
+
+use samara_protocol::id::{ArtifactId, LayoutId};
+use samara_protocol::limits::GROUP_BYTES;
+use samara_protocol::manifest::layout::{ArtifactRef, Group};
+use samara_protocol::tree::geometry::GroupIndex;
+use samara_protocol::tree::prove::ReplyProver;
+use samara_protocol::tree::ranges::RangeSet;
+use samara_protocol::tree::verify::StoredVerifier;
+
+use super::body::{Body, Shape, offset_of, read_pair};
+use super::disk::{Stamp, read_exact};
+use super::files::{Files, Key};
+use super::layouts::OpenLayout;
+use super::recover::CHECK_AFTER_SECONDS;
+use super::shared::Shared;
+use super::tables::Location;
+use super::{FrameShape, Served, StoreError};
+
+/// The state of one reply across several [`super::Store::read`] calls: which pairs its frames have already carried.
+#[derive(Debug)]
+pub struct Reply {
+    open: Arc<OpenLayout>,
+    prover: Option<Prover>,
+}
+
+/// Proofs for the artifact that the last group was of. What is sent as proof is checked every time: it is little.
+#[derive(Debug)]
+struct Prover {
+    key: Key,
+    prover: ReplyProver,
+    way: StoredVerifier,
+}
+
+/// The body that the last group came from.
+struct Current {
+    body: Arc<Body>,
+    files: Option<Arc<Files>>,
+    checked: RangeSet,
+}
+
+impl Shared {
+    pub(super) fn reply(&self, id: LayoutId) -> Result<Reply, StoreError> {
+        Ok(Reply {
+            open: self.layout(id)?,
+            prover: None,
+        })
+    }
+
+    pub(super) fn read(
+        &self,
+        reply: &mut Reply,
+        groups: &RangeSet,
+        out: &mut Vec<u8>,
+        header: &mut dyn FnMut(FrameShape, &mut Vec<u8>),
+    ) -> Served {
+        let mut served = Served::default();
+        let mut current: Option<Current> = None;
+        let open = Arc::clone(&reply.open);
+        for group in groups.iter() {
+            let start = out.len();
+            let data_len = if open.is_shared(group) {
+                self.frame_of_shared(&open, group, out, header)
+            } else {
+                open.locate(group).and_then(|(body, index)| {
+                    let current = self.current(&mut current, body);
+                    let at = Place { group, index };
+                    self.frame(reply, current, at, out, header)
+                })
+            };
+            if let Some(len) = data_len {
+                served.served.insert(group..group + 1);
+                served.bytes += len as u64;
+            } else {
+                out.truncate(start);
+                served.lost.insert(group..group + 1);
+            }
+        }
+        if let Some(current) = current {
+            self.mark_checked(&current.body, &current.checked);
+        }
+        served
+    }
+
+    fn current<'a>(&self, current: &'a mut Option<Current>, body: &Arc<Body>) -> &'a mut Current {
+        if current.as_ref().is_none_or(|current| current.body.key != body.key) {
+            if let Some(done) = current.take() {
+                self.mark_checked(&done.body, &done.checked);
+            }
+            *current = Some(Current {
+                body: Arc::clone(body),
+                files: self.inspect(body),
+                checked: RangeSet::new(),
+            });
+        }
+        current.as_mut().expect("set above")
+    }
+
+    /// One frame of a large artifact's or the own pack's group; its data's length, `None` when it is not to be had.
+    fn frame(
+        &self,
+        reply: &mut Reply,
+        current: &mut Current,
+        at: Place,
+        out: &mut Vec<u8>,
+        header: &mut dyn FnMut(FrameShape, &mut Vec<u8>),
+    ) -> Option<usize> {
+        let body = &current.body;
+        let unchecked = {
+            let holding = body.holding();
+            if !holding.contains(at.index) {
+                return None;
+            }
+            holding.unchecked.contains(at.index) && !current.checked.contains(at.index)
+        };
+        let files = current.files.as_ref()?;
+        let data_len = body.group_len(at.index);
+        let index = GroupIndex(at.index);
+        let mut proof_len = 0;
+        if let Shape::Artifact { id, geometry } = &body.shape {
+            if reply.prover.as_ref().is_none_or(|prover| prover.key != body.key) {
+                reply.prover = Some(Prover {
+                    key: body.key,
+                    prover: ReplyProver::new(*geometry),
+                    way: StoredVerifier::new(*id, *geometry),
+                });
+            }
+            proof_len = reply.prover.as_ref().map_or(0, |prover| prover.prover.proof_len(index));
+        }
+        let shape = FrameShape {
+            group: at.group,
+            proof_len,
+            data_len,
+        };
+        header(shape, out);
+        let before = reply.prover.as_ref().map(|prover| prover.prover.clone());
+        let proved = match &mut reply.prover {
+            Some(Prover { prover, way, .. }) if body.outboard_len() > 0 => {
+                let read = |node| read_pair(files, node);
+                way.check_path(index, read).is_ok() && prover.proof(index, out, read).is_ok()
+            }
+            _ => true,
+        };
+        let data = out.len();
+        out.resize(data + data_len, 0);
+        let good = proved
+            && read_exact(&*files.data, &mut out[data..], offset_of(at.index)).is_ok()
+            && (!unchecked || body.checker(files).is_good(at.index, &out[data..]));
+        if !good {
+            // Nothing of this frame is sent.
+            if let (Some(prover), Some(before)) = (&mut reply.prover, before) {
+                prover.prover = before;
+            }
+            self.lose(
+                body,
+                &RangeSet::from(at.index..at.index + 1),
+                "it is not what it must be",
+            );
+            return None;
+        }
+        if unchecked {
+            current.checked.insert(at.index..at.index + 1);
+        }
+        Some(data_len)
+    }
+
+    /// One frame of a packed group put together from older packs. Always hashed: it is little, and its files are others'.
+    pub(super) fn frame_of_shared(
+        &self,
+        open: &OpenLayout,
+        group: u32,
+        out: &mut Vec<u8>,
+        header: &mut dyn FnMut(FrameShape, &mut Vec<u8>),
+    ) -> Option<usize> {
+        let Some(Group::Packed { artifacts, len }) = open.layout.group(group) else {
+            return None;
+        };
+        let data_len = usize::try_from(len).ok()?;
+        let shape = FrameShape {
+            group,
+            proof_len: 0,
+            data_len,
+        };
+        header(shape, out);
+        let artifacts: Vec<ArtifactRef> = open.layout.placed()[artifacts]
+            .iter()
+            .map(|placed| placed.artifact)
+            .collect();
+        self.append_located(&artifacts, out)?;
+        Some(data_len)
+    }
+
+    /// A small artifact from wherever the index says; hashed.
+    pub(super) fn read_located(&self, artifact: ArtifactRef) -> Option<Vec<u8>> {
+        let mut data = Vec::new();
+        self.append_located(&[artifact], &mut data)?;
+        Some(data)
+    }
+
+    /// Appends small artifacts from wherever the index says; each is hashed.
+    fn append_located(&self, artifacts: &[ArtifactRef], out: &mut Vec<u8>) -> Option<()> {
+        let ids: Vec<ArtifactId> = artifacts.iter().map(|artifact| artifact.id).collect();
+        let found = self.usable_locations(&ids).ok()?;
+        for (artifact, at) in artifacts.iter().zip(found) {
+            let at = at?;
+            let start = out.len();
+            out.resize(start + usize::try_from(artifact.size).ok()?, 0);
+            let data = &mut out[start..];
+            let pack = self.index.pack_of_number(at.pack)?;
+            let read = self
+                .files
+                .get(Key::Pack(pack))
+                .and_then(|files| read_exact(&*files.data, data, at.offset));
+            if read.is_err() || blake3::hash(data).as_bytes() != artifact.id.as_bytes() {
+                self.lose_located(artifact.id, pack, at);
+                return None;
+            }
+        }
+        Some(())
+    }
+
+    /// A small artifact is not where the index says.
+    fn lose_located(&self, id: ArtifactId, pack: LayoutId, at: Location) {
+        if let Some(body) = self.body_in_use(Key::Pack(pack)) {
+            let index = u32::try_from(at.offset / GROUP_BYTES).unwrap_or(u32::MAX);
+            let group = RangeSet::from(index..index.saturating_add(1));
+            self.lose(&body, &group, "a packed artifact is damaged");
+        }
+        self.forget_locations(&[id], |found| *found == at);
+    }
+
+    /// Looks whether somebody else touched the file, or a day has passed: then its groups are hashed before they are
+    /// given to anyone. `None` when there is no file.
+    pub(super) fn inspect(&self, body: &Arc<Body>) -> Option<Arc<Files>> {
+        let mut files = match self.files.get(body.key) {
+            Ok(files) => Some(files),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            // Nothing is known of the groups then, so nothing is lost.
+            Err(error) => {
+                tracing::warn!(body = ?body.key, %error, "a file of the store cannot be opened");
+                return None;
+            }
+        };
+        let known = match &files {
+            Some(files) => files.data.stamp().ok()?,
+            None => Stamp::default(),
+        };
+        if known.links == 0 {
+            let all = RangeSet::from(0..body.group_count());
+            self.lose(body, &all, "the file was deleted");
+            self.files.forget(body.key);
+            return None;
+        }
+        let beyond = RangeSet::from(0..body.group_count()).difference(&body.groups_within(known.len));
+        if !beyond.is_empty() {
+            self.lose(body, &beyond, "the file was truncated");
+            // Whoever writes to it next opens it anew and gives it its length back.
+            self.files.forget(body.key);
+        }
+        if files
+            .as_ref()
+            .is_some_and(|files| body.outboard_len() > 0 && !super::recover::has_outboard(body, files))
+        {
+            let all = RangeSet::from(0..body.group_count());
+            self.lose(body, &all, "the outboard was truncated or deleted");
+            self.files.forget(body.key);
+            files = None;
+        }
+        let now = self.disk.now();
+        let mut holding = body.holding();
+        let changed = holding.stamp.is_some_and(|stamp| stamp != known);
+        let old = holding.unchecked.is_empty() && now.saturating_sub(holding.checked_at).abs() >= CHECK_AFTER_SECONDS;
+        if changed || (old && holding.checked_at != 0) {
+            holding.unchecked = holding.durable.clone();
+        }
+        if changed {
+            holding.stamp = Some(known);
+        }
+        files
+    }
+
+    /// Reads and hashes groups now; those of `groups` that are lost.
+    pub(super) fn recheck(&self, id: LayoutId, groups: &RangeSet) -> Result<RangeSet, StoreError> {
+        let open = self.layout(id)?;
+        let mut lost = RangeSet::new();
+        let mut buffer = vec![0; usize::try_from(GROUP_BYTES).expect("64 KiB")];
+        for part in open.parts() {
+            let asked = groups.intersection(&RangeSet::from(part.groups.clone()));
+            let asked = asked.difference(&open.shared());
+            if asked.is_empty() {
+                continue;
+            }
+            let files = self.inspect(&part.body);
+            let (mut good, mut bad) = (RangeSet::new(), RangeSet::new());
+            for group in asked.iter() {
+                let index = part.first + (group - part.groups.start);
+                let read = files.as_ref().and_then(|files| {
+                    let mut checker = part.body.checker(files);
+                    checker.read(index, &mut buffer).map(|_| ())
+                });
+                if read.is_some() && part.body.holding().contains(index) {
+                    good.insert(index..index + 1);
+                } else {
+                    bad.insert(index..index + 1);
+                    lost.insert(group..group + 1);
+                }
+            }
+            self.lose(&part.body, &bad, "it is not what it must be");
+            self.mark_checked(&part.body, &good);
+        }
+        for group in groups.intersection(&open.shared()).iter() {
+            if self
+                .frame_of_shared(&open, group, &mut Vec::new(), &mut |_, _| ())
+                .is_none()
+            {
+                lost.insert(group..group + 1);
+            }
+        }
+        Ok(lost)
+    }
+
+    /// A whole small artifact of an open layout, hashed.
+    pub(super) fn read_small(&self, id: LayoutId, artifact: ArtifactId) -> Result<Vec<u8>, StoreError> {
+        let open = self.layout(id)?;
+        let placed = *open.layout.find(&artifact).ok_or(StoreError::Absent(artifact))?;
+        if !placed.is_packed() {
+            return Err(StoreError::Absent(artifact));
+        }
+        let own = open
+            .locate(placed.first_group)
+            .filter(|(body, index)| body.holding().contains(*index));
+        let Some((body, index)) = own else {
+            return self.read_located(placed.artifact).ok_or(StoreError::Absent(artifact));
+        };
+        let mut data = vec![0; usize::try_from(placed.artifact.size).expect("smaller than a group")];
+        let read = self
+            .files
+            .get(body.key)
+            .and_then(|files| read_exact(&*files.data, &mut data, offset_of(index) + u64::from(placed.offset)));
+        if read.is_ok() && blake3::hash(&data).as_bytes() == artifact.as_bytes() {
+            return Ok(data);
+        }
+        self.lose(body, &RangeSet::from(index..index + 1), "a packed artifact is damaged");
+        Err(StoreError::Damaged(artifact))
+    }
+
+    /// The files of a whole large artifact, every group of which is known to be good.
+    pub(super) fn whole(&self, artifact: ArtifactRef) -> Result<(Arc<Body>, Arc<Files>), StoreError> {
+        let body = self.artifact_body(artifact)?;
+        let files = self.inspect(&body).ok_or(StoreError::Absent(artifact.id))?;
+        let (whole, unchecked) = {
+            let holding = body.holding();
+            (
+                holding.held().contains_range(0..body.group_count()),
+                holding.unchecked.clone(),
+            )
+        };
+        if !whole {
+            return Err(StoreError::Absent(artifact.id));
+        }
+        let bad = unchecked.difference(&self.hash_groups(&body, &files, &unchecked));
+        self.mark_checked(&body, &unchecked.difference(&bad));
+        if bad.is_empty() {
+            return Ok((body, files));
+        }
+        self.lose(&body, &bad, "it is not what it must be");
+        Err(StoreError::Damaged(artifact.id))
+    }
+}
+
+/// A group's place in its layout and in its body.
+#[derive(Clone, Copy)]
+struct Place {
+    group: u32,
+    index: u32,
+}

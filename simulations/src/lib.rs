@@ -1,0 +1,39 @@
+//! A small virtual world that runs the very scheduler of `samara-protocol`, thousands of sites at a time.
+//!
+//! Virtual time, fluid links, disks that lose what was not durable, nodes that crash and nodes that lie. The same seed
+//! gives the same run, event for event (`trace_hash`). Nothing here decides anything about a transfer: all of that is in
+//! `samara_protocol::swarm`, driven through its `step`.
+
+pub mod bound;
+pub mod link;
+pub mod node;
+pub mod oracle;
+pub mod report;
+pub mod scenario;
+pub mod topology;
+pub mod world;
+
+pub use report::Report;
+pub use scenario::Scenario;
+
+/// Runs a scenario to its end.
+///
+/// # Errors
+/// When the scenario makes no sense, or an oracle objects to what happened.
+pub fn run(scenario: &Scenario) -> Result<Report, RunError> {
+    let mut world = world::World::new(scenario)?;
+    world.run();
+    oracle::judge(&world)?;
+    Ok(report::report(&world))
+}
+
+/// Why there is no report.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The scenario makes no sense.
+    #[error(transparent)]
+    Scenario(#[from] scenario::ScenarioError),
+    /// What happened must not happen.
+    #[error(transparent)]
+    Oracle(#[from] oracle::Objection),
+}

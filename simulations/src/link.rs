@@ -1,0 +1,274 @@
+//! Fluid links: every node has an uplink and a downlink, a pair of nodes is one flow, rates are shared nearly max-min.
+//!
+//! A flow carries chunks one behind the other. When a flow starts or stops, its sender shares its uplink anew (water
+//! filling under what each receiver can take) and, where the receiver's downlink is the narrow place, so do the other
+//! senders to it. That is max-min sharing up to the second neighbour, at a cost that does not grow with the world.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use samara_protocol::time::Timestamp;
+
+/// Bytes on their way from one node to another.
+#[derive(Debug, Clone)]
+pub struct Chunk<T> {
+    /// How many.
+    pub bytes: u64,
+    /// What they are.
+    pub load: T,
+}
+
+/// The direction from one node to another.
+#[derive(Debug)]
+struct Flow<T> {
+    from: usize,
+    to: usize,
+    queue: VecDeque<Chunk<T>>,
+    /// Bytes of the first chunk that have not left.
+    left: f64,
+    rate: f64,
+    at: Timestamp,
+    version: u64,
+}
+
+/// All links.
+#[derive(Debug)]
+pub struct Links<T> {
+    up: Vec<f64>,
+    down: Vec<f64>,
+    flows: Vec<Flow<T>>,
+    index: BTreeMap<(usize, usize), usize>,
+    /// Flows with something to send, by sender and by receiver.
+    out: Vec<Vec<usize>>,
+    into: Vec<Vec<usize>>,
+    /// When the first chunk of a flow will have left, for those whose rate changed.
+    due: Vec<(Timestamp, usize, u64)>,
+}
+
+impl<T> Links<T> {
+    /// Links with these rates in bytes a second; no flows.
+    #[must_use]
+    pub fn new(up: Vec<f64>, down: Vec<f64>) -> Self {
+        let nodes = up.len();
+        Self {
+            up,
+            down,
+            flows: Vec::new(),
+            index: BTreeMap::new(),
+            out: vec![Vec::new(); nodes],
+            into: vec![Vec::new(); nodes],
+            due: Vec::new(),
+        }
+    }
+
+    /// Puts a chunk behind what already goes from `from` to `to`.
+    pub fn push(&mut self, now: Timestamp, from: usize, to: usize, chunk: Chunk<T>) {
+        let flow = self.flow(from, to);
+        let is_idle = self.flows[flow].queue.is_empty();
+        if is_idle {
+            let bytes = chunk.bytes;
+            let entry = &mut self.flows[flow];
+            entry.left = exact(bytes);
+            entry.at = now;
+            entry.rate = 0.0;
+            self.out[from].push(flow);
+            self.into[to].push(flow);
+        }
+        self.flows[flow].queue.push_back(chunk);
+        if is_idle {
+            self.share(now, from, to, 0.0);
+        }
+    }
+
+    /// Takes back chunks that have not begun to leave; the others go on.
+    pub fn retain(&mut self, from: usize, to: usize, mut keep: impl FnMut(&T) -> bool) {
+        let flow = self.flow(from, to);
+        let queue = &mut self.flows[flow].queue;
+        let first = queue.pop_front();
+        queue.retain(|chunk| keep(&chunk.load));
+        if let Some(first) = first {
+            queue.push_front(first);
+        }
+    }
+
+    /// Everything between two nodes is gone.
+    pub fn cut(&mut self, now: Timestamp, from: usize, to: usize) {
+        let flow = self.flow(from, to);
+        if self.flows[flow].queue.is_empty() {
+            return;
+        }
+        self.flows[flow].queue.clear();
+        self.stop(now, flow);
+    }
+
+    /// When chunks will have left, for flows whose rate changed since the last call: `(when, flow, version)`.
+    pub fn take_due(&mut self) -> Vec<(Timestamp, usize, u64)> {
+        std::mem::take(&mut self.due)
+    }
+
+    /// The time came that [`Self::take_due`] named: the chunk that has left, with its ends; nothing when the rate has
+    /// changed since.
+    pub fn finish(&mut self, now: Timestamp, flow: usize, version: u64) -> Option<(usize, usize, Chunk<T>)> {
+        let entry = &mut self.flows[flow];
+        if entry.version != version {
+            return None;
+        }
+        let chunk = entry.queue.pop_front()?;
+        let (from, to) = (entry.from, entry.to);
+        entry.at = now;
+        if let Some(next) = entry.queue.front() {
+            entry.left = exact(next.bytes);
+            self.plan(flow);
+        } else {
+            self.stop(now, flow);
+        }
+        Some((from, to, chunk))
+    }
+
+    fn flow(&mut self, from: usize, to: usize) -> usize {
+        let next = self.flows.len();
+        let at = *self.index.entry((from, to)).or_insert(next);
+        if at == next {
+            self.flows.push(Flow {
+                from,
+                to,
+                queue: VecDeque::new(),
+                left: 0.0,
+                rate: 0.0,
+                at: Timestamp::ZERO,
+                version: 0,
+            });
+        }
+        at
+    }
+
+    fn stop(&mut self, now: Timestamp, flow: usize) {
+        let entry = &mut self.flows[flow];
+        entry.version += 1;
+        let gone = std::mem::take(&mut entry.rate);
+        let (from, to) = (entry.from, entry.to);
+        self.out[from].retain(|other| *other != flow);
+        self.into[to].retain(|other| *other != flow);
+        self.share(now, from, to, gone);
+    }
+
+    /// Shares what a change between `from` and `to` touches; `gone` is the rate of a flow that stopped.
+    fn share(&mut self, now: Timestamp, from: usize, to: usize, gone: f64) {
+        self.share_uplink(now, from);
+        let taken: f64 = self.into[to].iter().map(|flow| self.flows[*flow].rate).sum();
+        if taken + gone < 0.9 * self.down[to] {
+            return;
+        }
+        let senders: Vec<usize> = self.into[to].iter().map(|flow| self.flows[*flow].from).collect();
+        for sender in senders.into_iter().filter(|sender| *sender != from) {
+            self.share_uplink(now, sender);
+        }
+        self.share_uplink(now, from);
+    }
+
+    /// Water filling over one uplink, under what each receiver leaves for it.
+    fn share_uplink(&mut self, now: Timestamp, from: usize) {
+        let mut caps: Vec<(f64, usize)> = Vec::with_capacity(self.out[from].len());
+        for flow in &self.out[from] {
+            let to = self.flows[*flow].to;
+            let others: f64 = self.into[to]
+                .iter()
+                .filter(|other| *other != flow)
+                .map(|other| self.flows[*other].rate)
+                .sum();
+            let fair = self.down[to] / exact(self.into[to].len() as u64);
+            caps.push((fair.max(self.down[to] - others), *flow));
+        }
+        caps.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+        let (mut left, mut count) = (self.up[from], caps.len());
+        for (cap, flow) in caps {
+            let rate = cap.min(left / exact(count as u64));
+            left -= rate;
+            count -= 1;
+            self.set_rate(now, flow, rate);
+        }
+    }
+
+    fn set_rate(&mut self, now: Timestamp, flow: usize, rate: f64) {
+        let entry = &mut self.flows[flow];
+        if (entry.rate - rate).abs() <= 0.001 * rate {
+            return;
+        }
+        entry.left = (entry.left - entry.rate * now.since(entry.at).as_secs_f64()).max(0.0);
+        entry.at = now;
+        entry.rate = rate;
+        self.plan(flow);
+    }
+
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a time in microseconds, not negative"
+    )]
+    fn plan(&mut self, flow: usize) {
+        let entry = &mut self.flows[flow];
+        entry.version += 1;
+        if entry.rate > 0.0 {
+            let micros = (entry.left / entry.rate * 1e6).ceil() as u64;
+            self.due
+                .push((Timestamp(entry.at.0 + micros.max(1)), flow, entry.version));
+        }
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "sizes below 2^53")]
+fn exact(value: u64) -> f64 {
+    value as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Runs until nothing moves and returns when each chunk left.
+    fn run(links: &mut Links<u32>) -> Vec<(u64, u32)> {
+        let (mut agenda, mut gone) = (std::collections::BTreeSet::new(), Vec::new());
+        loop {
+            agenda.extend(links.take_due());
+            let Some((at, flow, version)) = agenda.pop_first() else {
+                return gone;
+            };
+            if let Some((_, _, chunk)) = links.finish(at, flow, version) {
+                gone.push((at.0, chunk.load));
+            }
+        }
+    }
+
+    fn chunk(bytes: u64, load: u32) -> Chunk<u32> {
+        Chunk { bytes, load }
+    }
+
+    #[test]
+    fn two_flows_share_an_uplink_and_the_longer_gets_all_when_the_shorter_is_done() {
+        let mut links = Links::new(vec![1e6; 3], vec![1e6; 3]);
+        links.push(Timestamp::ZERO, 0, 1, chunk(500_000, 1));
+        links.push(Timestamp::ZERO, 0, 2, chunk(1_000_000, 2));
+        assert_eq!(run(&mut links), [(1_000_000, 1), (1_500_000, 2)]);
+    }
+
+    #[test]
+    fn a_narrow_downlink_leaves_the_rest_of_the_uplink_to_the_other_flow() {
+        let mut links = Links::new(vec![1e6; 3], vec![1e6, 1e5, 1e6]);
+        links.push(Timestamp::ZERO, 0, 1, chunk(100_000, 1));
+        links.push(Timestamp::ZERO, 0, 2, chunk(900_000, 2));
+        let gone = run(&mut links);
+        assert!(
+            gone.iter().all(|(at, _)| (999_000..=1_001_000).contains(at)),
+            "{gone:?}"
+        );
+    }
+
+    #[test]
+    fn many_senders_do_not_exceed_a_downlink() {
+        let mut links = Links::new(vec![1e6; 11], vec![1e6; 11]);
+        for from in 1..11 {
+            links.push(Timestamp::ZERO, from, 0, chunk(100_000, 0));
+        }
+        let last = run(&mut links).last().copied().expect("ten chunks");
+        assert!((990_000..1_050_000).contains(&last.0), "{last:?}");
+    }
+}

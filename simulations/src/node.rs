@@ -1,0 +1,200 @@
+//! One virtual node: the real scheduler, a disk, and the lies it tells.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use samara_protocol::id::{LayoutId, NodeId, RequestId, ServeId};
+use samara_protocol::manifest::layout::BlockTable;
+use samara_protocol::swarm::Swarm;
+use samara_protocol::swarm::config::{Role, SwarmConfig};
+use samara_protocol::swarm::event::Sources;
+use samara_protocol::swarm::io::Limits;
+use samara_protocol::swarm::snapshot::Snapshot;
+use samara_protocol::time::Timestamp;
+use samara_protocol::tree::ranges::RangeSet;
+
+use crate::bound::Rates;
+use crate::scenario::Behaviour;
+
+/// What a node is and never changes.
+#[derive(Debug, Clone)]
+pub struct Nature {
+    /// Its identity.
+    pub id: NodeId,
+    /// Its role.
+    pub role: Role,
+    /// How it behaves.
+    pub behaviour: Behaviour,
+    /// Its links.
+    pub rates: Rates,
+    /// Its operator's limits.
+    pub limits: Limits,
+    /// Its reseed domain.
+    pub domain: u64,
+    /// Its site; 0 is a site of its own.
+    pub site: u64,
+    /// Whether it knows only nodes of its site.
+    pub site_only: bool,
+    /// The part that it holds at the start.
+    pub holds: f64,
+    /// When it joins.
+    pub joins: Timestamp,
+}
+
+/// A fetch that runs.
+#[derive(Debug, Clone)]
+pub struct Fetch {
+    /// Whom it was asked of.
+    pub peer: usize,
+    /// Of which layout.
+    pub layout: LayoutId,
+}
+
+/// An ask that runs.
+#[derive(Debug, Clone)]
+pub struct Ask {
+    /// Who asked.
+    pub by: usize,
+    /// What it calls it.
+    pub request: RequestId,
+    /// Of which layout.
+    pub layout: LayoutId,
+}
+
+/// What the disk truly holds of one layout.
+#[derive(Debug, Clone, Default)]
+pub struct Disk {
+    /// Written and verified.
+    pub held: RangeSet,
+    /// Of that, what survives a loss of power.
+    pub durable: RangeSet,
+    /// Of that, what is rotten without anybody knowing.
+    pub rotten: RangeSet,
+}
+
+/// A node.
+#[derive(Debug)]
+pub struct Node {
+    /// What it is.
+    pub nature: Nature,
+    /// Its scheduler.
+    pub swarm: Swarm,
+    /// Whether it runs.
+    pub alive: bool,
+    /// Which life it lives; what was meant for an earlier one is lost.
+    pub life: u32,
+    /// The timer that counts.
+    pub timer: Option<Timestamp>,
+    /// Its disk.
+    pub disk: BTreeMap<LayoutId, Disk>,
+    /// Its fetches.
+    pub fetches: BTreeMap<RequestId, Fetch>,
+    /// What was asked of it.
+    pub asks: BTreeMap<ServeId, Ask>,
+    /// Whom it knows, and to whom it is connected.
+    pub knows: BTreeSet<usize>,
+    /// See `knows`.
+    pub connected: BTreeSet<usize>,
+    /// When it was told to fetch each layout, and when it had all.
+    pub told: BTreeMap<LayoutId, Timestamp>,
+    /// See `told`.
+    pub finished: BTreeMap<LayoutId, Timestamp>,
+    /// Where its bytes came from, as its scheduler says.
+    pub sources: BTreeMap<LayoutId, Sources>,
+    /// What the last life knew of others.
+    pub memory: Snapshot,
+    /// Payload bytes sent and received, verified or not, and received in vain.
+    pub sent: u64,
+    /// See `sent`.
+    pub received: u64,
+    /// See `sent`.
+    pub wasted: u64,
+    /// Control bytes sent.
+    pub control: u64,
+    /// Whom it quarantined.
+    pub quarantined: BTreeSet<usize>,
+}
+
+impl Node {
+    /// A node that does not run yet.
+    #[must_use]
+    pub fn new(nature: Nature, seed: u64) -> Self {
+        let config = config(&nature);
+        Self {
+            swarm: Swarm::new(&config, nature.id, seed, Timestamp::ZERO),
+            nature,
+            alive: false,
+            life: 0,
+            timer: None,
+            disk: BTreeMap::new(),
+            fetches: BTreeMap::new(),
+            asks: BTreeMap::new(),
+            knows: BTreeSet::new(),
+            connected: BTreeSet::new(),
+            told: BTreeMap::new(),
+            finished: BTreeMap::new(),
+            sources: BTreeMap::new(),
+            memory: Snapshot::default(),
+            sent: 0,
+            received: 0,
+            wasted: 0,
+            control: 0,
+            quarantined: BTreeSet::new(),
+        }
+    }
+
+    /// Starts a life with what the disk holds.
+    pub fn start(&mut self, now: Timestamp, seed: u64) {
+        self.swarm = Swarm::new(&config(&self.nature), self.nature.id, seed, now);
+        self.swarm.restore(now, &self.memory);
+        self.alive = true;
+        self.life += 1;
+        self.timer = None;
+    }
+
+    /// Ends a life; with `power` what was not durable is lost.
+    pub fn stop(&mut self, now: Timestamp, power: bool) {
+        self.memory = self.swarm.snapshot(now);
+        self.alive = false;
+        self.fetches.clear();
+        self.asks.clear();
+        self.connected.clear();
+        for (layout, disk) in &mut self.disk {
+            if power {
+                disk.held = disk.durable.clone();
+                self.finished.remove(layout);
+            }
+        }
+    }
+
+    /// Whether it claims to hold what it does not.
+    #[must_use]
+    pub const fn claims_all(&self) -> bool {
+        matches!(
+            self.nature.behaviour,
+            Behaviour::Garbage | Behaviour::LyingHaves | Behaviour::Stall
+        )
+    }
+
+    /// Whether its finishing counts.
+    #[must_use]
+    pub fn counts(&self) -> bool {
+        self.nature.role != Role::Origin && matches!(self.nature.behaviour, Behaviour::Honest | Behaviour::Rotten)
+    }
+
+    /// What it holds of a layout, in truth or as it claims.
+    #[must_use]
+    pub fn claimed(&self, layout: LayoutId, table: &Arc<BlockTable>) -> RangeSet {
+        if self.claims_all() {
+            return RangeSet::from(0..table.group_count());
+        }
+        self.disk.get(&layout).map(|disk| disk.held.clone()).unwrap_or_default()
+    }
+}
+
+fn config(nature: &Nature) -> SwarmConfig {
+    SwarmConfig {
+        role: nature.role,
+        limits: nature.limits,
+    }
+}

@@ -1,0 +1,80 @@
+//! Judges of a finished run, apart from the assertions inside the scheduler.
+
+use crate::world::World;
+
+/// What must not happen.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Objection {
+    /// Bytes came from somebody who did not have them.
+    #[error("safety: {0}")]
+    Safety(String),
+    /// An honest node did not finish.
+    #[error(
+        "liveness: {count} of {of} honest nodes have not finished after {after_s:.1} s, the first is node {first} ({what})"
+    )]
+    Liveness {
+        /// How many.
+        count: usize,
+        /// Of how many.
+        of: usize,
+        /// Virtual time.
+        after_s: f64,
+        /// One of them.
+        first: usize,
+        /// What its scheduler says.
+        what: String,
+    },
+    /// A node was quarantined that had done nothing.
+    #[error("fairness: honest nodes were quarantined: {0:?}")]
+    Fairness(Vec<usize>),
+}
+
+/// Objects to what must not happen.
+///
+/// # Errors
+/// The first objection.
+pub fn judge(world: &World) -> Result<(), Objection> {
+    if let Some(first) = world.violations.first() {
+        return Err(Objection::Safety(first.clone()));
+    }
+    let fetchers: Vec<usize> = (0..world.nodes.len())
+        .filter(|node| world.nodes[*node].counts())
+        .collect();
+    let mut late = Vec::new();
+    for node in &fetchers {
+        for release in &world.releases {
+            let entry = &world.nodes[*node];
+            let groups = 0..release.table.group_count();
+            let holds = entry
+                .disk
+                .get(&release.layout)
+                .is_some_and(|disk| disk.held.contains_range(groups));
+            let says = entry.finished.contains_key(&release.layout);
+            if says && !holds {
+                return Err(Objection::Safety(format!(
+                    "node {node} says that it has everything and has not"
+                )));
+            }
+            if !says {
+                late.push(*node);
+            }
+        }
+    }
+    if let Some(first) = late.first() {
+        #[expect(clippy::cast_precision_loss, reason = "microseconds of a run")]
+        let after_s = world.now.0 as f64 / 1e6;
+        return Err(Objection::Liveness {
+            count: late.len(),
+            of: fetchers.len(),
+            after_s,
+            first: *first,
+            what: format!("{:?}", world.nodes[*first].swarm.stats().transfers.first()),
+        });
+    }
+    let wronged: Vec<usize> = world.wrongly_quarantined().into_iter().collect();
+    if wronged.is_empty() {
+        Ok(())
+    } else {
+        Err(Objection::Fairness(wronged))
+    }
+}

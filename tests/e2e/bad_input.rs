@@ -1,0 +1,221 @@
+//! Bad input of every command: an error that names the culprit and a way out, the right exit code, nothing lost.
+
+use std::fs;
+
+use anyhow::{Result, ensure};
+use samara_tests::Finished;
+use samara_tests::network::{Actor, Network, Plan, VERB};
+use samara_tests::tree::Tree;
+use serde_json::Value;
+
+/// Arguments, the exit code, and a word that the error must contain.
+type Case<'a> = (&'a [&'a str], i32, &'a str);
+
+fn refused(actor: &Actor, cases: &[Case<'_>]) -> Result<()> {
+    for (arguments, code, word) in cases {
+        let finished = actor.attempt(*arguments)?;
+        let line = arguments.join(" ");
+        ensure!(
+            finished.code() == Some(*code),
+            "`{line}` ended with {}, not {code}:\n{}",
+            finished.status,
+            finished.stderr
+        );
+        ensure!(
+            finished.stderr.contains(word),
+            "`{line}` does not name `{word}`:\n{}",
+            finished.stderr
+        );
+        ensure!(!finished.stderr.contains("panicked"), "`{line}`:\n{}", finished.stderr);
+        ensure!(
+            finished.stdout.is_empty(),
+            "`{line}` printed a result:\n{}",
+            finished.text()
+        );
+    }
+    Ok(())
+}
+
+#[test]
+fn words_that_are_no_command_and_values_that_are_none() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let actor = Actor::new(folder.path(), "nobody", None)?;
+    refused(
+        &actor,
+        &[
+            (&["fetsh"], 2, "fetch"),
+            (&["fetch"], 2, "PRODUCT"),
+            (&["fetch", "noslash@1.0.0", "-o", "x"], 2, "noslash"),
+            (&["fetch", "acme/app@1.0", "-o", "x"], 2, "1.0"),
+            (
+                &["node", "run", "--config", "/nonexistent.toml"],
+                3,
+                "/nonexistent.toml",
+            ),
+            (&["join", "/nonexistent.join"], 3, "/nonexistent.join"),
+            (&["verify", "/nonexistent"], 3, "/nonexistent"),
+            (
+                &["publish", "/nonexistent", "--product", "acme/app", "--version", "1.0.0"],
+                3,
+                "/nonexistent",
+            ),
+        ],
+    )
+}
+
+#[test]
+fn a_command_without_a_node_says_where_it_looked() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let actor = Actor::new(folder.path(), "nobody", None)?;
+    let status = actor.attempt(["status"])?;
+    ensure!(!status.status.success(), "there is nothing to show");
+    ensure!(
+        status.stderr.contains(&actor.home().display().to_string()),
+        "{}",
+        status.stderr
+    );
+    Ok(())
+}
+
+#[test]
+fn errors_are_json_objects_too() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let actor = Actor::new(folder.path(), "nobody", None)?;
+    let finished = actor.attempt(["join", "/nonexistent.join", "--json"])?;
+    let error: Value = finished.json()?;
+    ensure!(error["schema"] == 1, "{error}");
+    ensure!(error["error"]["culprit"] == "/nonexistent.join", "{error}");
+    ensure!(
+        error["error"]["code"].as_i64() == finished.code().map(i64::from),
+        "{error}"
+    );
+    Ok(())
+}
+
+#[test]
+fn a_vendor_is_never_made_over_another() -> Result<()> {
+    let network = Network::prepare(&Plan {
+        sites: 0,
+        ..Plan::default()
+    })?;
+    let before = samara_tests::tree::scan(&network.keys)?;
+    let again = Finished::of(&mut network.vendor_command(["vendor", "init"]), VERB)?;
+    ensure!(again.code() == Some(10), "{} {}", again.status, again.stderr);
+    ensure!(
+        samara_tests::tree::scan(&network.keys)? == before,
+        "and nothing has changed"
+    );
+    Ok(())
+}
+
+#[test]
+fn join_files_that_are_damaged_are_refused_and_nothing_is_lost() -> Result<()> {
+    let network = Network::prepare(&Plan::default())?;
+    let whole = fs::read(network.exchange("site1.join"))?;
+    let host = Actor::new(&network.folder("x")?, "host", None)?;
+    host.run(
+        ["request", "host", "--out"]
+            .map(std::ffi::OsString::from)
+            .into_iter()
+            .chain([network.exchange("x.request").into()]),
+    )?;
+    let before = samara_tests::tree::scan(host.home())?;
+    let bad = network.exchange("bad.join");
+    for (name, bytes) in [
+        ("empty", Vec::new()),
+        ("cut", whole[..whole.len() / 2].to_vec()),
+        (
+            "flipped",
+            whole
+                .iter()
+                .enumerate()
+                .map(|(at, byte)| if at == whole.len() / 2 { byte ^ 0x20 } else { *byte })
+                .collect(),
+        ),
+        ("noise", vec![0xa5; 4096]),
+    ] {
+        fs::write(&bad, bytes)?;
+        let joined = host.attempt(["join".as_ref(), bad.as_os_str()])?;
+        ensure!(!joined.status.success(), "{name} was accepted");
+        ensure!(
+            joined.stderr.contains("bad.join"),
+            "{name}: names the file:\n{}",
+            joined.stderr
+        );
+        ensure!(!joined.stderr.contains("panicked"), "{name}:\n{}", joined.stderr);
+    }
+    ensure!(
+        samara_tests::tree::scan(host.home())? == before,
+        "and nothing has changed"
+    );
+    Ok(())
+}
+
+#[test]
+fn a_bad_configuration_names_the_line_and_the_way_out() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let actor = Actor::new(folder.path(), "node", None)?;
+    for (text, word) in [
+        ("[node]\nlisen = []\n", "listen"),
+        ("[limits]\nup = \"fast\"\n", "mbit"),
+        ("[limits]\nupload = \"some\"\n", "tenant"),
+        ("[store]\nquota = 5\n", "quota"),
+        ("[node\n", "1"),
+    ] {
+        let file = actor.home().join("node.toml");
+        fs::write(&file, text)?;
+        for verb in [["config", "check"].as_slice(), &["node", "run", "--config"]] {
+            let finished = actor.attempt(verb.iter().map(std::ffi::OsString::from).chain([file.clone().into()]))?;
+            ensure!(
+                finished.code() == Some(2),
+                "{text:?}: {} {}",
+                finished.status,
+                finished.stderr
+            );
+            ensure!(
+                finished.stderr.contains("node.toml") && finished.stderr.contains(word),
+                "{text:?}: {}",
+                finished.stderr
+            );
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_store_belongs_to_one_process() -> Result<()> {
+    let network = Network::start(&Plan {
+        sites: 0,
+        ..Plan::default()
+    })?;
+    let mut second = network.origin.actor.command();
+    let finished = Finished::of(
+        second.args(["node", "run", "--config"]).arg(network.origin.file()),
+        std::time::Duration::from_secs(20),
+    )?;
+    ensure!(
+        finished.code() == Some(10),
+        "a second node over one store: {} {}",
+        finished.status,
+        finished.stderr
+    );
+    Ok(())
+}
+
+#[test]
+fn a_target_that_cannot_be_written_is_named_and_left_alone() -> Result<()> {
+    let network = Network::start(&Plan::default())?;
+    let mut tree = Tree::new(network.folder("release")?, 1)?;
+    tree.file("a", 1000)?;
+    network.publish(tree.root(), "1.0.0")?;
+    let file = network.exchange("a-file");
+    fs::write(&file, "mine")?;
+    let finished = samara_tests::network::fetch(&network.sites[0].hosts[0], "acme/app@1.0.0", &file)?;
+    ensure!(
+        !finished.status.success() && finished.stderr.contains("a-file"),
+        "{}",
+        finished.stderr
+    );
+    ensure!(fs::read(&file)? == b"mine", "and it is left alone");
+    Ok(())
+}

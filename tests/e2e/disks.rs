@@ -1,0 +1,202 @@
+//! Disks that are full, and disks that rot.
+
+use std::fs;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use samara_tests::network::{Network, PRODUCT, Plan, fetch};
+use samara_tests::tree::{Tree, same};
+use samara_tests::{Finished, runnable};
+
+const SOON: Duration = Duration::from_secs(120);
+
+/// A file system in memory of its own; unmounted on drop.
+struct Small {
+    folder: PathBuf,
+}
+
+impl Small {
+    fn mount(folder: PathBuf, size: &str) -> Result<Self> {
+        fs::create_dir_all(&folder)?;
+        let small = Self { folder };
+        small.call(&format!("size={size}"))?;
+        Ok(small)
+    }
+
+    fn resize(&self, size: &str) -> Result<()> {
+        self.call(&format!("remount,size={size}"))
+    }
+
+    fn call(&self, options: &str) -> Result<()> {
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(&self.folder);
+        Finished::of(&mut mount, SOON)?.success().map(drop)
+    }
+}
+
+impl Drop for Small {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("--lazy").arg(&self.folder).output();
+    }
+}
+
+#[test]
+fn a_full_disk_stops_cleanly_and_goes_on_once_there_is_room() -> Result<()> {
+    if !runnable("disk full", &["mount", "umount"], true) {
+        return Ok(());
+    }
+    let folder = tempfile::tempdir()?;
+    let small = Small::mount(folder.path().join("store"), "24M")?;
+    let mut plan = Plan::default();
+    plan.site.follow = true;
+    plan.site.store = Some(small.folder.clone());
+    plan.site.reserve = Some("1MiB".to_owned());
+    let mut network = Network::start(&plan)?;
+    let mut tree = Tree::new(network.folder("release")?, 1)?;
+    tree.file("large", 40 << 20)?;
+    network.publish(tree.root(), "1.0.0")?;
+    let refused = fetch(
+        &network.sites[0].hosts[0],
+        &format!("{PRODUCT}@1.0.0"),
+        &network.folder("early")?,
+    )?;
+    ensure!(
+        refused.code() == Some(6),
+        "a full disk has its own exit code: {} {}",
+        refused.status,
+        refused.stderr
+    );
+    ensure!(network.sites[0].node.process()?.is_running(), "the node goes on");
+    let now = network.sites[0].node.transfer("1.0.0")?;
+    ensure!(now.is_none_or(|now| now.stage != "staged"), "and claims nothing");
+    small.resize("120M")?;
+    // What is asked again once there is room: at the latest after a restart.
+    let node = &mut network.sites[0].node;
+    node.stop()?;
+    node.start()?;
+    node.wait_staged("1.0.0", SOON)?;
+    let into = network.folder("out")?;
+    network.sites[0].fetch(&format!("{PRODUCT}@1.0.0"), &into)?;
+    same(tree.root(), &into)
+}
+
+#[test]
+fn a_quota_that_a_release_does_not_fit_is_said_and_kept() -> Result<()> {
+    let mut plan = Plan::default();
+    plan.site.follow = true;
+    plan.site.quota = Some("8MiB".to_owned());
+    let network = Network::start(&plan)?;
+    let mut tree = Tree::new(network.folder("release")?, 2)?;
+    tree.file("large", 24 << 20)?;
+    network.publish(tree.root(), "1.0.0")?;
+    let refused = fetch(
+        &network.sites[0].hosts[0],
+        &format!("{PRODUCT}@1.0.0"),
+        &network.folder("out")?,
+    )?;
+    ensure!(refused.code() == Some(6), "{} {}", refused.status, refused.stderr);
+    let used = network.sites[0].node.status()?["store"]["used_bytes"]
+        .as_u64()
+        .context("store.used_bytes")?;
+    ensure!(used <= 9 << 20, "{used} bytes in a quota of 8 MiB");
+    Ok(())
+}
+
+#[test]
+fn a_site_whose_disk_rots_heals_and_passes_nothing_bad_on() -> Result<()> {
+    let mut plan = Plan {
+        sites: 2,
+        ..Plan::default()
+    };
+    plan.site.upload = Some("all".to_owned());
+    let mut network = Network::prepare(&plan)?;
+    network.sites[0].node.configure(|config| config.follow = true)?;
+    network.origin.start()?;
+    network.sites[0].node.start()?;
+    let mut tree = Tree::new(network.folder("release")?, 3)?;
+    tree.file("large", 16 << 20)?;
+    network.publish(tree.root(), "1.0.0")?;
+    network.sites[0].node.wait_staged("1.0.0", SOON)?;
+    let rotten = rot(&network.sites[0].node.store(), 40)?;
+    ensure!(rotten > 0, "something was damaged");
+
+    network.sites[1].node.configure(|config| config.follow = true)?;
+    network.sites[1].node.start()?;
+    network.sites[1].node.wait_staged("1.0.0", SOON)?;
+    for (number, site) in network.sites.iter().enumerate() {
+        let into = network.folder(&format!("out{number}"))?;
+        site.fetch(&format!("{PRODUCT}@1.0.0"), &into)?;
+        same(tree.root(), &into)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_store_file_that_is_gone_is_fetched_again_and_nothing_else() -> Result<()> {
+    let mut plan = Plan::default();
+    plan.site.follow = true;
+    let mut network = Network::start(&plan)?;
+    let mut tree = Tree::new(network.folder("release")?, 4)?;
+    tree.file("lost", 4 << 20)?.file("kept", 12 << 20)?;
+    network.publish(tree.root(), "1.0.0")?;
+    let node = &mut network.sites[0].node;
+    node.wait_staged("1.0.0", SOON)?;
+    node.stop()?;
+    let lost = samara_tests::tree::b3sum(&tree.root().join("lost"))?;
+    let file = files(&node.store())?
+        .into_iter()
+        .find(|file| samara_tests::tree::b3sum(file).is_ok_and(|hash| hash == lost));
+    fs::remove_file(file.context("the artifact is one file by its root")?)?;
+    let before = sent(&network)?;
+    network.sites[0].node.start()?;
+    let into = network.folder("out")?;
+    network.sites[0].fetch(&format!("{PRODUCT}@1.0.0"), &into)?;
+    same(tree.root(), &into)?;
+    let moved = sent(&network)? - before;
+    ensure!(
+        (4 << 20..6 << 20).contains(&moved),
+        "4 MiB were lost, {moved} bytes moved"
+    );
+    Ok(())
+}
+
+fn sent(network: &Network) -> Result<u64> {
+    network.origin.status()?["limits"]["sent_bytes"]
+        .as_u64()
+        .context("limits.sent_bytes")
+}
+
+/// Flips a bit in every `step`-th 64 KiB of each large file below `folder`, while it is in use.
+fn rot(folder: &Path, step: usize) -> Result<usize> {
+    let mut damaged = 0;
+    for path in files(folder)? {
+        let size = fs::metadata(&path)?.len();
+        if size < 1 << 20 || path.to_string_lossy().contains("redb") {
+            continue;
+        }
+        let file = fs::OpenOptions::new().read(true).write(true).open(&path)?;
+        for offset in (0..size).step_by(step * 65_536) {
+            let mut byte = [0];
+            file.read_exact_at(&mut byte, offset)?;
+            file.write_all_at(&[byte[0] ^ 1], offset)?;
+            damaged += 1;
+        }
+    }
+    Ok(damaged)
+}
+
+fn files(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            found.extend(files(&path)?);
+        } else {
+            found.push(path);
+        }
+    }
+    Ok(found)
+}

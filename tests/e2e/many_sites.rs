@@ -1,0 +1,137 @@
+//! Several sites feed each other, with and without their origin.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use samara_tests::network::{Network, PRODUCT, Plan};
+use samara_tests::tree::{Tree, same};
+
+const SOON: Duration = Duration::from_secs(120);
+
+fn swarm(sites: usize, origin_up: &str) -> Plan {
+    let mut plan = Plan {
+        sites,
+        hosts: 1,
+        ..Plan::default()
+    };
+    plan.origin.up = Some(origin_up.to_owned());
+    plan.site.follow = true;
+    plan.site.upload = Some("all".to_owned());
+    plan
+}
+
+#[test]
+fn the_origin_sends_about_one_copy_to_three_sites() -> Result<()> {
+    let network = Network::start(&swarm(3, "100mbit"))?;
+    let mut tree = Tree::new(network.folder("release")?, 1)?;
+    tree.file("large", 64 << 20)?;
+    network.publish(tree.root(), "1.0.0")?;
+    let mut from_origin = 0;
+    for site in &network.sites {
+        let done = site.node.wait_staged("1.0.0", SOON)?;
+        ensure!(done.from("other") > 0, "a site got something from another site");
+        from_origin += done.from("origin");
+    }
+    #[expect(clippy::cast_precision_loss, reason = "sizes far below 2^53")]
+    let copies = from_origin as f64 / f64::from(64 << 20);
+    println!("origin copies: {copies:.3}");
+    ensure!(copies < 1.3, "the origin sent {copies:.2} copies");
+    Ok(())
+}
+
+#[test]
+fn three_sites_of_which_none_has_all_finish_after_the_origin_died() -> Result<()> {
+    let mut network = Network::start(&swarm(3, "64mbit"))?;
+    let mut tree = Tree::new(network.folder("release")?, 2)?;
+    tree.file("large", 48 << 20)?;
+    network.publish(tree.root(), "1.0.0")?;
+    // The origin stays until every block has left it once; then each site still lacks some.
+    network
+        .origin
+        .wait_status("the origin to have sent one copy", SOON, |status| {
+            status["limits"]["sent_bytes"]
+                .as_u64()
+                .is_some_and(|sent| sent >= 48 << 20)
+        })?;
+    let mut incomplete = 0;
+    for site in &network.sites {
+        let now = site.node.transfer("1.0.0")?;
+        incomplete += usize::from(now.is_some_and(|now| now.have < now.wanted));
+    }
+    network.origin.kill()?;
+    ensure!(incomplete >= 1, "somebody still lacks something when the origin dies");
+    for (number, site) in network.sites.iter().enumerate() {
+        site.node.wait_staged("1.0.0", SOON)?;
+        let into = network.folder(&format!("out{number}"))?;
+        site.fetch(&format!("{PRODUCT}@1.0.0"), &into)?;
+        same(tree.root(), &into)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_half_complete_site_serves_what_it_has() -> Result<()> {
+    let network = Network::start(&swarm(2, "40mbit"))?;
+    let mut tree = Tree::new(network.folder("release")?, 3)?;
+    tree.file("large", 32 << 20)?;
+    network.publish(tree.root(), "1.0.0")?;
+    let limit = Duration::from_secs(60);
+    let half = network.sites[0]
+        .node
+        .wait_transfer("1.0.0", "something served while incomplete", limit, |now| now.sent > 0);
+    let half = half?;
+    ensure!(
+        half.have < half.wanted,
+        "it was complete before it served anything: {half:?}"
+    );
+    for site in &network.sites {
+        site.node.wait_staged("1.0.0", SOON)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_second_release_moves_only_what_is_new() -> Result<()> {
+    let network = Network::start(&swarm(1, "1gbit"))?;
+    let mut tree = Tree::new(network.folder("release")?, 4)?;
+    tree.file("stays.bin", 24 << 20)?
+        .small_files(400, 4 << 10, 32 << 10)?
+        .file("changes.bin", 2 << 20)?;
+    network.publish(tree.root(), "1.0.0")?;
+    network.sites[0].node.wait_staged("1.0.0", SOON)?;
+    tree.file("changes.bin", 2 << 20)?.file("new.bin", 1 << 20)?;
+    network.publish(tree.root(), "1.1.0")?;
+    let done = network.sites[0].node.wait_staged("1.1.0", SOON)?;
+    let moved = done.from("origin");
+    ensure!(moved >= 3 << 20, "the new bytes did move: {moved}");
+    ensure!(
+        moved <= (3 << 20) + (1 << 20),
+        "{moved} bytes moved for 3 MiB that are new"
+    );
+    ensure!(
+        done.from("reused") >= 24 << 20,
+        "the rest was reused: {}",
+        done.from("reused")
+    );
+    let into = network.folder("out")?;
+    network.sites[0].fetch(&format!("{PRODUCT}@1.1.0"), &into)?;
+    same(tree.root(), &into)
+}
+
+#[test]
+fn an_uplink_that_is_off_serves_nobody_beyond_the_site() -> Result<()> {
+    let mut plan = swarm(2, "200mbit");
+    plan.site.upload = Some("off".to_owned());
+    let network = Network::start(&plan)?;
+    let mut tree = Tree::new(network.folder("release")?, 5)?;
+    tree.file("large", 16 << 20)?;
+    network.publish(tree.root(), "1.0.0")?;
+    for site in &network.sites {
+        let done = site.node.wait_staged("1.0.0", SOON)?;
+        ensure!(
+            done.from("other") == 0 && done.from("origin") >= 16 << 20,
+            "everything came from the origin: {done:?}"
+        );
+    }
+    Ok(())
+}

@@ -1,0 +1,262 @@
+//! One release from a vendor's origin to sites and hosts, whatever it is made of.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use samara_tests::network::{CHANNEL, FETCH, Network, PRODUCT, Plan, fetch, fetch_command};
+use samara_tests::tree::{Tree, b3sum, disk_bytes, same};
+use samara_tests::{Finished, Process};
+
+#[test]
+fn a_release_of_every_kind_of_entry_reaches_every_host_unchanged() -> Result<()> {
+    let mut network = Network::start(&Plan {
+        sites: 2,
+        hosts: 1,
+        ..Plan::default()
+    })?;
+    let mut tree = Tree::new(network.folder("release")?, 1)?;
+    tree.assortment()?;
+    network.publish(tree.root(), "1.0.0")?;
+    for (number, site) in network.sites.iter().enumerate() {
+        let into = network.folder(&format!("out{number}"))?;
+        site.fetch(&format!("{PRODUCT}@1.0.0"), &into)?;
+        same(tree.root(), &into)?;
+        ensure!(disk_bytes(&into.join("holes.img"))? < 1 << 20, "a hole stays a hole");
+        let host = &site.hosts[0];
+        host.run(["verify".as_ref(), into.as_os_str()])?;
+        fs::write(into.join("sizes/one"), b"?")?;
+        let verify = host.attempt(["verify".as_ref(), into.as_os_str()])?;
+        ensure!(
+            verify.code() == Some(5),
+            "a changed file is unverified, not {:?}",
+            verify.code()
+        );
+        ensure!(
+            verify.stderr.contains("sizes/one"),
+            "it names the file:\n{}",
+            verify.stderr
+        );
+    }
+    network.origin.stop()?.success()?;
+    Ok(())
+}
+
+#[test]
+fn a_channel_leads_to_its_newest_release_and_replaces_the_older_one() -> Result<()> {
+    let network = Network::start(&Plan::default())?;
+    let mut tree = Tree::new(network.folder("release")?, 2)?;
+    tree.file("kept", 200_000)?
+        .file("changed", 100_000)?
+        .file("removed/deep/file", 1000)?;
+    network.publish(tree.root(), "1.0.0")?;
+    let into = network.folder("out")?;
+    network.sites[0].fetch(&format!("{PRODUCT}:{CHANNEL}"), &into)?;
+    same(tree.root(), &into)?;
+    fs::write(into.join("own notes"), "mine")?;
+
+    fs::remove_dir_all(tree.root().join("removed"))?;
+    tree.file("changed", 100_001)?.file("new", 70_000)?;
+    network.publish(tree.root(), "1.1.0")?;
+    network.sites[0].fetch(&format!("{PRODUCT}:{CHANNEL}"), &into)?;
+    ensure!(
+        fs::read(into.join("own notes"))? == b"mine",
+        "what the older release had not written stays"
+    );
+    fs::remove_file(into.join("own notes"))?;
+    same(tree.root(), &into)
+}
+
+#[test]
+fn a_host_waits_while_its_site_does_not_have_the_release_yet() -> Result<()> {
+    let mut plan = Plan::default();
+    plan.origin.up = Some("4MB/s".to_owned());
+    let network = Network::start(&plan)?;
+    let mut tree = Tree::new(network.folder("release")?, 3)?;
+    tree.file("large", 12 << 20)?;
+    network.publish(tree.root(), "1.0.0")?;
+    let into = network.folder("out")?;
+    let fetching = Process::start(&mut fetch_command(
+        &network.sites[0].hosts[0],
+        &format!("{PRODUCT}@1.0.0"),
+        &into,
+    ))?;
+    let finished = fetching.finish(FETCH)?.success()?;
+    ensure!(
+        finished.elapsed > Duration::from_secs(2),
+        "the origin's limit holds: {:?}",
+        finished.elapsed
+    );
+    same(tree.root(), &into)
+}
+
+#[test]
+fn two_fetches_run_side_by_side_on_one_host() -> Result<()> {
+    let network = Network::start(&Plan::default())?;
+    let mut tree = Tree::new(network.folder("release")?, 4)?;
+    tree.file("large", 40 << 20)?.small_files(300, 1000, 9000)?;
+    network.publish(tree.root(), "1.0.0")?;
+    let host = &network.sites[0].hosts[0];
+    let folders = [network.folder("a")?, network.folder("b")?];
+    let started: Result<Vec<_>> = folders
+        .iter()
+        .map(|into| Process::start(&mut fetch_command(host, &format!("{PRODUCT}@1.0.0"), into)))
+        .collect();
+    for (process, into) in started?.iter().zip(&folders) {
+        process.finish(FETCH)?.success()?;
+        same(tree.root(), into)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn one_entry_can_be_fetched_alone_and_to_stdout() -> Result<()> {
+    let network = Network::start(&Plan::default())?;
+    let mut tree = Tree::new(network.folder("release")?, 5)?;
+    tree.file("bin/tool", 300_000)?.file("other", 2 << 20)?;
+    network.publish(tree.root(), "1.0.0")?;
+    let host = &network.sites[0].hosts[0];
+    let mut command = host.command();
+    command.args(["fetch", &format!("{PRODUCT}@1.0.0"), "--entry", "bin/tool", "-o", "-"]);
+    let printed = Finished::of(&mut command, FETCH)?.success()?;
+    ensure!(
+        printed.stdout == fs::read(tree.root().join("bin/tool"))?,
+        "stdout carries the file and nothing else"
+    );
+    let into = network.folder("out")?;
+    let mut command = host.command();
+    command
+        .args(["fetch", &format!("{PRODUCT}@1.0.0"), "--entry", "bin/tool", "-o"])
+        .arg(&into);
+    Finished::of(&mut command, FETCH)?.success()?;
+    ensure!(
+        b3sum(&into.join("bin/tool"))? == b3sum(&tree.root().join("bin/tool"))?,
+        "the entry itself"
+    );
+    ensure!(!into.join("other").exists(), "and no other");
+    Ok(())
+}
+
+#[test]
+fn publishing_the_same_again_is_a_no_op_and_other_content_is_refused() -> Result<()> {
+    let network = Network::start(&Plan {
+        sites: 0,
+        ..Plan::default()
+    })?;
+    let mut tree = Tree::new(network.folder("release")?, 6)?;
+    tree.file("a", 100_000)?;
+    network.publish(tree.root(), "1.0.0")?;
+    network.publish(tree.root(), "1.0.0")?;
+    tree.file("a", 100_001)?;
+    let error = network
+        .publish(tree.root(), "1.0.0")
+        .expect_err("other content under a version that is out")
+        .to_string();
+    ensure!(error.contains("1.0.0"), "it names the version: {error}");
+    Ok(())
+}
+
+#[test]
+fn twenty_thousand_small_files_arrive() -> Result<()> {
+    let network = Network::start(&Plan::default())?;
+    let mut tree = Tree::new(network.folder("release")?, 7)?;
+    tree.small_files(20_000, 4 << 10, 32 << 10)?;
+    network.publish(tree.root(), "1.0.0")?;
+    let into = network.folder("out")?;
+    network.sites[0].fetch(&format!("{PRODUCT}@1.0.0"), &into)?;
+    same(tree.root(), &into)
+}
+
+#[test]
+fn a_gibibyte_arrives() -> Result<()> {
+    let network = Network::start(&Plan::default())?;
+    let mut tree = Tree::new(network.folder("release")?, 8)?;
+    tree.file("large", 1 << 30)?;
+    network.publish(tree.root(), "1.0.0")?;
+    let into = network.folder("out")?;
+    network.sites[0].fetch(&format!("{PRODUCT}@1.0.0"), &into)?;
+    same(tree.root(), &into)
+}
+
+#[test]
+fn an_eight_gibibyte_file_of_holes_takes_no_room_anywhere() -> Result<()> {
+    let network = Network::start(&Plan::default())?;
+    let mut tree = Tree::new(network.folder("release")?, 9)?;
+    tree.sparse(
+        "disk.img",
+        8 << 30,
+        &[(0, 4096), (5 << 30, 100_000), ((8 << 30) - 1, 1)],
+    )?;
+    network.publish(tree.root(), "1.0.0")?;
+    let into = network.folder("out")?;
+    network.sites[0].fetch(&format!("{PRODUCT}@1.0.0"), &into)?;
+    ensure!(
+        b3sum(&into.join("disk.img"))? == b3sum(&tree.root().join("disk.img"))?,
+        "the same bytes"
+    );
+    ensure!(
+        disk_bytes(&into.join("disk.img"))? < 64 << 20,
+        "holes stay holes at the host"
+    );
+    for store in [network.origin.store(), network.sites[0].node.store()] {
+        ensure!(
+            folder_bytes(&store)? < 64 << 20,
+            "holes stay holes in {}",
+            store.display()
+        );
+    }
+    Ok(())
+}
+
+#[test]
+fn a_fetch_never_shows_a_half_file_under_its_name() -> Result<()> {
+    let mut plan = Plan::default();
+    plan.site.down = Some("6MB/s".to_owned());
+    let network = Network::start(&plan)?;
+    let mut tree = Tree::new(network.folder("release")?, 10)?;
+    tree.file("large", 24 << 20)?;
+    network.publish(tree.root(), "1.0.0")?;
+    let into = network.folder("out")?;
+    let host = &network.sites[0].hosts[0];
+    let fetching = Process::start(&mut fetch_command(host, &format!("{PRODUCT}@1.0.0"), &into))?;
+    samara_tests::wait::until("bytes below .samara", Duration::from_secs(60), || {
+        ensure!(
+            !into.join("large").exists() || !fetching.is_running(),
+            "the name appears only with the whole file"
+        );
+        Ok((folder_bytes(&into.join(".samara"))? > 2 << 20).then_some(()))
+    })?;
+    fetching.kill()?;
+    ensure!(
+        !into.join("large").exists(),
+        "killed half-way: no file under the final name"
+    );
+    fetch(host, &format!("{PRODUCT}@1.0.0"), &into)?.success()?;
+    same(tree.root(), &into)?;
+    ensure!(
+        fs::metadata(into.join("large"))?.permissions().mode() & 0o111 == 0,
+        "modes are kept"
+    );
+    Ok(())
+}
+
+/// Disk bytes of all files below a folder; 0 where it is not there yet.
+fn folder_bytes(folder: &std::path::Path) -> Result<u64> {
+    let mut total = 0;
+    let mut open = vec![folder.to_path_buf()];
+    while let Some(folder) = open.pop() {
+        let Ok(entries) = fs::read_dir(&folder) else { continue };
+        for entry in entries {
+            let entry = entry?;
+            let Ok(kind) = entry.file_type() else { continue };
+            if kind.is_dir() {
+                open.push(entry.path());
+            } else if kind.is_file() {
+                // It may be renamed or removed meanwhile.
+                total += disk_bytes(&entry.path()).unwrap_or(0);
+            }
+        }
+    }
+    Ok(total)
+}

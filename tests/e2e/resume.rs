@@ -1,0 +1,171 @@
+//! A node that is killed, stopped or loses its disk goes on where it was.
+
+use std::fs;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use samara_tests::network::{Network, PRODUCT, Plan};
+use samara_tests::tree::{Tree, same};
+
+/// What may cross the wire again of what was verified and written before a kill.
+const REFETCH_MAX: u64 = 1 << 20;
+const KILLS: u32 = 50;
+const SOON: Duration = Duration::from_secs(120);
+
+fn following(origin_up: &str) -> Plan {
+    let mut plan = Plan::default();
+    plan.origin.up = Some(origin_up.to_owned());
+    plan.site.follow = true;
+    plan
+}
+
+#[test]
+fn fifty_kills_in_one_fetch_cost_almost_nothing() -> Result<()> {
+    let mut network = Network::start(&following("160mbit"))?;
+    let mut tree = Tree::new(network.folder("release")?, 1)?;
+    tree.file("large", 160 << 20)?.small_files(500, 4 << 10, 32 << 10)?;
+    network.publish(tree.root(), "1.0.0")?;
+    let mut before = 0;
+    let mut worst = 0;
+    for kill in 0..KILLS {
+        let node = &mut network.sites[0].node;
+        let further = node.wait_transfer("1.0.0", "further progress", SOON, |now| {
+            now.have > before + (2 << 20) || now.stage == "staged"
+        })?;
+        ensure!(
+            further.stage != "staged",
+            "kill {kill} came too late: make the release larger"
+        );
+        node.kill()?;
+        node.start()?;
+        let after = node.wait_transfer("1.0.0", "the transfer after a restart", SOON, |_| true)?;
+        let lost = further.have.saturating_sub(after.from("resumed").max(after.have));
+        ensure!(
+            lost <= REFETCH_MAX,
+            "kill {kill}: {lost} of {} verified bytes are gone",
+            further.have
+        );
+        worst = worst.max(lost);
+        before = after.have;
+    }
+    println!("{KILLS} kills, at most {worst} verified bytes fetched again");
+    network.sites[0].node.wait_staged("1.0.0", SOON)?;
+    let into = network.folder("out")?;
+    network.sites[0].fetch(&format!("{PRODUCT}@1.0.0"), &into)?;
+    same(tree.root(), &into)
+}
+
+#[test]
+fn sigterm_drains_and_loses_nothing() -> Result<()> {
+    let mut network = Network::start(&following("80mbit"))?;
+    let mut tree = Tree::new(network.folder("release")?, 2)?;
+    tree.file("large", 48 << 20)?;
+    network.publish(tree.root(), "1.0.0")?;
+    let node = &mut network.sites[0].node;
+    let before = node.wait_transfer("1.0.0", "a quarter", SOON, |now| now.have > 12 << 20)?;
+    let ended = node.stop()?;
+    ensure!(
+        ended.code() == Some(0),
+        "SIGTERM ends with 0, not {}:\n{}",
+        ended.status,
+        ended.stderr
+    );
+    node.start()?;
+    let after = node.wait_transfer("1.0.0", "the transfer after a restart", SOON, |_| true)?;
+    ensure!(
+        after.from("resumed") >= before.have,
+        "{} of {} came back",
+        after.from("resumed"),
+        before.have
+    );
+    node.wait_staged("1.0.0", SOON)?;
+    Ok(())
+}
+
+#[test]
+fn an_origin_that_is_killed_comes_back_and_goes_on_serving() -> Result<()> {
+    let mut network = Network::start(&following("80mbit"))?;
+    let mut tree = Tree::new(network.folder("release")?, 3)?;
+    tree.file("large", 32 << 20)?;
+    network.publish(tree.root(), "1.0.0")?;
+    network.sites[0]
+        .node
+        .wait_transfer("1.0.0", "a quarter", SOON, |now| now.have > 8 << 20)?;
+    network.origin.kill()?;
+    network.origin.start()?;
+    network.sites[0].node.wait_staged("1.0.0", SOON)?;
+    Ok(())
+}
+
+#[test]
+fn the_index_file_can_be_deleted_and_nothing_is_fetched_again() -> Result<()> {
+    let mut network = Network::start(&following("400mbit"))?;
+    let mut tree = Tree::new(network.folder("release")?, 4)?;
+    tree.assortment()?;
+    network.publish(tree.root(), "1.0.0")?;
+    network.sites[0].node.wait_staged("1.0.0", SOON)?;
+    let sent = sent_bytes(&network)?;
+    let node = &mut network.sites[0].node;
+    node.stop()?;
+    let index = find(&node.store(), "redb")?.context("the store has a redb file")?;
+    fs::remove_file(index)?;
+    node.start()?;
+    node.wait_staged("1.0.0", SOON)?;
+    ensure!(sent_bytes(&network)? == sent, "nothing was fetched again");
+    let into = network.folder("out")?;
+    network.sites[0].fetch(&format!("{PRODUCT}@1.0.0"), &into)?;
+    same(tree.root(), &into)
+}
+
+#[test]
+fn a_garbled_store_file_is_healed_and_never_handed_out() -> Result<()> {
+    let mut network = Network::start(&following("400mbit"))?;
+    let mut tree = Tree::new(network.folder("release")?, 5)?;
+    tree.file("large", 8 << 20)?;
+    network.publish(tree.root(), "1.0.0")?;
+    let node = &mut network.sites[0].node;
+    node.wait_staged("1.0.0", SOON)?;
+    node.stop()?;
+    let file = largest(&node.store())?.context("the store holds the file")?;
+    let mut bytes = fs::read(&file)?;
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&file, bytes)?;
+    node.start()?;
+    let into = network.folder("out")?;
+    network.sites[0].fetch(&format!("{PRODUCT}@1.0.0"), &into)?;
+    same(tree.root(), &into)
+}
+
+fn sent_bytes(network: &Network) -> Result<u64> {
+    network.origin.status()?["limits"]["sent_bytes"]
+        .as_u64()
+        .context("limits.sent_bytes")
+}
+
+fn files(folder: &std::path::Path) -> Result<Vec<std::path::PathBuf>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            found.extend(files(&path)?);
+        } else {
+            found.push(path);
+        }
+    }
+    Ok(found)
+}
+
+fn find(folder: &std::path::Path, part: &str) -> Result<Option<std::path::PathBuf>> {
+    let named = |path: &std::path::PathBuf| {
+        path.file_name()
+            .is_some_and(|name| name.to_string_lossy().contains(part))
+    };
+    Ok(files(folder)?.into_iter().find(named))
+}
+
+fn largest(folder: &std::path::Path) -> Result<Option<std::path::PathBuf>> {
+    Ok(files(folder)?
+        .into_iter()
+        .max_by_key(|path| fs::metadata(path).map_or(0, |metadata| metadata.len())))
+}

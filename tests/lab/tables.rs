@@ -1,0 +1,252 @@
+//! `lab tables`: every measurement as the tables of `docs/performance.md`, with the commit and the machine.
+//!
+//! Runs them all, or reads what `--json` had printed before: `--from FOLDER` with `pair.json`, `memory.json`, `import.json`,
+//! `small-files.json` and any number of `swarm*.json`.
+
+use std::fmt::Write;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result};
+use serde_json::Value;
+
+/// Where the figures come from.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// A folder with what each command printed with `--json`.
+    #[arg(long)]
+    from: PathBuf,
+}
+
+/// Returns the page.
+pub(crate) fn run(args: &Args) -> Result<String> {
+    let mut page = format!("Measured at commit {} on {}.\n", commit(), machine());
+    let mut names: Vec<_> = fs::read_dir(&args.from)
+        .with_context(|| args.from.display().to_string())?
+        .flatten()
+        .map(|entry| entry.path())
+        .collect();
+    names.sort();
+    for path in names
+        .iter()
+        .filter(|path| path.extension().is_some_and(|extension| extension == "json"))
+    {
+        let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let value = read(path)?;
+        match stem.split(['-', '_', '0']).next().unwrap_or_default() {
+            "pair" => pair(&mut page, &value)?,
+            "memory" => memory(&mut page, &value)?,
+            "import" => import(&mut page, &value)?,
+            "small" => small_files(&mut page, &value)?,
+            _ if stem.starts_with("swarm") => swarm(&mut page, &value)?,
+            _ => {}
+        }
+    }
+    Ok(page)
+}
+
+fn read(path: &Path) -> Result<Value> {
+    let text = fs::read_to_string(path).with_context(|| path.display().to_string())?;
+    serde_json::from_str(&text).with_context(|| format!("{} is not what --json prints", path.display()))
+}
+
+fn pair(page: &mut String, value: &Value) -> Result<()> {
+    writeln!(page, "\n### One pair, {}\n", size(&value["size"]))?;
+    writeln!(
+        page,
+        "| program | MB/s | seconds to durable | CPU s/GiB receiver, sender | peak MiB receiver, sender | Samara is |"
+    )?;
+    writeln!(page, "|---|---|---|---|---|---|")?;
+    for name in ["samara", "https", "http", "rqbit", "sendme"] {
+        let row = &value[name];
+        if row.is_null() {
+            continue;
+        }
+        let ratio = value["ratio"][name]
+            .as_f64()
+            .map_or_else(String::new, |ratio| format!("{ratio:.2} x"));
+        let (cpu, rss) = (&row["cpu_s_per_gib"], &row["rss_mib"]);
+        writeln!(
+            page,
+            "| {name} | {} | {} | {}, {} | {}, {} | {ratio} |",
+            number(&row["mb_s"], 0),
+            number(&row["durable_s"], 2),
+            number(&cpu["receiver"], 2),
+            number(&cpu["sender"], 2),
+            number(&rss["receiver"], 0),
+            number(&rss["sender"], 0)
+        )?;
+    }
+    Ok(())
+}
+
+fn memory(page: &mut String, value: &Value) -> Result<()> {
+    writeln!(
+        page,
+        "\n### Memory of a node\n\n| artifact | neighbours | of which never read | peak MiB |\n|---|---|---|---|"
+    )?;
+    for row in value.as_array().into_iter().flatten() {
+        writeln!(
+            page,
+            "| {} | {} | {} | {} |",
+            size(&row["size"]),
+            row["neighbours"],
+            row["unread"],
+            number(&row["rss_mib"], 1)
+        )?;
+    }
+    Ok(())
+}
+
+fn import(page: &mut String, value: &Value) -> Result<()> {
+    writeln!(page, "\n### Import, {}\n\n| | |\n|---|---|", size(&value["size"]))?;
+    writeln!(
+        page,
+        "| hash and outboard | {} GB/s |",
+        number(&value["samara"]["hash_gb_s"], 2)
+    )?;
+    writeln!(
+        page,
+        "| b3sum, {} threads | {} GB/s |",
+        value["threads"],
+        number(&value["b3sum"]["gb_s"], 2)
+    )?;
+    writeln!(page, "| ratio | {} |", number(&value["ratio"], 2))?;
+    writeln!(
+        page,
+        "| the whole of `publish --link` | {} s |",
+        number(&value["samara"]["publish_s"], 2)
+    )?;
+    writeln!(page, "| `cp` of the same file | {} s |", number(&value["cp"]["s"], 2))?;
+    Ok(())
+}
+
+fn small_files(page: &mut String, value: &Value) -> Result<()> {
+    writeln!(
+        page,
+        "\n### {} small files, {}\n\n| | seconds |\n|---|---|",
+        value["files"],
+        size(&value["bytes"])
+    )?;
+    writeln!(page, "| into a site's store | {} |", number(&value["site_store_s"], 2))?;
+    writeln!(
+        page,
+        "| from there into a host's folder | {} |",
+        number(&value["host_folder_s"], 2)
+    )?;
+    writeln!(page, "| `cp -r` | {} |", number(&value["cp_r_s"], 2))?;
+    writeln!(page, "| ratio | {} |", number(&value["ratio"], 2))?;
+    Ok(())
+}
+
+fn swarm(page: &mut String, value: &Value) -> Result<()> {
+    writeln!(
+        page,
+        "\n### A swarm of {} sites, {}; bound {} s\n",
+        value["sites"],
+        size(&value["size"]),
+        number(&value["bound_s"], 2)
+    )?;
+    writeln!(
+        page,
+        "| | last / bound | mean / bound | payload copies | interface copies | verified |\n|---|---|---|---|---|---|"
+    )?;
+    for name in ["samara", "chain", "http"] {
+        let row = &value[name];
+        if row.is_null() {
+            continue;
+        }
+        writeln!(
+            page,
+            "| {name} | {} | {} | {} | {} | {} |",
+            number(&row["last_over_bound"], 2),
+            number(&row["mean_over_bound"], 2),
+            number(&row["origin_copies"], 2),
+            number(&row["origin_interface_copies"], 2),
+            row["all_verified"]
+        )?;
+    }
+    Ok(())
+}
+
+fn number(value: &Value, decimals: usize) -> String {
+    value
+        .as_f64()
+        .map_or_else(|| "-".to_owned(), |value| format!("{value:.decimals$}"))
+}
+
+fn size(value: &Value) -> String {
+    value
+        .as_u64()
+        .map_or_else(|| "-".to_owned(), samara_protocol::units::show_bytes)
+}
+
+fn commit() -> String {
+    let asked = Command::new("git")
+        .args(["describe", "--always", "--dirty", "--abbrev=12"])
+        .current_dir(samara_tests::binary::repository())
+        .output();
+    asked.map_or_else(
+        |_| "unknown".to_owned(),
+        |output| String::from_utf8_lossy(&output.stdout).trim().to_owned(),
+    )
+}
+
+/// Cores, model, memory and kernel, from the kernel.
+fn machine() -> String {
+    let field = |file: &str, key: &str| {
+        let text = fs::read_to_string(file).unwrap_or_default();
+        let line = text.lines().find(|line| line.starts_with(key)).map(str::to_owned);
+        line.and_then(|line| Some(line.split_once(':')?.1.trim().to_owned()))
+            .unwrap_or_default()
+    };
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    format!(
+        "{cores} x {}, {}, Linux {}",
+        field("/proc/cpuinfo", "model name"),
+        field("/proc/meminfo", "MemTotal"),
+        kernel.trim()
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn what_json_prints_becomes_tables() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let write = |name: &str, value: Value| fs::write(folder.path().join(name), value.to_string()).expect("is ours");
+        let row = json!({"mb_s": 1000.4, "durable_s": 1.5, "cpu_s_per_gib": {"receiver": 1.0, "sender": 0.5}, "rss_mib": {"receiver": 20.0, "sender": 30.0}});
+        write(
+            "pair.json",
+            json!({"samara": row, "https": row, "sendme": null, "ratio": {"https": 1.0, "sendme": null}, "size": 1_u64 << 30}),
+        );
+        write(
+            "memory.json",
+            json!([{"size": 1_u64 << 30, "neighbours": 32, "unread": 4, "rss_mib": 48.25}]),
+        );
+        write(
+            "swarm8.json",
+            json!({"bound_s": 10.74, "sites": 8, "size": 64 << 20, "samara": {"last_over_bound": 1.2, "mean_over_bound": 1.1, "origin_copies": 1.0, "origin_interface_copies": 1.05, "all_verified": true}}),
+        );
+        let page = run(&Args {
+            from: folder.path().to_path_buf(),
+        })
+        .expect("three files");
+        assert!(
+            page.contains("| samara | 1000 | 1.50 | 1.00, 0.50 | 20, 30 |"),
+            "{page}"
+        );
+        assert!(
+            page.contains("| https | 1000 | 1.50 | 1.00, 0.50 | 20, 30 | 1.00 x |"),
+            "{page}"
+        );
+        assert!(page.contains("| 1.00 GiB | 32 | 4 | 48.2 |"), "{page}");
+        assert!(page.contains("| samara | 1.20 | 1.10 | 1.00 | 1.05 | true |"), "{page}");
+        assert!(!page.contains("sendme"), "{page}");
+    }
+}
