@@ -60,7 +60,11 @@ impl Driver {
                 self.stopping = true;
                 reply.finish(Response::Done);
             }
-            Request::Reload | Request::Pin { .. } => {
+            Request::Reload => match self.reload() {
+                Ok(()) => reply.finish(Response::Done),
+                Err(error) => reply.refuse(Refusal::new(RefusalKind::Failure, "the node's home", error.to_string())),
+            },
+            Request::Pin { .. } => {
                 let refusal = Refusal::new(
                     RefusalKind::Usage,
                     "the node",
