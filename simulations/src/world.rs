@@ -74,7 +74,8 @@ enum Parcel {
     Ask(RequestId, LayoutId, RangeSet),
     Cancel(RequestId),
     Refusal(RequestId, Refusal),
-    Payload(RequestId, LayoutId, RangeSet, bool),
+    /// Groups, those of them that are bad, and whether the reply ends.
+    Payload(RequestId, LayoutId, RangeSet, RangeSet, bool),
 }
 
 /// The world.

@@ -46,7 +46,9 @@ impl World {
                     self.step(to, Input::FetchFailed { request, fault });
                 }
             }
-            Parcel::Payload(request, layout, groups, last) => self.payload(from, to, (request, layout), &groups, last),
+            Parcel::Payload(request, layout, groups, bad, last) => {
+                self.payload(from, to, (request, layout), &groups, &bad, last);
+            }
         }
     }
 
@@ -81,6 +83,7 @@ impl World {
         to: usize,
         what: (RequestId, LayoutId),
         groups: &RangeSet,
+        bad: &RangeSet,
         last: bool,
     ) {
         let (request, layout) = what;
@@ -90,24 +93,8 @@ impl World {
             self.nodes[to].wasted += bytes;
             return;
         }
-        let bad = match self.nodes[from].nature.behaviour {
-            Behaviour::Garbage => groups.clone(),
-            Behaviour::Rotten => {
-                let disk = self.nodes[from].disk.get(&layout);
-                disk.map(|disk| disk.rotten.intersection(groups)).unwrap_or_default()
-            }
-            _ => RangeSet::new(),
-        };
-        let good = groups.difference(&bad);
+        let good = groups.difference(bad);
         if !good.is_empty() {
-            let truly = self.nodes[from]
-                .disk
-                .get(&layout)
-                .is_some_and(|disk| good.difference(&disk.held).is_empty());
-            if !truly {
-                self.violations
-                    .push(format!("node {from} served what it does not hold: {good:?}"));
-            }
             let disk = self.nodes[to].disk.entry(layout).or_default();
             let again = good.intersection(&disk.held).count() * GROUP_BYTES;
             disk.held.union_with(&good);
@@ -127,13 +114,38 @@ impl World {
         }
     }
 
+    /// Which groups of a chunk that leaves now will not verify; a good one that its sender does not hold is a violation.
+    fn bad_of(&mut self, from: usize, layout: LayoutId, groups: &RangeSet) -> RangeSet {
+        let node = &self.nodes[from];
+        let Some(disk) = node.disk.get(&layout) else {
+            return groups.clone();
+        };
+        let invented = groups.difference(&disk.held);
+        match node.nature.behaviour {
+            Behaviour::Garbage => return groups.clone(),
+            Behaviour::Rotten => {
+                // What was healed away since it was put on the link left as rotten as it was.
+                let mut bad = disk.rotten.intersection(groups);
+                bad.union_with(&invented);
+                return bad;
+            }
+            _ => {}
+        }
+        if !invented.is_empty() {
+            self.violations
+                .push(format!("node {from} served what it does not hold: {invented:?}"));
+        }
+        RangeSet::new()
+    }
+
     /// A chunk has left its sender.
     pub(super) fn left(&mut self, flow: usize, version: u64) {
         let Some((from, to, Chunk { bytes, load })) = self.links.finish(self.now, flow, version) else {
             return;
         };
         self.nodes[from].sent += bytes;
-        let parcel = Parcel::Payload(load.request, load.layout, load.groups.clone(), load.last);
+        let bad = self.bad_of(from, load.layout, &load.groups);
+        let parcel = Parcel::Payload(load.request, load.layout, load.groups.clone(), bad, load.last);
         self.send(from, to, parcel);
         if load.last {
             self.nodes[from].asks.remove(&load.serve);
