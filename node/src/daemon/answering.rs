@@ -50,11 +50,11 @@ impl Driver {
             Request::Release { release } => self.on_release(&release, reply),
             Request::Import { product, signed } => self.on_import(product, &signed, files, reply),
             Request::PublishBegin { product, version, link } => {
-                self.publish_begin((connection, closed), &product, version, link, reply)
+                self.publish_begin((connection, closed), &product, version, link, reply);
             }
             Request::PublishArtifacts { artifacts } => self.publish_artifacts(connection, artifacts, files, reply),
             Request::PublishCommit { manifest, signed } => {
-                self.publish_commit(connection, manifest, &signed, files, reply)
+                self.publish_commit(connection, manifest, &signed, files, reply);
             }
             Request::Shutdown => {
                 self.stopping = true;

@@ -219,7 +219,7 @@ impl Product {
     /// When the home cannot be read.
     pub(super) fn open(
         trust: ProductTrust,
-        home: ProductHome,
+        home: &ProductHome,
         name: String,
         settings: ProductPolicy,
     ) -> Result<Self, AccessError> {
@@ -245,7 +245,7 @@ impl Product {
             revoked_by_sites: Vec::new(),
             home: home.clone(),
         };
-        product.read_again(&home)?;
+        product.read_again(home)?;
         Ok(product)
     }
 

@@ -225,5 +225,5 @@ fn open_product(config: ProductConfig) -> Result<Product, StartError> {
         priority: config.priority,
         signer: config.signer,
     };
-    Ok(Product::open(trust, home, membership.name, policy)?)
+    Ok(Product::open(trust, &home, membership.name, policy)?)
 }

@@ -186,7 +186,7 @@ fn product_config(
     role: SwarmRole,
 ) -> Result<ProductConfig, CliError> {
     let bad = |what: &str, error: &dyn std::fmt::Display| {
-        CliError::usage(&format!("{}: {what}", settings.name), error.to_string())
+        CliError::usage(format!("{}: {what}", settings.name), error.to_string())
     };
     let follow = match role {
         SwarmRole::Origin => None,
