@@ -21,6 +21,7 @@ mod blame;
 pub mod completions;
 pub mod config;
 pub mod context;
+pub mod demo;
 pub mod error;
 pub mod exit;
 pub mod fetch;
@@ -39,6 +40,7 @@ pub mod revoke;
 pub mod site;
 pub mod table;
 pub mod vendor;
+pub mod verify;
 
 #[cfg(test)]
 mod trust_flow;
@@ -74,6 +76,8 @@ pub enum Command {
     Completions(completions::Args),
     /// Look at a node's configuration.
     Config(config::Args),
+    /// The whole way of a release on this machine: an origin, sites, hosts, and a kill in between.
+    Demo(demo::Args),
     /// Grant a site a product, or make a node an origin of it.
     Grant(grant::Args),
     /// Take in what a vendor or site has signed for this machine or site.
@@ -96,6 +100,8 @@ pub enum Command {
     Site(site::Args),
     /// A vendor's keys and products.
     Vendor(vendor::Args),
+    /// Check a fetched folder, byte for byte.
+    Verify(verify::Args),
 }
 
 /// Runs the command line and says how it went. Called by `main` alone, once.
@@ -147,6 +153,7 @@ fn dispatch(command: &Command, context: &Context, printer: &mut Printer) -> Resu
     match command {
         Command::Completions(args) => completions::run(args, context, printer),
         Command::Config(args) => config::run(args, context, printer),
+        Command::Demo(args) => demo::run(args, context, printer),
         Command::Grant(args) => grant::run(args, context, printer),
         Command::Join(args) => join::run(args, context, printer),
         Command::Fetch(args) => fetch::run(args, context, printer),
@@ -158,5 +165,6 @@ fn dispatch(command: &Command, context: &Context, printer: &mut Printer) -> Resu
         Command::Revoke(args) => revoke::run(args, context, printer),
         Command::Site(args) => site::run(args, context, printer),
         Command::Vendor(args) => vendor::run(args, context, printer),
+        Command::Verify(args) => verify::run(args, context, printer),
     }
 }
