@@ -14,14 +14,16 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::config::settings::{LogFormat, LogLevel};
+use crate::config::settings::{LogFormat, LogLevel, LogSettings};
 use crate::observe::logging;
 
 mod blame;
+pub mod columns;
 pub mod completions;
 pub mod config;
 pub mod context;
 pub mod demo;
+pub mod doctor;
 pub mod error;
 pub mod exit;
 pub mod fetch;
@@ -38,10 +40,14 @@ pub mod recall;
 pub mod request;
 pub mod revoke;
 pub mod site;
+pub mod status;
 pub mod table;
 pub mod vendor;
 pub mod verify;
+pub mod watch;
 
+#[cfg(test)]
+mod documented;
 #[cfg(test)]
 mod trust_flow;
 
@@ -78,12 +84,14 @@ pub enum Command {
     Config(config::Args),
     /// The whole way of a release on this machine: an origin, sites, hosts, and a kill in between.
     Demo(demo::Args),
+    /// Look for what is wrong with this machine and its node.
+    Doctor(doctor::Args),
+    /// Fetch a release into a folder.
+    Fetch(Box<fetch::Args>),
     /// Grant a site a product, or make a node an origin of it.
     Grant(grant::Args),
     /// Take in what a vendor or site has signed for this machine or site.
     Join(join::Args),
-    /// Fetch a release into a folder.
-    Fetch(Box<fetch::Args>),
     /// The daemon of a site or a vendor's origin.
     Node(node::Args),
     /// Put a published release on a channel.
@@ -98,10 +106,14 @@ pub enum Command {
     Revoke(revoke::Args),
     /// The site key, and whom it enrols.
     Site(site::Args),
+    /// Show how the node on this machine is.
+    Status(status::Args),
     /// A vendor's keys and products.
     Vendor(vendor::Args),
     /// Check a fetched folder, byte for byte.
     Verify(verify::Args),
+    /// Show what happens at the node on this machine, until Ctrl-C.
+    Watch(watch::Args),
 }
 
 /// Runs the command line and says how it went. Called by `main` alone, once.
@@ -132,21 +144,31 @@ impl Command {
     const fn logs_by_its_file(&self) -> bool {
         match self {
             Self::Node(_) => true,
-            _ => false,
+            Self::Completions(_)
+            | Self::Config(_)
+            | Self::Demo(_)
+            | Self::Doctor(_)
+            | Self::Verify(_)
+            | Self::Fetch(_)
+            | Self::Grant(_)
+            | Self::Join(_)
+            | Self::Promote(_)
+            | Self::Publish(_)
+            | Self::Recall(_)
+            | Self::Request(_)
+            | Self::Revoke(_)
+            | Self::Site(_)
+            | Self::Status(_)
+            | Self::Vendor(_)
+            | Self::Watch(_) => false,
         }
     }
 }
 
 fn log_for_a_verb(global: &context::GlobalArgs) -> Result<(), CliError> {
-    let level = match global.verbose {
-        0 if global.quiet => LogLevel::Error,
-        0 => LogLevel::Warn,
-        1 => LogLevel::Info,
-        2 => LogLevel::Debug,
-        _ => LogLevel::Trace,
-    };
+    let level = if global.quiet { LogLevel::Error } else { LogLevel::Warn };
     let format = if global.json { LogFormat::Json } else { LogFormat::Human };
-    logging::init(format, level).map_err(|error| CliError::usage("environment", error))
+    Ok(logging::init(LogSettings { format, level }, global.verbose)?)
 }
 
 fn dispatch(command: &Command, context: &Context, printer: &mut Printer) -> Result<ExitStatus, CliError> {
@@ -154,9 +176,10 @@ fn dispatch(command: &Command, context: &Context, printer: &mut Printer) -> Resu
         Command::Completions(args) => completions::run(args, context, printer),
         Command::Config(args) => config::run(args, context, printer),
         Command::Demo(args) => demo::run(args, context, printer),
+        Command::Doctor(args) => doctor::run(args, context, printer),
+        Command::Fetch(args) => fetch::run(args, context, printer),
         Command::Grant(args) => grant::run(args, context, printer),
         Command::Join(args) => join::run(args, context, printer),
-        Command::Fetch(args) => fetch::run(args, context, printer),
         Command::Node(args) => node::run(args, context, printer),
         Command::Promote(args) => promote::run(args, context, printer),
         Command::Publish(args) => publish::run(args, context, printer),
@@ -164,7 +187,9 @@ fn dispatch(command: &Command, context: &Context, printer: &mut Printer) -> Resu
         Command::Request(args) => request::run(args, context, printer),
         Command::Revoke(args) => revoke::run(args, context, printer),
         Command::Site(args) => site::run(args, context, printer),
+        Command::Status(args) => status::run(args, context, printer),
         Command::Vendor(args) => vendor::run(args, context, printer),
         Command::Verify(args) => verify::run(args, context, printer),
+        Command::Watch(args) => watch::run(args, context, printer),
     }
 }

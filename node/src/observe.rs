@@ -18,17 +18,16 @@ use crate::admin::{Record, Reply, Response};
 use crate::config::settings::LogLevel;
 
 mod describe;
-pub mod endpoint;
 mod event;
 mod fact;
 mod flood;
 mod lines;
 pub mod logging;
-mod metrics;
+pub mod metrics;
 pub mod span;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use event::Event;
 pub use metrics::Metrics;

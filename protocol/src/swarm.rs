@@ -445,3 +445,6 @@ impl Swarm {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -29,3 +29,5 @@ pub use release::VerifiedManifest;
 
 #[cfg(test)]
 mod fixture;
+#[cfg(test)]
+mod hostile_tests;

@@ -19,9 +19,16 @@ fn a_revoked_host_gets_nothing_and_its_neighbour_still_does() -> Result<()> {
     network.publish(tree.root(), "1.0.0")?;
     network.sites[0].fetch(&format!("{PRODUCT}@1.0.0"), &network.folder("before")?)?;
     let site = &network.sites[0];
-    let revoked = site.hosts[0].run(["status", "--json"])?.json()?;
-    let peer = revoked["node"]["peer"].as_str().unwrap_or_default().to_owned();
-    site.keeper.run(["site", "revoke", &peer])?;
+    let list = network.exchange("revocations");
+    let name = site.hosts[0].name();
+    site.keeper.run([
+        "site".as_ref(),
+        "revoke".as_ref(),
+        name.as_ref(),
+        "--output".as_ref(),
+        list.as_os_str(),
+    ])?;
+    site.node.actor.run(["join".as_ref(), list.as_os_str()])?;
     network.sites[0].node.stop()?;
     network.sites[0].node.start()?;
     let site = &network.sites[0];
@@ -42,7 +49,7 @@ fn an_enrolled_host_gets_in_without_the_vendor() -> Result<()> {
     tree.file("large", 2 << 20)?;
     network.publish(tree.root(), "1.0.0")?;
     // The vendor's keys are gone for good: whoever gets in from here on does so by the site's key alone.
-    std::fs::rename(network.vendor.home(), network.exchange("vault"))?;
+    std::fs::rename(&network.keys, network.exchange("vault"))?;
     network.add_host(0, "latecomer")?;
     let into = network.folder("out")?;
     network.sites[0].fetch(&format!("{PRODUCT}@1.0.0"), &into)?;
@@ -109,7 +116,7 @@ fn keys_are_readable_by_their_owner_alone() -> Result<()> {
     use std::os::unix::fs::PermissionsExt;
     let network = Network::prepare(&Plan::default())?;
     let mut open = vec![
-        network.vendor.home().to_path_buf(),
+        network.keys.clone(),
         network.sites[0].keeper.home().to_path_buf(),
         network.origin.actor.home().to_path_buf(),
     ];

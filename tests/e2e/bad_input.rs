@@ -3,7 +3,8 @@
 use std::fs;
 
 use anyhow::{Result, ensure};
-use samara_tests::network::{Actor, Network, Plan};
+use samara_tests::Finished;
+use samara_tests::network::{Actor, Network, Plan, VERB};
 use samara_tests::tree::Tree;
 use serde_json::Value;
 
@@ -97,11 +98,11 @@ fn a_vendor_is_never_made_over_another() -> Result<()> {
         sites: 0,
         ..Plan::default()
     })?;
-    let before = samara_tests::tree::scan(network.vendor.home())?;
-    let again = network.vendor.attempt(["vendor", "init", "--name", "acme"])?;
+    let before = samara_tests::tree::scan(&network.keys)?;
+    let again = Finished::of(&mut network.vendor_command(["vendor", "init"]), VERB)?;
     ensure!(again.code() == Some(10), "{} {}", again.status, again.stderr);
     ensure!(
-        samara_tests::tree::scan(network.vendor.home())? == before,
+        samara_tests::tree::scan(&network.keys)? == before,
         "and nothing has changed"
     );
     Ok(())
@@ -188,7 +189,7 @@ fn a_store_belongs_to_one_process() -> Result<()> {
         ..Plan::default()
     })?;
     let mut second = network.origin.actor.command();
-    let finished = samara_tests::Finished::of(
+    let finished = Finished::of(
         second.args(["node", "run", "--config"]).arg(network.origin.file()),
         std::time::Duration::from_secs(20),
     )?;

@@ -13,24 +13,28 @@ fn a_site_takes_only_its_platforms_part() -> Result<()> {
     plan.site.follow = true;
     plan.site.platforms = vec!["linux/amd64".to_owned()];
     let network = Network::start(&plan)?;
-    let mut tree = Tree::new(network.folder("release")?, 1)?;
-    tree.file("linux/tool", 6 << 20)?
-        .file("windows/tool.exe", 6 << 20)?
-        .file("shared.dat", 2 << 20)?;
-    let mut publish = network.vendor.command();
-    publish
-        .arg("--socket")
-        .arg(network.origin.socket())
-        .arg("publish")
-        .arg(tree.root());
-    publish.args(["--product", PRODUCT, "--version", "1.0.0", "--channel", CHANNEL]);
-    publish.args([
-        "--platform",
-        "linux/=linux/amd64",
-        "--platform",
-        "windows/=windows/amd64",
+    let mut shared = Tree::new(network.folder("shared")?, 1)?;
+    shared.file("shared.dat", 2 << 20)?;
+    let mut linux = Tree::new(network.folder("linux")?, 2)?;
+    linux.file("bin/tool", 6 << 20)?;
+    let mut windows = Tree::new(network.folder("windows")?, 3)?;
+    windows.file("bin/tool.exe", 6 << 20)?;
+    let mut publish = network.vendor_command([
+        "publish",
+        "--product",
+        PRODUCT,
+        "--version",
+        "1.0.0",
+        "--channel",
+        CHANNEL,
     ]);
-    Finished::of(&mut publish, FETCH)?.success()?;
+    publish
+        .arg("--platform")
+        .arg(format!("linux/amd64={}", linux.root().display()));
+    publish
+        .arg("--platform")
+        .arg(format!("windows/amd64={}", windows.root().display()));
+    Finished::of(publish.arg(shared.root()), FETCH)?.success()?;
     let done = network.sites[0].node.wait_staged("1.0.0", Duration::from_secs(60))?;
     ensure!(
         done.wanted >= 8 << 20 && done.wanted < 9 << 20,
@@ -42,13 +46,13 @@ fn a_site_takes_only_its_platforms_part() -> Result<()> {
         samara_tests::network::fetch_command(&network.sites[0].hosts[0], &format!("{PRODUCT}@1.0.0"), &into);
     Finished::of(fetch.args(["--platform", "linux/amd64"]), FETCH)?.success()?;
     ensure!(
-        b3sum(&into.join("linux/tool"))? == b3sum(&tree.root().join("linux/tool"))?,
+        b3sum(&into.join("bin/tool"))? == b3sum(&linux.root().join("bin/tool"))?,
         "the wanted platform"
     );
     ensure!(
-        b3sum(&into.join("shared.dat"))? == b3sum(&tree.root().join("shared.dat"))?,
+        b3sum(&into.join("shared.dat"))? == b3sum(&shared.root().join("shared.dat"))?,
         "what all share"
     );
-    ensure!(!into.join("windows").exists(), "no other platform");
+    ensure!(!into.join("bin/tool.exe").exists(), "no other platform");
     Ok(())
 }

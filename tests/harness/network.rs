@@ -4,6 +4,7 @@
 //! number of networks stand side by side. Nothing here knows more than a user does: verbs, configuration files, exit codes,
 //! `--json`.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -67,8 +68,8 @@ impl Default for Plan {
 /// A network that runs.
 #[derive(Debug)]
 pub struct Network {
-    /// Who holds the vendor's keys.
-    pub vendor: Actor,
+    /// Where the vendor's keys are; its verbs run beside the origin.
+    pub keys: PathBuf,
     /// The vendor's node.
     pub origin: Node,
     /// The customers.
@@ -110,18 +111,18 @@ impl Network {
     /// As [`Network::start`].
     pub fn prepare(plan: &Plan) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("samara-test-").tempdir()?;
-        let vendor = Actor::new(folder.path(), "vendor", None)?;
-        vendor.run(["vendor", "init", "--name", "acme"])?;
-        vendor.run(["vendor", "product", PRODUCT])?;
         let place = plan.star.as_ref().map(|star| (star.clone(), "o".to_owned()));
         let origin = Node::new(Actor::new(folder.path(), "origin", place)?, "origin", &plan.origin)?;
+        let keys = folder.path().join("vendor");
         let mut network = Self {
-            vendor,
+            keys,
             origin,
             sites: Vec::new(),
             plan: plan.clone(),
             folder,
         };
+        network.vendor(["vendor", "init"])?;
+        network.vendor(["vendor", "product", PRODUCT])?;
         network.grant_origin()?;
         for number in 1..=plan.sites {
             network.add_site(number, plan)?;
@@ -139,26 +140,29 @@ impl Network {
         Ok(path)
     }
 
-    /// Publishes `path` as `version` on the channel, beside the running origin.
+    /// A verb of the vendor's, with its keys, on the origin's machine.
+    #[must_use]
+    pub fn vendor_command(&self, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Command {
+        let mut command = self.origin.actor.command();
+        command.args(arguments).arg("--vendor-dir").arg(&self.keys);
+        command
+    }
+
+    /// Runs a verb of the vendor's that must succeed.
+    ///
+    /// # Errors
+    /// What it said.
+    pub fn vendor(&self, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Result<Finished> {
+        Finished::of(&mut self.vendor_command(arguments), VERB)?.success()
+    }
+
+    /// Publishes `path` as `version` on the channel, beside the origin.
     ///
     /// # Errors
     /// What `publish` said.
     pub fn publish(&self, path: &Path, version: &str) -> Result<Finished> {
-        let mut publish = self.vendor.command();
-        publish
-            .arg("--socket")
-            .arg(self.origin.socket())
-            .arg("publish")
-            .arg(path);
-        publish.args([
-            "--product",
-            PRODUCT,
-            "--version",
-            version,
-            "--channel",
-            CHANNEL,
-            "--json",
-        ]);
+        let mut publish = self.vendor_command(["publish", "--product", PRODUCT, "--version", version]);
+        publish.args(["--channel", CHANNEL, "--json"]).arg(path);
         Finished::of(&mut publish, FETCH)?.success()
     }
 
@@ -173,21 +177,36 @@ impl Network {
     /// # Errors
     /// The verb that failed.
     pub fn add_host(&mut self, site: usize, name: &str) -> Result<()> {
-        let place = self.place(site);
-        let host = Actor::new(self.folder.path(), name, place)?;
+        let host = Actor::new(self.folder.path(), name, self.place(site))?;
+        let joined = self.sites.get(site).context("no such site")?;
+        self.enrol(&host, &joined.keeper, "host", name, &[])?;
+        let host = if self.plan.direct {
+            host
+        } else {
+            host.beside(joined.node.address())
+        };
+        self.sites[site].hosts.push(host);
+        Ok(())
+    }
+
+    /// Request there, enrolment by the site's key, join there.
+    fn enrol(&self, member: &Actor, keeper: &Actor, kind: &str, name: &str, more: &[&str]) -> Result<()> {
         let request = self.exchange(&format!("{name}.request"));
         let join = self.exchange(&format!("{name}.join"));
-        host.run([word("request"), word("host"), word("--out"), path(&request)])?;
-        let site = self.sites.get_mut(site).context("no such site")?;
-        site.keeper
-            .run([word("site"), word("enrol"), path(&request), word("--out"), path(&join)])?;
-        let mut arguments = vec![word("join"), path(&join)];
-        if !self.plan.direct {
-            arguments.extend([word("--node"), word(&site.node.address())]);
-        }
-        host.run(arguments)?;
-        site.hosts.push(host);
-        Ok(())
+        let mut ask = member.command();
+        Finished::of(
+            ask.args(["request", kind]).args(more).arg("--output").arg(&request),
+            VERB,
+        )?
+        .success()?;
+        let mut enrol = keeper.command();
+        enrol
+            .args(["site", "enrol", "--name", name])
+            .arg(&request)
+            .arg("--output")
+            .arg(&join);
+        Finished::of(&mut enrol, VERB)?.success()?;
+        member.run(["join".as_ref(), join.as_os_str()]).map(drop)
     }
 
     fn place(&self, site: usize) -> Option<(Arc<Star>, String)> {
@@ -197,60 +216,52 @@ impl Network {
             .map(|star| (star.clone(), format!("s{}", site + 1)))
     }
 
-    fn grant_origin(&mut self) -> Result<()> {
+    fn grant_origin(&self) -> Result<()> {
         let request = self.exchange("origin.request");
         let join = self.exchange("origin.join");
-        self.origin
-            .actor
-            .run([word("request"), word("origin"), word("--out"), path(&request)])?;
-        let mut grant = self.vendor.command();
-        grant
-            .arg("grant")
-            .arg(&request)
-            .args(["--product", PRODUCT, "--origin", "--address", &self.origin.address()]);
-        Finished::of(grant.arg("--out").arg(&join), VERB)?.success()?;
-        self.origin.actor.run([word("join"), path(&join)]).map(drop)
+        let mut ask = self.origin.actor.command();
+        ask.args(["request", "origin", "--address", &self.origin.address()])
+            .arg("--output")
+            .arg(&request);
+        Finished::of(&mut ask, VERB)?.success()?;
+        let mut grant = self.vendor_command(["grant", "--product", PRODUCT]);
+        Finished::of(grant.arg(&request).arg("--output").arg(&join), VERB)?.success()?;
+        self.origin.actor.run(["join".as_ref(), join.as_os_str()]).map(drop)
     }
 
     fn add_site(&mut self, number: usize, plan: &Plan) -> Result<()> {
         let index = number - 1;
+        let name = format!("site{number}");
         let keeper = Actor::new(self.folder.path(), &format!("keeper{number}"), None)?;
-        let request = self.exchange(&format!("site{number}.request"));
-        let grant_file = self.exchange(&format!("site{number}.grant"));
-        keeper.run([word("site"), word("init"), word("--out"), path(&request)])?;
-        let mut grant = self.vendor.command();
-        grant.arg("grant").arg(&request).args([
+        let request = self.exchange(&format!("{name}.key.request"));
+        let granted = self.exchange(&format!("{name}.grant"));
+        keeper.run([
+            "site".as_ref(),
+            "init".as_ref(),
+            "--output".as_ref(),
+            request.as_os_str(),
+        ])?;
+        let mut grant = self.vendor_command([
+            "grant",
             "--product",
             PRODUCT,
             "--channel",
             CHANNEL,
             "--reseed",
-            self.plan.reseed,
+            plan.reseed,
         ]);
-        Finished::of(grant.arg("--out").arg(&grant_file), VERB)?.success()?;
+        grant
+            .args(["--tenant", &format!("tenant{number}"), "--site", &name])
+            .arg(&request);
+        Finished::of(grant.arg("--output").arg(&granted), VERB)?.success()?;
+        keeper.run(["join".as_ref(), granted.as_os_str()])?;
 
-        let name = format!("site{number}");
-        let node = Node::new(
-            Actor::new(self.folder.path(), &name, self.place(index))?,
-            "site",
-            &plan.site,
-        )?;
-        let node_request = self.exchange(&format!("{name}.node.request"));
-        let join = self.exchange(&format!("{name}.join"));
-        node.actor
-            .run([word("request"), word("node"), word("--out"), path(&node_request)])?;
-        keeper.run([word("join"), path(&grant_file)])?;
-        keeper.run([
-            word("site"),
-            word("enrol"),
-            path(&node_request),
-            word("--out"),
-            path(&join),
-        ])?;
-        node.actor.run([word("join"), path(&join)])?;
+        let actor = Actor::new(self.folder.path(), &name, self.place(index))?;
+        let node = Node::new(actor, "site", &plan.site)?;
+        self.enrol(&node.actor, &keeper, "node", &name, &["--address", &node.address()])?;
         self.sites.push(Site {
             keeper,
-            grant: grant_file,
+            grant: granted,
             node,
             hosts: Vec::new(),
         });
@@ -285,15 +296,10 @@ pub fn fetch(host: &Actor, what: &str, into: &Path) -> Result<Finished> {
 pub fn fetch_command(host: &Actor, what: &str, into: &Path) -> Command {
     let mut command = host.command();
     command.args(["fetch", what, "--json", "-o"]).arg(into);
+    if let Some(node) = host.node() {
+        command.args(["--node", node]);
+    }
     command
-}
-
-fn word(text: &str) -> std::ffi::OsString {
-    text.into()
-}
-
-fn path(path: &Path) -> std::ffi::OsString {
-    path.into()
 }
 
 /// Fails unless the program says that it is what the tests were written for.

@@ -91,10 +91,10 @@ fn tunnel(client: TcpStream, counted: &Arc<Counted>) -> Result<()> {
 fn pump(mut from: impl Read, mut to: TcpStream, counted: &Counted) {
     let mut buffer = vec![0; 64 << 10];
     while let Ok(read) = from.read(&mut buffer) {
+        counted.bytes.fetch_add(read as u64, Ordering::Relaxed);
         if read == 0 || to.write_all(&buffer[..read]).is_err() {
             break;
         }
-        counted.bytes.fetch_add(read as u64, Ordering::Relaxed);
     }
     let _ = to.shutdown(Shutdown::Both);
 }

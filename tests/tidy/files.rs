@@ -7,6 +7,11 @@ use crate::source::{Source, rust, tracked};
 
 /// Lines of a file outside its test module.
 const LINES_MAX: usize = 500;
+/// Files that are longer and still to be divided, with the length that they may not exceed meanwhile.
+const TOO_LONG: &[(&str, usize)] = &[
+    ("simulations/src/world.rs", 760),
+    ("protocol/src/swarm/seeding.rs", 600),
+];
 const BANNED_NAMES: &[&str] = &["utils", "util", "helpers", "helper", "common", "manager", "misc", "mod"];
 const TOP_LEVEL_FOLDERS: &[&str] = &[
     "node",
@@ -25,9 +30,13 @@ fn files_stay_short() {
     lengths.sort();
     let found: Vec<_> = lengths
         .iter()
-        .filter(|(lines, _)| *lines > LINES_MAX)
+        .filter(|(lines, path)| *lines > limit(path))
         .map(|(n, path)| format!("{path}: {n}"))
         .collect();
+    for (path, _) in TOO_LONG {
+        let still = lengths.iter().any(|(lines, other)| other == path && *lines > LINES_MAX);
+        assert!(still, "{path} is short enough now: take it out of TOO_LONG");
+    }
     if let Some((lines, path)) = lengths.last() {
         println!(
             "longest file: {path}, {lines} lines outside its tests; median {}",
@@ -81,7 +90,7 @@ fn nothing_unfinished_is_left() {
 
 #[test]
 fn every_module_says_what_it_is() {
-    let sources = rust("").into_iter().filter(|source| !source.path.ends_with("tests.rs"));
+    let sources = rust("").into_iter().filter(|source| !source.is_test());
     let found: Vec<_> = sources
         .filter(|source| !says_what_it_is(&source.text))
         .map(|source| source.path)
@@ -119,6 +128,13 @@ fn the_file_checks_find_what_they_look_for() {
     assert!(length(&tested).0 <= 3, "{:?}", length(&tested));
     assert!(is_banned("node/src/net/utils.rs") && is_banned("node/src/manager/x.rs") && !is_banned("node/src/net.rs"));
     assert!(!says_what_it_is("use std::fs;\n") && says_what_it_is("//! Files.\n"));
+}
+
+fn limit(path: &str) -> usize {
+    TOO_LONG
+        .iter()
+        .find(|(long, _)| *long == path)
+        .map_or(LINES_MAX, |(_, limit)| *limit)
 }
 
 /// Lines up to the last one that is neither empty nor test code.

@@ -10,10 +10,11 @@
 //! Opening replays the stored metadata at the time it was accepted, which restores the rollback floors. Any number of
 //! processes may read; a writer holds the lock, looks at what is on disk first, and never puts older metadata over newer.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use samara_protocol::id::ProductId;
+use samara_protocol::id::{NodeId, ProductId};
 use samara_protocol::limits::{
     CONTACT_BYTES_MAX, CONTACTS_MAX, ENVELOPE_BYTES_MAX, METADATA_SET_BYTES_MAX, SITES_REMEMBERED_MAX,
 };
@@ -197,10 +198,22 @@ impl ProductHome {
             grant: joined.credentials.grant.clone(),
             enrolments: joined.credentials.enrolments.clone(),
         })?;
-        if contacts.is_empty() {
-            return Ok(());
+        self.merge_contacts(contacts)
+    }
+
+    /// Adds contacts to those that are known; of one node the newest stays.
+    fn merge_contacts(&self, offered: &[Envelope]) -> Result<(), AccessError> {
+        let mut newest: BTreeMap<NodeId, (u64, Envelope)> = BTreeMap::new();
+        for envelope in self.contacts()?.iter().chain(offered) {
+            let Ok(contact) = Contact::open(envelope) else {
+                continue;
+            };
+            let known = newest.get(&contact.node);
+            if known.is_none_or(|(sequence, _)| *sequence < contact.sequence) {
+                newest.insert(contact.node, (contact.sequence, envelope.clone()));
+            }
         }
-        self.save_contacts(contacts)
+        self.save_contacts(newest.values().map(|(_, envelope)| envelope))
     }
 
     /// What this machine is in the product; nothing when it has not joined.
@@ -324,3 +337,6 @@ fn parse(bytes: &[u8]) -> Result<(WallTime, MetadataFiles), String> {
     let files = MetadataFiles::decode(rest.get(1..).unwrap_or_default()).map_err(|error| error.to_string())?;
     Ok((accepted, files))
 }
+
+#[cfg(test)]
+mod tests;

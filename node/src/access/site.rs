@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 
 use samara_protocol::id::NodeId;
 use samara_protocol::time::WallTime;
+use samara_protocol::trust::contact::Contact;
 use samara_protocol::trust::dsse::{Envelope, SignStatementError};
 use samara_protocol::trust::enrolment::{Enrolment, MemberKind, SiteRevocations};
 use samara_protocol::trust::join::{JoinFile, JoinProduct, Joined};

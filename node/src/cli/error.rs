@@ -5,6 +5,8 @@ use std::io;
 use std::path::Path;
 
 use crate::admin::{AdminError, Refusal, RefusalKind};
+use crate::observe::logging::LoggingError;
+use crate::observe::metrics::endpoint::EndpointError;
 
 use super::ExitStatus;
 
@@ -125,6 +127,25 @@ impl From<AdminError> for CliError {
             Some((what, way_out)) => Self::new(status, culprit, what).way_out(way_out),
             None => Self::new(status, culprit, text),
         }
+    }
+}
+
+impl From<EndpointError> for CliError {
+    fn from(error: EndpointError) -> Self {
+        match &error {
+            EndpointError::NotLoopback(_) => Self::usage("metrics.listen", error),
+            EndpointError::Bind { source, .. } => match source.kind() {
+                io::ErrorKind::AddrInUse => Self::new(ExitStatus::Conflict, "metrics.listen", error)
+                    .way_out("stop what listens there, or choose another port"),
+                _ => Self::failure("metrics.listen", error),
+            },
+        }
+    }
+}
+
+impl From<LoggingError> for CliError {
+    fn from(error: LoggingError) -> Self {
+        Self::usage("environment", error)
     }
 }
 

@@ -20,6 +20,9 @@ use super::io::HeadWithBody;
 
 /// The most payload in one yamux frame that this node sends. What another stream has to say waits for one at most.
 const SPLIT_BYTES: usize = 128 << 10;
+/// The least window of a stream.
+#[expect(clippy::cast_possible_truncation, reason = "256 KiB")]
+const WINDOW_MIN: usize = YAMUX_WINDOW_MIN as usize;
 /// Streams opened by the peer and not yet looked at; more are reset.
 const INBOUND_BUFFER_MAX: usize = 4;
 /// How long a graceful close may take before the socket is dropped: a peer that does not read must not keep it.
@@ -33,7 +36,7 @@ impl Yamux {
     /// `growth` bytes may be added to the windows of one connection above the least of each stream.
     pub(super) fn new(growth: usize) -> Self {
         let mut config = yamux::Config::default();
-        let least = SUBSTREAMS_MAX * YAMUX_WINDOW_MIN as usize;
+        let least = SUBSTREAMS_MAX * WINDOW_MIN;
         config.set_max_num_streams(SUBSTREAMS_MAX);
         config.set_max_connection_receive_window(Some(least + growth));
         config.set_split_send_size(SPLIT_BYTES);

@@ -18,15 +18,15 @@ pub(super) const TARGET: &str = "samara";
 
 /// An event in words and fields.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Fact {
+pub(crate) struct Fact {
     /// What, in snake case; never changes its meaning.
-    pub(super) name: &'static str,
+    pub(crate) name: &'static str,
     /// How much it matters.
     pub(super) level: LogLevel,
     /// For people.
     pub(super) message: String,
     /// For programs.
-    pub(super) fields: Map<String, Value>,
+    pub(crate) fields: Map<String, Value>,
     /// Who can cause as many of these as it likes.
     pub(super) caused_by: Option<NodeId>,
 }

@@ -8,7 +8,7 @@ use tracing_subscriber::fmt::format::{DefaultFields, JsonFields};
 
 use super::lines::Lines;
 use crate::config::env::Variable;
-use crate::config::settings::{LogFormat, LogLevel};
+use crate::config::settings::{LogFormat, LogLevel, LogSettings};
 
 /// Why the log cannot be set up.
 #[derive(Debug, thiserror::Error)]
@@ -18,11 +18,14 @@ pub struct LoggingError {
     why: String,
 }
 
-/// Sets the log up, once per process; later calls change nothing. Libraries are heard from `warn` on.
+/// Sets the log up, once per process; later calls change nothing. Each `-v` makes it a level finer. Libraries are heard
+/// from `warn` on.
 ///
 /// # Errors
 /// When the directives in `SAMARA_LOG` cannot be read.
-pub fn init(format: LogFormat, level: LogLevel) -> Result<(), LoggingError> {
+pub fn init(settings: LogSettings, verbosity: u8) -> Result<(), LoggingError> {
+    let LogSettings { format, level } = settings;
+    let level = (0..verbosity).fold(level, |level, _| finer(level));
     let filter = filter(level, Variable::SamaraLog.read())?;
     let colour = std::io::stderr().is_terminal() && Variable::NoColor.read().is_none();
     let builder = tracing_subscriber::fmt()
@@ -56,7 +59,16 @@ fn filter(level: LogLevel, more: Option<OsString>) -> Result<EnvFilter, LoggingE
     })
 }
 
-pub(super) const fn level_name(level: LogLevel) -> &'static str {
+const fn finer(level: LogLevel) -> LogLevel {
+    match level {
+        LogLevel::Error => LogLevel::Warn,
+        LogLevel::Warn => LogLevel::Info,
+        LogLevel::Info => LogLevel::Debug,
+        LogLevel::Debug | LogLevel::Trace => LogLevel::Trace,
+    }
+}
+
+const fn level_name(level: LogLevel) -> &'static str {
     match level {
         LogLevel::Error => "error",
         LogLevel::Warn => "warn",

@@ -1,4 +1,4 @@
-//! What is counted, for Prometheus: `samara_<subsystem>_<noun>_<unit>_total`. One match over all events.
+//! What is counted, for Prometheus ([`endpoint`]): `samara_<subsystem>_<noun>_<unit>_total`. One match over all events.
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
@@ -9,9 +9,13 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Metric, Registry, Unit};
 use samara_protocol::swarm::event::Event as SwarmEvent;
 
-use super::Event;
 use super::describe::reason_name;
+use super::{Event, Observer};
 use crate::admin::status::SourceClass;
+
+pub mod endpoint;
+
+pub use endpoint::serve;
 
 /// Labels are words of ours, never names that a peer could invent: their number is bounded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelSet)]

@@ -12,8 +12,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::fmt::format::{DefaultFields, JsonFields};
 
-use super::endpoint::{Endpoint, EndpointError};
 use super::lines::Lines;
+use super::metrics::endpoint::{Endpoint, EndpointError};
 use super::{Event, Observer, describe, span};
 use crate::admin::{Reply, Response};
 use crate::config::settings::LogFormat;
@@ -171,6 +171,31 @@ fn every_event() -> Vec<Event> {
             block: 4,
         }),
     ]
+}
+
+/// Every event in words.
+pub(crate) fn every_fact() -> Vec<super::fact::Fact> {
+    every_event().iter().filter_map(describe::describe).collect()
+}
+
+/// Every metric's name as Prometheus sees it.
+pub(crate) fn every_metric() -> Vec<String> {
+    let observer = Observer::new();
+    every_event().into_iter().for_each(|event| observer.emit(event));
+    let text = observer.metrics().text();
+    let mut names: Vec<String> = text
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .filter_map(|line| line.split(['{', ' ']).next())
+        .map(|name| {
+            name.trim_end_matches("_bucket")
+                .trim_end_matches("_sum")
+                .trim_end_matches("_count")
+                .to_owned()
+        })
+        .collect();
+    names.dedup();
+    names
 }
 
 #[test]

@@ -12,6 +12,9 @@ use std::sync::Arc;
 
 mod real;
 
+#[cfg(test)]
+pub(crate) mod fake;
+
 pub use real::RealDisk;
 
 /// How to open a file.

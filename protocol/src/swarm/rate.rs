@@ -40,6 +40,10 @@ impl Meter {
         let Some(since) = self.since else { return };
         self.busy += now.since(since);
         self.since = Some(since.max(now));
+        if self.rate.is_none() && self.bytes == 0 {
+            // The first round trip says nothing about the rate.
+            self.busy = Duration::ZERO;
+        }
         if self.busy < SAMPLE {
             return;
         }

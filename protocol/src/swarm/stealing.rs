@@ -95,12 +95,13 @@ impl Swarm {
             let Some(holder) = self.peers.get(&request.peer) else {
                 continue;
             };
-            let there = expected(holder, holder.source.outstanding);
+            // Where nothing is known, what was waited already is the best guess.
+            let there = expected(holder, holder.source.outstanding).max(now.since(request.asked));
             if worst.is_some_and(|(most, _, _)| there <= most) {
                 continue;
             }
             let here = expected(thief, nominal(&request.left));
-            let gain = if request.begun { 3 } else { 1 };
+            let gain = if request.begun { 3 } else { 2 };
             if there > here * gain + MOVE_AFTER && is_had(transfer, view, request) {
                 worst = Some((there, *key, request.begun));
             }

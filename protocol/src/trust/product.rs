@@ -348,4 +348,6 @@ impl ProductTrust {
 }
 
 #[cfg(test)]
+mod rotation_tests;
+#[cfg(test)]
 mod tests;

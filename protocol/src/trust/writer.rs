@@ -114,7 +114,7 @@ pub fn create(
     lifetimes: &Lifetimes,
 ) -> Result<ProductTrust, WriteError> {
     let offline = now.plus_seconds(lifetimes.offline);
-    let root = Body::root(keys, nonce, offline).sign(signers_of(signers, Role::Root))?;
+    let root = Body::first_root(keys, nonce, offline).sign(signers_of(signers, Role::Root))?;
     let mut trust = ProductTrust::new(&root)?;
     let product = trust.product();
     let mut files = MetadataFiles::default();
@@ -133,6 +133,47 @@ pub fn create(
     sealing.add(&trust, &mut files)?;
     trust.update(&files, now)?;
     Ok(trust)
+}
+
+/// The next root: other keys or thresholds for the four top-level roles, or the same for longer. `signers` are root keys
+/// of the present root and of the next one. It is a file for [`MetadataFiles::roots`], to be followed by new files of
+/// every role whose keys it changes.
+///
+/// # Errors
+/// When a signer fails, or the present root and the next one do not both accept it.
+pub fn next_root(
+    trust: &ProductTrust,
+    keys: &RoleKeys,
+    signers: &[&dyn Signer],
+    expires: WallTime,
+) -> Result<(u64, Vec<u8>), WriteError> {
+    let version = trust.summary().version(Role::Root) + 1;
+    let root = Body::root(trust.product(), version, keys, expires).sign(signers)?;
+    let mut alone = ProductTrust::new(trust.first_root())?;
+    let mut chain = MetadataFiles {
+        roots: trust.files().roots.clone(),
+        ..MetadataFiles::default()
+    };
+    chain.roots.insert(version, root.clone());
+    alone.update(&chain, expires)?;
+    Ok((version, root))
+}
+
+/// Seals `trust` anew under the root `next` of `version`, with the keys that it names.
+///
+/// # Errors
+/// When the result would be refused.
+pub fn seal_under(
+    trust: &ProductTrust,
+    (version, next): (u64, Vec<u8>),
+    sealing: &Sealing<'_>,
+) -> Result<ProductTrust, WriteError> {
+    let mut files = MetadataFiles::default();
+    sealing.add(trust, &mut files)?;
+    files.roots.insert(version, next);
+    let mut sealed = trust.clone();
+    sealed.update(&files, sealing.now)?;
+    Ok(sealed)
 }
 
 /// Who seals, and when.

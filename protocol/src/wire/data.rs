@@ -356,7 +356,7 @@ impl ReplyHeader {
 }
 
 /// Bytes of the largest body behind a reply header.
-#[expect(clippy::cast_possible_truncation, reason = "64 KiB fits a usize of 32 bits")]
+#[expect(clippy::cast_possible_truncation, reason = "a group is 64 KiB")]
 pub const REPLY_BODY_BYTES_MAX: usize = PROOF_BYTES_MAX + GROUP_BYTES as usize;
 
 const _: () = assert!(

@@ -17,6 +17,7 @@ pub struct Actor {
     name: String,
     home: PathBuf,
     place: Option<(Arc<Star>, String)>,
+    node: Option<String>,
 }
 
 impl Actor {
@@ -31,6 +32,7 @@ impl Actor {
             name: name.to_owned(),
             home,
             place,
+            node: None,
         })
     }
 
@@ -38,6 +40,19 @@ impl Actor {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// The same host, told where its site's node listens.
+    #[must_use]
+    pub fn beside(mut self, node: String) -> Self {
+        self.node = Some(node);
+        self
+    }
+
+    /// Where its site's node listens, if it was told.
+    #[must_use]
+    pub fn node(&self) -> Option<&str> {
+        self.node.as_deref()
     }
 
     /// Its home.

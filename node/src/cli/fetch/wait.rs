@@ -63,7 +63,7 @@ pub(super) async fn release(
     context: &Context,
     printer: &mut Printer,
 ) -> Result<ReleaseState, CliError> {
-    let mut display = crate::cli::progress::Bar::new(printer, &args.target.product);
+    let mut board = crate::cli::progress::Board::new(printer);
     let mut patience = Clock::new(args.wait);
     loop {
         let (reply, mut answers, mut end) = Reply::pair();
@@ -91,7 +91,7 @@ pub(super) async fn release(
                 () = context.interrupt().wait() => return Err(crate::cli::interrupt::interrupted()),
                 answer = &mut end => break answer,
                 progress = answers.recv() => if let Some(Response::Progress(progress)) = progress {
-                    display.show(&progress);
+                    board.show(printer, &args.target.product, &progress);
                     patience.saw(&progress, args)?;
                 },
                 () = tokio::time::sleep(Duration::from_millis(500)) => patience.check(args)?,
@@ -100,7 +100,7 @@ pub(super) async fn release(
         match answer {
             Ok(Response::Release(state)) => return Ok(state),
             Ok(Response::Refused(refusal)) if args.wait.is_some() && may_come(refusal.reason) => {
-                display.note(&format!("{refusal}; waiting"));
+                board.wait(printer, &args.target.product, &format!("{refusal}; waiting"));
                 patience.check(args)?;
                 tokio::time::sleep(Duration::from_secs(1)).await;
             }

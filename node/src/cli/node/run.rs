@@ -16,7 +16,6 @@ use crate::cli::{CliError, Context, ExitStatus, Printer};
 use crate::config::settings::{ProductSettings, Role, Settings};
 use crate::daemon::{Engine, EngineConfig, ProductConfig};
 use crate::net::NetConfig;
-use crate::observe::endpoint::Endpoint;
 use crate::observe::{self, Observer};
 
 /// Run a node.
@@ -41,8 +40,7 @@ pub fn run(args: &Args, context: &Context, printer: &mut Printer) -> Result<Exit
         );
     }
     let config = engine_config(&machine, &settings, products)?;
-    observe::logging::init(settings.log.format, settings.log.level)
-        .map_err(|error| CliError::usage("environment", error))?;
+    observe::logging::init(settings.log, context.verbosity())?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(worker_threads())
         .max_blocking_threads(2 * worker_threads() + 2)
@@ -70,10 +68,7 @@ async fn serve(
     let stop = CancellationToken::new();
     let server = Server::bind(&settings.node.socket)?;
     if let Some(address) = settings.metrics {
-        let endpoint = Endpoint::bind(address)
-            .await
-            .map_err(|error| CliError::usage(&args_metrics(address), error))?;
-        tokio::spawn(endpoint.serve(observer.metrics(), stop.clone()));
+        observe::metrics::serve(address, observer.clone(), stop.clone()).await?;
     }
     let mut engine = Engine::start(config, observer)
         .await
@@ -96,10 +91,6 @@ async fn serve(
     // Its task ends once all calls are answered.
     let _ = socket.await;
     Ok(ExitStatus::Success)
-}
-
-fn args_metrics(address: std::net::SocketAddr) -> String {
-    format!("[metrics] listen = {address}")
 }
 
 async fn forward(mut calls: mpsc::Receiver<Call>, engine: mpsc::Sender<Call>) {
@@ -195,7 +186,7 @@ fn product_config(
     role: SwarmRole,
 ) -> Result<ProductConfig, CliError> {
     let bad = |what: &str, error: &dyn std::fmt::Display| {
-        CliError::usage(&format!("{}: {what}", settings.name), error.to_string())
+        CliError::usage(format!("{}: {what}", settings.name), error.to_string())
     };
     let follow = match role {
         SwarmRole::Origin => None,
@@ -218,5 +209,6 @@ fn product_config(
         keep: usize::try_from(settings.keep).unwrap_or(usize::MAX),
         platforms: platforms.collect::<Result<_, _>>()?,
         priority: settings.priority,
+        signer: settings.signer.clone(),
     })
 }

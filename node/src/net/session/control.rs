@@ -37,12 +37,8 @@ pub(super) async fn read(session: Arc<Session>, mut stream: ReadHalf<Stream>) ->
                 Some(ControlMessage::Pong(_)) => {}
                 Some(ControlMessage::Goodbye(reason)) => return Err(SessionError::Goodbye(reason)),
                 Some(message) => {
-                    session
-                        .tell(NetEvent::Control {
-                            peer: session.peer,
-                            message,
-                        })
-                        .await
+                    let peer = session.peer;
+                    session.tell(NetEvent::Control { peer, message }).await;
                 }
             }
         }

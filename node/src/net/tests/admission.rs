@@ -180,7 +180,8 @@ async fn a_further_product_opens_on_the_same_connection_or_is_refused_without_ha
     let mut dialler = Node::start(1, both(), |_| {}).await;
     let mut listener = Node::start(2, both(), |_| {}).await;
     dialler.dial(&listener);
-    (dialler.expect_up().await, listener.expect_up().await);
+    dialler.expect_up().await;
+    listener.expect_up().await;
     // The listener may speak first about it.
     listener.net.hello(dialler.id, OTHER_PRODUCT);
     for node in [&mut dialler, &mut listener] {
@@ -208,7 +209,8 @@ async fn two_nodes_that_dial_each_other_at_once_keep_one_connection() {
             .want(right.id, &[right.address()], PRODUCT)
             .expect("an address");
         right.net.want(left.id, &[left.address()], PRODUCT).expect("an address");
-        (left.expect_up().await, right.expect_up().await);
+        left.expect_up().await;
+        right.expect_up().await;
         // Whatever was replaced: messages arrive, each way.
         let senders = [(&left, &right), (&right, &left)].map(|(from, to)| {
             let (net, to) = (from.net.clone(), to.id);

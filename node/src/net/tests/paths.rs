@@ -107,7 +107,10 @@ async fn a_wanted_peer_is_dialled_until_it_is_there_and_again_when_it_comes_back
     let mut dialler = Node::open(1).await;
     let at = |config: &mut NetConfig| config.listen = vec![free.clone()];
     let peer = id_of(2);
-    dialler.net.want(peer, &[free.clone()], PRODUCT).expect("an address");
+    dialler
+        .net
+        .want(peer, std::slice::from_ref(&free), PRODUCT)
+        .expect("an address");
     let error = dialler.expect_dial_failed().await;
     assert!(
         error.contains(&free) && error.to_lowercase().contains("refused"),
@@ -142,7 +145,8 @@ async fn a_path_that_dies_without_a_word_is_noticed() {
         (client, server)
     });
     dialler.net.dial(listener.id, &[address], PRODUCT).expect("an address");
-    (dialler.expect_up().await, listener.expect_up().await);
+    dialler.expect_up().await;
+    listener.expect_up().await;
     cut.send(true).expect("the relay runs");
     let _sockets = relaying.await.expect("the relay ends");
     assert_eq!(dialler.expect_down().await, listener.id);

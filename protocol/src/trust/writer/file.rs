@@ -40,16 +40,26 @@ impl Body {
         self
     }
 
-    pub(super) fn root(keys: &RoleKeys, nonce: [u8; 16], expires: WallTime) -> Self {
-        let roles: Map<String, Value> = Role::TOP
-            .into_iter()
-            .map(|role| (role.as_str().to_owned(), bind(keys, role)))
-            .collect();
+    /// The first root; its hash becomes the product's id.
+    pub(super) fn first_root(keys: &RoleKeys, nonce: [u8; 16], expires: WallTime) -> Self {
         Self::new("root", None, 1, expires)
-            .with("consistent_snapshot", true.into())
+            .with(NONCE_FIELD, data_encoding::HEXLOWER.encode(&nonce).into())
+            .with_roles(keys)
+    }
+
+    /// A later root.
+    pub(super) fn root(product: ProductId, version: u64, keys: &RoleKeys, expires: WallTime) -> Self {
+        Self::new("root", Some(product), version, expires).with_roles(keys)
+    }
+
+    fn with_roles(self, keys: &RoleKeys) -> Self {
+        let roles = Role::TOP
+            .into_iter()
+            .map(|role| (role.as_str().to_owned(), bind(keys, role)));
+        let roles: Map<String, Value> = roles.collect();
+        self.with("consistent_snapshot", true.into())
             .with("keys", key_table(keys, &Role::TOP))
             .with("roles", roles.into())
-            .with(NONCE_FIELD, data_encoding::HEXLOWER.encode(&nonce).into())
     }
 
     pub(super) fn targets(product: ProductId, keys: &RoleKeys, expires: WallTime) -> Self {

@@ -20,7 +20,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Sleep;
 use tokio_util::sync::CancellationToken;
 
-use super::Metrics;
+use super::{Event, Metrics, Observer};
 
 /// How long a connection may stay, whatever it does.
 const CONNECTION_TIME: Duration = Duration::from_secs(30);
@@ -39,6 +39,22 @@ pub enum EndpointError {
         /// Why.
         source: io::Error,
     },
+}
+
+/// Serves an observer's metrics from a task of its own until `stop`, and says where.
+///
+/// # Errors
+/// As [`Endpoint::bind`].
+///
+/// # Panics
+/// Outside a tokio runtime.
+pub async fn serve(address: SocketAddr, observer: Observer, stop: CancellationToken) -> Result<(), EndpointError> {
+    let endpoint = Endpoint::bind(address).await?;
+    observer.emit(Event::MetricsServed {
+        address: endpoint.address(),
+    });
+    tokio::spawn(endpoint.serve(observer.metrics(), stop));
+    Ok(())
 }
 
 /// A bound endpoint.

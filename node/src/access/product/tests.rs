@@ -1,0 +1,204 @@
+use samara_protocol::trust::contact::Audience;
+use samara_protocol::trust::enrolment::MemberKind;
+use samara_protocol::trust::key::SigningKey;
+use samara_protocol::trust::product::TrustError;
+use samara_protocol::trust::role::Role;
+
+use super::*;
+use crate::access::entropy::new_key;
+use crate::access::vendor::{SealingKeys, Vendor};
+
+const NOW: WallTime = WallTime(1_790_000_000);
+
+/// A vendor with a product, and an empty home for a site's machine.
+struct Fixture {
+    dir: tempfile::TempDir,
+    keys: SealingKeys,
+    trust: ProductTrust,
+}
+
+impl Fixture {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().expect("a directory");
+        let vendor = Vendor::at(&dir.path().join("vendor"));
+        vendor.init().expect("keys");
+        let trust = vendor.create_product("acme/app", NOW).expect("a product").trust;
+        let keys = vendor.sealing_keys().expect("keys");
+        Self { dir, keys, trust }
+    }
+
+    fn home(&self) -> ProductHome {
+        ProductHome::at(&self.dir.path().join("machine"), self.trust.product())
+    }
+
+    fn refreshed(&self, times: usize) -> ProductTrust {
+        let mut trust = self.trust.clone();
+        for _ in 0..times {
+            trust = self.keys.seal(&trust, Vec::new(), NOW).expect("sealed");
+        }
+        trust
+    }
+}
+
+fn revocations(site: &SigningKey, sequence: u64, nodes: Vec<NodeId>) -> Envelope {
+    let list = SiteRevocations {
+        schema: 0,
+        site_key: site.public(),
+        sequence,
+        nodes,
+    };
+    Envelope::sign(&list, &[site]).expect("signed")
+}
+
+#[test]
+fn rollback_after_restart_is_refused() {
+    let fixture = Fixture::new();
+    let new = fixture.refreshed(3);
+    fixture.home().update(new.files(), NOW).expect("stored");
+    // Another process, later: the floors come from the disk.
+    let reopened = fixture.home();
+    let verdict = reopened.update(fixture.trust.files(), NOW);
+    let back = matches!(
+        &verdict,
+        Err(AccessError::Trust {
+            source: TrustError::Rollback { .. },
+            ..
+        })
+    );
+    assert!(back, "{verdict:?}");
+    assert_eq!(
+        reopened.load().expect("read").map(|trust| trust.summary()),
+        Some(new.summary())
+    );
+}
+
+#[test]
+fn stored_metadata_that_somebody_altered_is_not_trusted() {
+    let fixture = Fixture::new();
+    let home = fixture.home();
+    home.update(fixture.trust.files(), NOW).expect("stored");
+    let path = home.dir().join(METADATA);
+    let good = fs::read(&path).expect("read");
+    for place in (0..good.len()).step_by(53) {
+        let mut bytes = good.clone();
+        bytes[place] ^= 0x02;
+        fs::write(&path, &bytes).expect("written");
+        match home.load() {
+            Err(error) => assert!(error.to_string().contains(METADATA), "{error}"),
+            // The time of acceptance is not signed; it decides nothing.
+            Ok(trust) => assert!(place < 40 && trust.map(|trust| trust.summary()) == Some(fixture.trust.summary())),
+        }
+        fs::write(&path, &bytes[..place]).expect("written");
+        assert!(home.load().is_err(), "cut at {place}");
+    }
+    fs::write(&path, &good).expect("written");
+    assert!(home.load().expect("read").is_some());
+}
+
+#[test]
+fn another_products_metadata_under_this_id_is_refused() {
+    let (one, two) = (Fixture::new(), Fixture::new());
+    two.home().update(two.trust.files(), NOW).expect("stored");
+    disk::make_dir(one.home().dir()).expect("made");
+    fs::copy(two.home().dir().join(METADATA), one.home().dir().join(METADATA)).expect("copied");
+    assert!(one.home().load().is_err());
+}
+
+#[test]
+fn many_writers_leave_the_newest() {
+    let fixture = Fixture::new();
+    let versions: Vec<ProductTrust> = (1..=8).map(|times| fixture.refreshed(times)).collect();
+    let same_signer = versions
+        .windows(2)
+        .all(|pair| pair[1].summary().is_ahead_of(&pair[0].summary()));
+    assert!(same_signer, "each is a step further");
+    let newest = versions[7].summary();
+    std::thread::scope(|scope| {
+        for trust in &versions {
+            let home = fixture.home();
+            scope.spawn(move || {
+                for _ in 0..5 {
+                    home.save_metadata(trust.files(), NOW)
+                        .expect("stored, or older than what is there");
+                    assert!(home.load().expect("always whole").is_some());
+                }
+            });
+        }
+    });
+    let stored = fixture.home().load().expect("read").expect("there");
+    assert_eq!(stored.summary(), newest);
+    assert!(stored.summary().version(Role::Timestamp) == 9);
+}
+
+#[test]
+fn the_newest_list_of_a_site_is_kept_and_an_older_one_is_not_taken() {
+    let fixture = Fixture::new();
+    let (home, site, node) = (fixture.home(), new_key(), new_key().node_id());
+    assert!(
+        home.learn_revocations(&revocations(&site, 2, vec![node]))
+            .expect("stored")
+    );
+    assert!(
+        !home
+            .learn_revocations(&revocations(&site, 1, Vec::new()))
+            .expect("read")
+    );
+    assert!(
+        !home
+            .learn_revocations(&revocations(&site, 2, Vec::new()))
+            .expect("read")
+    );
+    let other = new_key();
+    assert!(
+        home.learn_revocations(&revocations(&other, 1, Vec::new()))
+            .expect("stored")
+    );
+    let lists = home.site_revocations().expect("read");
+    assert_eq!(lists.len(), 2);
+    assert!(
+        lists
+            .iter()
+            .any(|(list, _)| list.site_key == site.public() && list.nodes == [node])
+    );
+    // A list that another key signed.
+    let forged = SiteRevocations {
+        schema: 0,
+        site_key: site.public(),
+        sequence: 9,
+        nodes: Vec::new(),
+    };
+    let envelope = Envelope::sign(&forged, &[&other]).expect("signed");
+    assert!(home.learn_revocations(&envelope).is_err());
+}
+
+#[test]
+fn contacts_come_back_and_what_is_no_contact_is_left_out() {
+    let fixture = Fixture::new();
+    let (home, node) = (fixture.home(), new_key());
+    let contact = Contact {
+        schema: 0,
+        node: node.node_id(),
+        kind: MemberKind::Node,
+        addresses: vec!["/ip4/192.0.2.1/tcp/7170".to_owned()],
+        region: None,
+        audience: Audience::Site,
+        sequence: 1,
+        not_after: NOW,
+    };
+    let good = Envelope::sign(&contact, &[&node]).expect("signed");
+    let forged = Envelope::sign(&contact, &[&new_key()]).expect("signed");
+    home.save_contacts([&good, &forged]).expect("stored");
+    assert_eq!(home.contacts().expect("read"), std::slice::from_ref(&good));
+    // A join file made before does not put the older address back.
+    let newer = Envelope::sign(
+        &Contact {
+            sequence: 2,
+            ..contact.clone()
+        },
+        &[&node],
+    )
+    .expect("signed");
+    home.save_contacts([&newer]).expect("stored");
+    home.merge_contacts(&[good]).expect("stored");
+    assert_eq!(home.contacts().expect("read"), [newer]);
+}

@@ -1,0 +1,659 @@
+//! The contract of one scheduler against a scripted neighbourhood. What many of them do together is for `simulations`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::io::{Distance, FetchFault, Refusal, UploadAudience};
+use super::*;
+use crate::id::{ManifestId, Part};
+use crate::limits::{GROUP_BYTES, REQUEST_BYTES_MAX, REQUEST_RANGES_MAX};
+use crate::manifest::layout::{Block, BlockTable};
+use crate::rng::Rng;
+use crate::wire::message::SwarmMessage;
+use proptest::prelude::*;
+
+const ME: NodeId = NodeId([0; 32]);
+const A: NodeId = NodeId([1; 32]);
+const B: NodeId = NodeId([2; 32]);
+const LAYOUT: LayoutId = LayoutId {
+    manifest: ManifestId([9; 32]),
+    part: Part::Payload,
+};
+
+fn table(blocks: u32, groups: u32) -> Arc<BlockTable> {
+    let block = |at| Block {
+        first_group: at * groups,
+        groups,
+        bytes: u64::from(groups) * GROUP_BYTES,
+    };
+    Arc::new(BlockTable::new((0..blocks).map(block).collect()))
+}
+
+/// A scheduler under test, its clock, and what it put out.
+struct Bench {
+    swarm: Swarm,
+    now: Timestamp,
+    out: Vec<Output>,
+}
+
+impl Bench {
+    fn new(role: Role) -> Self {
+        Self {
+            swarm: Swarm::new(&SwarmConfig::unlimited(role), ME, 7, Timestamp::ZERO),
+            now: Timestamp::ZERO,
+            out: Vec::new(),
+        }
+    }
+
+    /// A node with a layout of 64 blocks of one group, `held` of them, wanting all.
+    fn with_layout(role: Role, held: RangeSet) -> Self {
+        let mut bench = Self::new(role);
+        bench.open(table(64, 1), held);
+        bench
+    }
+
+    fn open(&mut self, table: Arc<BlockTable>, held: RangeSet) {
+        let wanted = if self.swarm.role == Role::Origin {
+            Bits::none(table.len())
+        } else {
+            Bits::all(table.len())
+        };
+        self.input(Input::Open(OpenTransfer {
+            layout: LAYOUT,
+            table,
+            wanted,
+            durable: held,
+            volatile: RangeSet::new(),
+            priority: 0,
+            product: 5,
+        }));
+    }
+
+    fn input(&mut self, input: Input) {
+        let out = &mut self.out;
+        step(&mut self.swarm, self.now, input, &mut |output| out.push(output));
+        self.swarm.check();
+    }
+
+    /// Lets time pass, with every timer on its way.
+    fn pass(&mut self, time: Duration) {
+        let end = self.now.after(time);
+        while let Some((at, _)) = self.swarm.poll_timeout().filter(|(at, _)| *at <= end) {
+            self.now = self.now.max(at);
+            self.input(Input::TimedOut);
+        }
+        self.now = end;
+    }
+
+    fn meet(&mut self, peer: NodeId, distance: Distance) {
+        let info = PeerInfo {
+            distance,
+            serves: true,
+            domain: 1,
+        };
+        self.input(Input::PeerUp { peer, info });
+        self.input(Input::PeerCovers { peer, product: 5 });
+        self.pass(Duration::from_millis(60));
+    }
+
+    fn hear(&mut self, peer: NodeId, message: SwarmMessage) {
+        self.input(Input::Message { peer, message });
+    }
+
+    /// `peer` says that it has `have` and wants all.
+    fn status(&mut self, peer: NodeId, have: &RangeSet, blocks: u32) {
+        let mut bits = Bits::none(blocks);
+        for block in have.iter() {
+            bits.set(block, true);
+        }
+        self.hear(
+            peer,
+            SwarmMessage::Status {
+                number: 0,
+                layout: LAYOUT,
+                ask: false,
+                durable: bits.clone(),
+                have: bits,
+                want: Bits::all(blocks),
+            },
+        );
+    }
+
+    fn fetches(&self) -> Vec<(RequestId, NodeId, RangeSet)> {
+        let fetches = self.out.iter().filter_map(|output| match output {
+            Output::Fetch {
+                request, peer, groups, ..
+            } => Some((*request, *peer, groups.clone())),
+            _ => None,
+        });
+        fetches.collect()
+    }
+
+    fn said(&self, peer: NodeId) -> Vec<SwarmMessage> {
+        let said = self.out.iter().filter_map(|output| match output {
+            Output::Send { peer: to, message } if *to == peer => Some(message.clone()),
+            _ => None,
+        });
+        said.collect()
+    }
+
+    fn disconnected(&self) -> Option<(NodeId, DisconnectReason)> {
+        self.out.iter().find_map(|output| match output {
+            Output::Disconnect { peer, reason, .. } => Some((*peer, *reason)),
+            _ => None,
+        })
+    }
+
+    fn ask(&mut self, serve: u64, peer: NodeId, groups: RangeSet) {
+        self.input(Input::ServeAsked {
+            serve: ServeId(serve),
+            peer,
+            layout: LAYOUT,
+            groups,
+        });
+    }
+
+    /// Answers the oldest fetch of `peer` whole.
+    fn deliver(&mut self, peer: NodeId) {
+        let fetches = self.fetches();
+        let running = |request: &RequestId| self.swarm.requests.contains_key(request);
+        let found = fetches
+            .into_iter()
+            .find(|(request, from, _)| *from == peer && running(request));
+        let (request, _, groups) = found.expect("a running fetch");
+        let bytes = groups.count() * GROUP_BYTES;
+        self.input(Input::FetchVerified { request, groups, bytes });
+        self.input(Input::FetchDone { request });
+    }
+}
+
+fn all(blocks: u32) -> RangeSet {
+    RangeSet::from(0..blocks)
+}
+
+#[test]
+fn a_peer_hears_of_a_layout_only_when_it_is_covered_and_absent_is_the_answer_before() {
+    let mut bench = Bench::with_layout(Role::Site, all(64));
+    let info = PeerInfo {
+        distance: Distance::Other,
+        serves: true,
+        domain: 1,
+    };
+    bench.input(Input::PeerUp { peer: A, info });
+    bench.input(Input::PeerCovers { peer: A, product: 6 });
+    bench.status(A, &RangeSet::new(), 64);
+    bench.ask(1, A, RangeSet::from(0..1));
+    bench.pass(Duration::from_secs(1));
+    assert_eq!(bench.said(A), []);
+    let refused = Output::Refuse {
+        serve: ServeId(1),
+        reason: Refusal::Absent,
+    };
+    assert!(bench.out.contains(&refused), "{:?}", bench.out);
+    bench.input(Input::PeerCovers { peer: A, product: 5 });
+    bench.pass(Duration::from_millis(1));
+    assert!(matches!(bench.said(A)[..], [SwarmMessage::Status { ask: true, .. }]));
+}
+
+#[test]
+fn verified_blocks_are_told_within_fifty_milliseconds_and_together() {
+    let mut bench = Bench::with_layout(Role::Site, RangeSet::new());
+    bench.meet(A, Distance::Other);
+    bench.meet(B, Distance::Other);
+    bench.status(A, &all(64), 64);
+    bench.out.retain(|output| matches!(output, Output::Fetch { .. }));
+    bench.deliver(A);
+    bench.deliver(A);
+    bench.pass(Duration::from_millis(50));
+    let told: Vec<SwarmMessage> = bench.said(B);
+    let blocks = |message: &SwarmMessage| match message {
+        SwarmMessage::Have { blocks, .. } => blocks.count(),
+        _ => 0,
+    };
+    assert_eq!(
+        told.iter().map(blocks).sum::<u64>(),
+        bench.swarm.transfers[&LAYOUT].held.count()
+    );
+    assert!(told.len() <= 2, "{told:?}");
+}
+
+#[test]
+fn requests_stay_within_their_bounds_on_huge_and_scattered_layouts() {
+    let mut bench = Bench::new(Role::Site);
+    let mut held = RangeSet::new();
+    for block in (0..4096).step_by(2) {
+        held.insert(block * 64..block * 64 + 63);
+    }
+    bench.open(table(4096, 64), held);
+    bench.meet(A, Distance::Other);
+    bench.status(A, &all(4096), 4096);
+    for _ in 0..200 {
+        bench.now = bench.now.after(Duration::from_micros(300));
+        bench.deliver(A);
+    }
+    let fetches = bench.fetches();
+    let largest = fetches.iter().map(|(_, _, groups)| groups.count() * GROUP_BYTES).max();
+    assert!(
+        largest.is_some_and(|most| (8 << 20..=REQUEST_BYTES_MAX).contains(&most)),
+        "{largest:?}"
+    );
+    assert!(
+        fetches
+            .iter()
+            .all(|(_, _, groups)| groups.ranges().len() <= REQUEST_RANGES_MAX)
+    );
+}
+
+#[test]
+fn a_stalled_peers_span_is_asked_of_one_other_and_the_loser_is_cancelled() {
+    let mut bench = Bench::with_layout(Role::Site, RangeSet::from(4..64));
+    bench.meet(A, Distance::Other);
+    bench.status(A, &all(64), 64);
+    let first = bench.fetches();
+    assert!(first.iter().all(|(_, peer, _)| *peer == A));
+    bench.meet(B, Distance::Other);
+    bench.status(B, &all(64), 64);
+    assert_eq!(
+        bench.fetches().len(),
+        first.len(),
+        "B waits while A is expected to deliver"
+    );
+    bench.pass(Duration::from_millis(2_900));
+    let stolen: RangeSet = bench
+        .fetches()
+        .iter()
+        .filter(|(_, peer, _)| *peer == B)
+        .flat_map(|(_, _, groups)| groups.ranges().to_vec())
+        .collect();
+    assert_eq!(stolen, RangeSet::from(0..4));
+    while bench.swarm.transfers[&LAYOUT].left > 0 {
+        bench.deliver(B);
+    }
+    assert!(bench.swarm.requests.is_empty(), "{:?}", bench.swarm.requests);
+    assert!(bench.out.contains(&Output::CancelFetch { request: first[0].0 }));
+}
+
+#[test]
+fn a_busy_peer_is_left_alone_for_as_long_as_it_says() {
+    let mut bench = Bench::with_layout(Role::Site, RangeSet::new());
+    bench.meet(A, Distance::Other);
+    bench.status(A, &all(64), 64);
+    let asked = bench.fetches();
+    for (request, ..) in &asked {
+        let fault = FetchFault::Busy(Duration::from_secs(2));
+        bench.input(Input::FetchFailed {
+            request: *request,
+            fault,
+        });
+    }
+    bench.pass(Duration::from_millis(1_900));
+    assert_eq!(bench.fetches().len(), asked.len());
+    bench.pass(Duration::from_secs(2));
+    assert!(bench.fetches().len() > asked.len());
+}
+
+#[test]
+fn garbage_is_told_of_avoided_and_after_three_times_quarantined_across_restarts() {
+    let mut bench = Bench::with_layout(Role::Site, RangeSet::new());
+    bench.meet(A, Distance::Other);
+    bench.status(A, &all(64), 64);
+    for strike in 0..3 {
+        assert_eq!(bench.disconnected(), None, "strike {strike}");
+        bench.pass(Duration::from_secs(1));
+        let running = bench.swarm.requests.iter().next();
+        let (request, bad) = running
+            .map(|(id, request)| (*id, request.left.clone()))
+            .expect("asks again");
+        let fault = FetchFault::Invalid;
+        bench.input(Input::FetchFailed { request, fault });
+        let again = bench.fetches().iter().filter(|(_, _, groups)| *groups == bad).count();
+        assert_eq!(again, 1, "not asked of the same peer again");
+    }
+    assert_eq!(bench.disconnected(), Some((A, DisconnectReason::ServedGarbage)));
+    bench.pass(Duration::from_millis(60));
+    let told = |message: &SwarmMessage| matches!(message, SwarmMessage::Rejected { .. });
+    assert!(bench.said(A).iter().any(told));
+    let memory = bench.swarm.snapshot(bench.now);
+    let mut next = Bench::with_layout(Role::Site, RangeSet::new());
+    next.swarm.restore(Timestamp::ZERO, &memory);
+    next.meet(A, Distance::Other);
+    assert_eq!(next.disconnected().map(|(peer, _)| peer), Some(A));
+}
+
+#[test]
+fn a_peer_that_has_not_what_it_says_is_let_go_but_an_origin_never() {
+    for (distance, expected) in [
+        (Distance::Other, Some((A, DisconnectReason::LiedAboutHaves))),
+        (Distance::Origin, None),
+    ] {
+        let mut bench = Bench::with_layout(Role::Site, RangeSet::new());
+        bench.meet(A, distance);
+        bench.status(A, &all(64), 64);
+        for _ in 0..40 {
+            let running = bench.swarm.requests.keys().next().copied();
+            let Some(request) = running else { break };
+            let fault = FetchFault::Absent;
+            bench.input(Input::FetchFailed { request, fault });
+        }
+        assert_eq!(bench.disconnected(), expected);
+    }
+}
+
+#[test]
+fn a_flood_of_messages_or_of_refused_asks_is_misbehaviour() {
+    for asks in [false, true] {
+        let mut bench = Bench::with_layout(Role::Site, RangeSet::new());
+        bench.meet(A, Distance::Other);
+        for at in 0..1_300u64 {
+            if asks {
+                bench.ask(at, A, RangeSet::from(0..1));
+            } else {
+                bench.hear(A, SwarmMessage::Close { number: 3 });
+            }
+        }
+        assert_eq!(bench.disconnected(), Some((A, DisconnectReason::Misbehaved)));
+    }
+}
+
+#[test]
+fn only_the_audience_is_served_and_others_are_told_to_come_back() {
+    let mut bench = Bench::with_layout(Role::Site, all(64));
+    bench.meet(A, Distance::Site);
+    bench.meet(B, Distance::Other);
+    let limits = Limits {
+        upload: UploadAudience::Site,
+        ..bench.swarm.limits
+    };
+    bench.input(Input::Limits(limits));
+    bench.ask(1, A, RangeSet::from(0..1));
+    bench.ask(2, B, RangeSet::from(0..1));
+    let served = |output: &Output| {
+        matches!(
+            output,
+            Output::Serve {
+                serve: ServeId(1),
+                last: true,
+                ..
+            }
+        )
+    };
+    let refused = |output: &Output| {
+        matches!(
+            output,
+            Output::Refuse {
+                serve: ServeId(2),
+                reason: Refusal::Busy(_)
+            }
+        )
+    };
+    assert!(
+        bench.out.iter().any(served) && bench.out.iter().any(refused),
+        "{:?}",
+        bench.out
+    );
+}
+
+#[test]
+fn four_neighbours_are_served_at_a_time_and_the_budget_holds_though_nobody_reads() {
+    let mut bench = Bench::new(Role::Site);
+    bench.open(table(64, 64), all(4096));
+    for peer in 10..42u8 {
+        bench.meet(NodeId([peer; 32]), Distance::Other);
+    }
+    for peer in 10..42u8 {
+        bench.ask(u64::from(peer), NodeId([peer; 32]), RangeSet::from(0..256));
+    }
+    let served = |bench: &Bench| {
+        let peers = bench.swarm.peers.values();
+        peers.filter(|peer| peer.sink.issued > 0).count()
+    };
+    assert_eq!(served(&bench), config::UPLOAD_SLOTS);
+    // Nobody reads: others get a chance after 2 s, within the budget that `check` asserts.
+    bench.pass(Duration::from_secs(6));
+    assert!(served(&bench) > config::UPLOAD_SLOTS);
+    bench.pass(Duration::from_secs(40));
+    assert!(matches!(bench.disconnected(), Some((_, DisconnectReason::Stalled))));
+}
+
+#[test]
+fn an_origin_shows_each_block_to_one_of_two_and_everything_to_one_alone() {
+    let mut bench = Bench::with_layout(Role::Origin, all(64));
+    bench.meet(A, Distance::Other);
+    bench.status(A, &RangeSet::new(), 64);
+    let shown = |bench: &Bench, peer: NodeId| bench.swarm.peers[&peer].lines[&LAYOUT].shown.clone();
+    assert!(shown(&bench, A).is_full(), "alone");
+    bench.meet(B, Distance::Other);
+    bench.status(B, &RangeSet::new(), 64);
+    bench.pass(Duration::from_millis(60));
+    let (to_a, to_b) = (shown(&bench, A), shown(&bench, B));
+    assert_eq!(to_a.count_common(&to_b), 0, "each block to one of them");
+    assert!(to_b.count() >= 2 && to_a.count() >= 2, "both have something to do");
+    let hidden = |message: &SwarmMessage| matches!(message, SwarmMessage::Lost { .. });
+    assert!(bench.said(A).iter().any(hidden));
+    let other = to_b.iter().next().expect("some");
+    bench.ask(1, A, RangeSet::from(other..other + 1));
+    let refused = Output::Refuse {
+        serve: ServeId(1),
+        reason: Refusal::Absent,
+    };
+    assert!(bench.out.contains(&refused), "what is not shown is not given");
+}
+
+#[test]
+fn a_block_whose_volatile_holder_leaves_is_shown_to_another_at_once_and_a_durable_one_later() {
+    for (is_durable, wait) in [(false, Duration::ZERO), (true, Duration::from_secs(31))] {
+        let mut bench = Bench::with_layout(Role::Origin, all(64));
+        bench.meet(A, Distance::Other);
+        bench.meet(B, Distance::Other);
+        // B wants block 0 only; A has it, alone.
+        bench.status(A, &RangeSet::from(0..1), 64);
+        if !is_durable {
+            let mut have = Bits::none(64);
+            have.set(0, true);
+            bench.hear(
+                A,
+                SwarmMessage::Status {
+                    number: 0,
+                    layout: LAYOUT,
+                    ask: false,
+                    durable: Bits::none(64),
+                    want: Bits::all(64),
+                    have,
+                },
+            );
+        }
+        bench.status(B, &RangeSet::from(1..64), 64);
+        let shown = |bench: &Bench| bench.swarm.peers[&B].lines[&LAYOUT].shown.get(0);
+        assert!(!shown(&bench), "A can give it");
+        bench.input(Input::PeerDown { peer: A });
+        assert_eq!(shown(&bench), !is_durable);
+        bench.pass(wait);
+        assert!(shown(&bench));
+    }
+}
+
+#[test]
+fn a_rejected_block_makes_us_read_our_disk_at_most_once_a_second() {
+    let mut bench = Bench::with_layout(Role::Site, all(64));
+    bench.meet(A, Distance::Other);
+    bench.status(A, &RangeSet::new(), 64);
+    for _ in 0..5 {
+        let blocks = RangeSet::from(3..4);
+        bench.hear(A, SwarmMessage::Rejected { number: 0, blocks });
+    }
+    let checks = bench
+        .out
+        .iter()
+        .filter(|output| matches!(output, Output::Recheck { .. }));
+    assert_eq!(checks.count(), 1);
+}
+
+/// One random thing that may happen to a node with two peers.
+#[derive(Debug, Clone, Copy)]
+enum Step {
+    Pass(u16),
+    Up(bool),
+    Down(bool),
+    Status(bool, u64),
+    Have(bool, u32),
+    Lost(bool, u32),
+    Deliver(u8),
+    Fail(u8, u8),
+    Ask(bool, u32, u32),
+    Sent(u8),
+    OwnLost(u32),
+    Durable(u32),
+    Limits(u32),
+    Reopen,
+}
+
+fn any_step() -> impl Strategy<Value = Step> {
+    let one = any::<bool>();
+    prop_oneof![
+        3 => (1u16..800).prop_map(Step::Pass),
+        1 => one.prop_map(Step::Up),
+        1 => one.prop_map(Step::Down),
+        2 => (one, any::<u64>()).prop_map(|(peer, seed)| Step::Status(peer, seed)),
+        2 => (one, 0u32..40).prop_map(|(peer, block)| Step::Have(peer, block)),
+        1 => (one, 0u32..40).prop_map(|(peer, block)| Step::Lost(peer, block)),
+        8 => any::<u8>().prop_map(Step::Deliver),
+        2 => (any::<u8>(), 0u8..5).prop_map(|(at, fault)| Step::Fail(at, fault)),
+        3 => (one, 0u32..40, 1u32..6).prop_map(|(peer, start, len)| Step::Ask(peer, start, len)),
+        4 => any::<u8>().prop_map(Step::Sent),
+        1 => (0u32..120).prop_map(Step::OwnLost),
+        1 => (0u32..120).prop_map(Step::Durable),
+        1 => any::<u32>().prop_map(Step::Limits),
+        1 => Just(Step::Reopen),
+    ]
+}
+
+/// A [`Bench`] whose shell keeps the contract of `io` whatever it is told to do.
+struct Shell {
+    bench: Bench,
+    serve: u64,
+}
+
+impl Shell {
+    fn play(&mut self, step: Step) {
+        let name = |first: bool| if first { A } else { B };
+        let is_up = |bench: &Bench, peer: NodeId| bench.swarm.peers.contains_key(&peer);
+        let bench = &mut self.bench;
+        match step {
+            Step::Pass(ms) => bench.pass(Duration::from_millis(u64::from(ms))),
+            Step::Up(peer) if !is_up(bench, name(peer)) => {
+                let distance = if peer { Distance::Other } else { Distance::Site };
+                bench.meet(name(peer), distance);
+            }
+            Step::Down(peer) if is_up(bench, name(peer)) => bench.input(Input::PeerDown { peer: name(peer) }),
+            Step::Status(peer, seed) => {
+                let mut rng = Rng::new(seed);
+                let have = (0..40).filter(|_| rng.one_in(2)).map(|block| block..block + 1);
+                bench.status(name(peer), &have.collect(), 40);
+            }
+            Step::Have(peer, at) | Step::Lost(peer, at) => {
+                let (number, blocks) = (0, RangeSet::from(at..at + 1));
+                let message = if matches!(step, Step::Have(..)) {
+                    SwarmMessage::Have { number, blocks }
+                } else {
+                    SwarmMessage::Lost { number, blocks }
+                };
+                bench.hear(name(peer), message);
+            }
+            Step::Deliver(at) => Self::deliver(bench, at),
+            Step::Fail(at, fault) => Self::fail(bench, at, fault),
+            Step::Ask(peer, start, len) => {
+                self.serve += 1;
+                bench.ask(self.serve, name(peer), RangeSet::from(start * 3..(start + len) * 3));
+            }
+            Step::Sent(at) => Self::sent(bench, at),
+            Step::OwnLost(at) => bench.input(Input::Lost {
+                layout: LAYOUT,
+                groups: RangeSet::from(at..at + 1),
+            }),
+            Step::Durable(at) => {
+                let held = bench.swarm.transfers[&LAYOUT].held.contains(at);
+                let groups = RangeSet::from(at..at + u32::from(held));
+                bench.input(Input::Durable { layout: LAYOUT, groups });
+            }
+            Step::Limits(rate) => {
+                let rate = (rate % 3 > 0).then_some(crate::units::ByteRate(u64::from(rate)));
+                let limits = Limits {
+                    up: rate,
+                    down: rate,
+                    ..bench.swarm.limits
+                };
+                bench.input(Input::Limits(limits));
+            }
+            Step::Reopen => {
+                let held = bench.swarm.transfers[&LAYOUT].held.clone();
+                bench.input(Input::Close { layout: LAYOUT });
+                bench.open(table(40, 3), held);
+            }
+            Step::Up(_) | Step::Down(_) => {}
+        }
+    }
+
+    fn deliver(bench: &mut Bench, at: u8) {
+        let running: Vec<RequestId> = bench.swarm.requests.keys().copied().collect();
+        let Some(request) = running.get(usize::from(at) % running.len().max(1)).copied() else {
+            return;
+        };
+        let left = bench.swarm.requests[&request].left.clone();
+        let groups = transfer::first_groups(&left, u64::from(at % 4) + 1);
+        let (bytes, is_last) = (groups.count() * GROUP_BYTES, groups == left);
+        bench.input(Input::FetchVerified { request, groups, bytes });
+        if is_last {
+            bench.input(Input::FetchDone { request });
+        }
+    }
+
+    fn fail(bench: &mut Bench, at: u8, fault: u8) {
+        let running: Vec<RequestId> = bench.swarm.requests.keys().copied().collect();
+        let Some(request) = running.get(usize::from(at) % running.len().max(1)).copied() else {
+            return;
+        };
+        let fault = match fault {
+            0 => FetchFault::Invalid,
+            1 => FetchFault::Busy(Duration::from_millis(300)),
+            2 => FetchFault::Absent,
+            3 => FetchFault::Broken,
+            _ => FetchFault::Local,
+        };
+        bench.input(Input::FetchFailed { request, fault });
+    }
+
+    fn sent(bench: &mut Bench, at: u8) {
+        let issued: Vec<(ServeId, u64)> = bench
+            .swarm
+            .serves
+            .iter()
+            .map(|(id, serve)| (*id, serve.issued))
+            .collect();
+        let Some((serve, issued)) = issued.get(usize::from(at) % issued.len().max(1)).copied() else {
+            return;
+        };
+        let groups = u32::try_from(issued / GROUP_BYTES).expect("few").min(2);
+        bench.input(Input::ServeSent {
+            serve,
+            groups: RangeSet::from(0..groups),
+            bytes: u64::from(groups) * GROUP_BYTES,
+        });
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(128))]
+
+    #[test]
+    fn the_state_is_sound_whatever_happens(origin in any::<bool>(), steps in prop::collection::vec(any_step(), 0..200)) {
+        let role = if origin { Role::Origin } else { Role::Site };
+        let mut bench = Bench::new(role);
+        bench.open(table(40, 3), if origin { all(120) } else { RangeSet::from(0..30) });
+        bench.meet(A, Distance::Other);
+        bench.meet(B, Distance::Site);
+        let mut shell = Shell { bench, serve: 0 };
+        for step in steps {
+            shell.play(step);
+        }
+    }
+}
