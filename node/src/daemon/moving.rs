@@ -58,7 +58,12 @@ impl Driver {
         if self.releases.add(manifest, product, version, selection, priority) {
             let stored = self.store.head(manifest);
             match stored {
-                Ok(Some(bytes)) => self.on_head(manifest, None, bytes),
+                Ok(Some(bytes)) => {
+                    if let Some(release) = self.releases.get_mut(manifest) {
+                        release.begun_before = true;
+                    }
+                    self.on_head(manifest, None, bytes);
+                }
                 Ok(None) => self.ask_for_head(manifest),
                 Err(error) => self.block(manifest, &error.to_string()),
             }
@@ -193,7 +198,7 @@ impl Driver {
             Ok(opened) => opened,
             Err(error) => return self.block(manifest, &error.to_string()),
         };
-        let Some(release) = self.releases.get_mut(manifest) else {
+        let Some(release) = self.releases.get(manifest) else {
             return;
         };
         let Opened {
@@ -202,6 +207,17 @@ impl Driver {
             held,
             wanted,
         } = opened;
+        if part == Part::Payload && release.found.is_none() {
+            let mut all = held.durable.clone();
+            all.union_with(&held.volatile);
+            let found = self
+                .releases
+                .find(manifest, &opened, &opened.blocks().groups_of(&wanted), &all);
+            self.releases.get_mut(manifest).expect("looked up above").found = Some(found);
+        }
+        let Some(release) = self.releases.get_mut(manifest) else {
+            return;
+        };
         let layout = LayoutId { manifest, part };
         release.phase = Phase::Moving(part);
         release.open.insert(part);

@@ -12,7 +12,7 @@ use samara_protocol::trust::contact::{Audience, Contact};
 use samara_protocol::trust::credentials::Covered;
 use samara_protocol::trust::document::Promotion;
 use samara_protocol::trust::dsse::Envelope;
-use samara_protocol::trust::enrolment::SiteRevocations;
+use samara_protocol::trust::enrolment::{MemberKind, SiteRevocations};
 use samara_protocol::trust::files::{FilesError, MetadataFiles};
 use samara_protocol::trust::grant::ChannelName;
 use samara_protocol::trust::product::{Changed, ProductTrust, TrustError};
@@ -292,11 +292,15 @@ impl Product {
     }
 
     /// The contacts that `to` may be told, nearest first: its own site's, its tenant's, others as far as both reseed to
-    /// all, at most sixteen across tenants.
+    /// all, at most sixteen across tenants. A host is told of its own site's nodes and of origins alone.
     pub(super) fn contacts_for(&self, to: &Covered, member_of: impl Fn(NodeId) -> Option<Covered>) -> Vec<Vec<u8>> {
         let mut across = 0;
         let told = self.contacts.values().filter(|(contact, _)| {
             let member = member_of(contact.node);
+            let own_site = member.as_ref().is_some_and(|member| member.site == to.site);
+            if to.kind == MemberKind::Host && contact.kind == MemberKind::Node && !own_site {
+                return false;
+            }
             match (contact.audience, member) {
                 (_, Some(member)) if member.site == to.site => true,
                 (Audience::Tenant | Audience::All, Some(member)) if member.tenant == to.tenant => true,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use samara_protocol::id::{LayoutId, ManifestId, NodeId, Part, ProductId};
 use samara_protocol::manifest::layout::Layout;
 use samara_protocol::time::Timestamp;
+use samara_protocol::tree::ranges::RangeSet;
 use samara_protocol::trust::release::VerifiedManifest;
 use semver::Version;
 
@@ -39,8 +40,11 @@ pub(super) struct Release {
     pub(super) asked_for: bool,
     /// When a blocked one is tried again.
     pub(super) retry_at: Timestamp,
-    /// What was here before anything was fetched: from an earlier run, and from other releases.
-    pub(super) found: Found,
+    /// Whether its head lay in the store when it was taken up: without that, no earlier run of this node began on it.
+    pub(super) begun_before: bool,
+    /// What was here before anything was fetched: from an earlier run, and from other releases. `None` until the payload
+    /// is opened.
+    pub(super) found: Option<Found>,
 }
 
 /// Bytes of the payload that needed no transfer.
@@ -126,10 +130,35 @@ impl Releases {
             layouts: BTreeMap::new(),
             asked_for: false,
             retry_at: Timestamp::ZERO,
-            found: Found::default(),
+            begun_before: false,
+            found: None,
         };
         self.all.insert(manifest, release);
         true
+    }
+
+    /// What of `wanted` needs no transfer because it is `held` now, before anything was asked for.
+    ///
+    /// An artifact that another release here has as well counts as reused, even where an earlier run fetched it for this one.
+    pub(super) fn find(&self, manifest: ManifestId, layout: &Layout, wanted: &RangeSet, held: &RangeSet) -> Found {
+        let begun_before = self.get(manifest).is_some_and(|release| release.begun_before);
+        let others: Vec<_> = self
+            .iter()
+            .filter(|(other, _)| *other != manifest)
+            .filter_map(|(_, release)| release.layouts.get(&Part::Payload))
+            .collect();
+        let mut found = Found::default();
+        for index in wanted.intersection(held).iter() {
+            let Some(group) = layout.group(index) else { continue };
+            let artifact = layout.artifact_of(&group);
+            let elsewhere = others.iter().any(|other| other.find(&artifact).is_some());
+            if begun_before && !elsewhere {
+                found.resumed += u64::from(group.len());
+            } else {
+                found.reused += u64::from(group.len());
+            }
+        }
+        found
     }
 
     pub(super) fn get(&self, manifest: ManifestId) -> Option<&Release> {
