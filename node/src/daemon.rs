@@ -20,6 +20,7 @@ mod peers;
 mod products;
 mod publishing;
 mod releases;
+mod renewing;
 mod report;
 mod serving;
 mod shell;

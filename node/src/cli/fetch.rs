@@ -185,6 +185,7 @@ fn engine_config(args: &Args, context: &Context, store: PathBuf) -> Result<Engin
         keep: 1,
         platforms: args.platform.clone(),
         priority: 0,
+        signer: None,
     };
     let dial = wait::node_beside(context);
     Ok(EngineConfig {

@@ -12,6 +12,7 @@ use samara_protocol::trust::request::RequestKind;
 use serde::Serialize;
 
 use super::site::HomeArgs;
+use super::vendor::hand_over;
 use super::{CliError, Context, ExitStatus, Printer, blame, input};
 use crate::access::{AccessError, Machine};
 
@@ -76,7 +77,9 @@ pub fn run(args: &Args, context: &Context, printer: &mut Printer) -> Result<Exit
     if let Ok(envelope) = Envelope::from_bytes(line)
         && envelope.kind() == SiteRevocations::KIND
     {
-        return take_revocations(args, &machine, &envelope, printer);
+        let taken = take_revocations(args, &machine, &envelope, printer)?;
+        hand_over::wake(context)?;
+        return Ok(taken);
     }
     let file = JoinFile::decode(&bytes).map_err(|error| blame::join(&error, args.file.display()))?;
     let taken = if file.kind == RequestKind::Site {
@@ -92,6 +95,7 @@ pub fn run(args: &Args, context: &Context, printer: &mut Printer) -> Result<Exit
         kind: file.kind.as_str(),
         products: joined.iter().map(product).collect(),
     })?;
+    hand_over::wake(context)?;
     advise(file.kind, &joined, printer);
     Ok(ExitStatus::Success)
 }

@@ -110,7 +110,7 @@ pub fn run(args: &Args, context: &Context, printer: &mut Printer) -> Result<Exit
     if bound.is_some_and(|bound| bound != prepared.manifest) {
         let error = CliError::new(
             ExitStatus::Conflict,
-            &args.path_text(),
+            args.path_text(),
             format!("{} is published with other content", args.version),
         );
         return Err(error.way_out("a version is published once; publish this as a new version"));

@@ -50,17 +50,21 @@ impl Driver {
             Request::Release { release } => self.on_release(&release, reply),
             Request::Import { product, signed } => self.on_import(product, &signed, files, reply),
             Request::PublishBegin { product, version, link } => {
-                self.publish_begin((connection, closed), &product, version, link, reply)
+                self.publish_begin((connection, closed), &product, version, link, reply);
             }
             Request::PublishArtifacts { artifacts } => self.publish_artifacts(connection, artifacts, files, reply),
             Request::PublishCommit { manifest, signed } => {
-                self.publish_commit(connection, manifest, &signed, files, reply)
+                self.publish_commit(connection, manifest, &signed, files, reply);
             }
             Request::Shutdown => {
                 self.stopping = true;
                 reply.finish(Response::Done);
             }
-            Request::Reload | Request::Pin { .. } => {
+            Request::Reload => match self.reload() {
+                Ok(()) => reply.finish(Response::Done),
+                Err(error) => reply.refuse(Refusal::new(RefusalKind::Failure, "the node's home", error.to_string())),
+            },
+            Request::Pin { .. } => {
                 let refusal = Refusal::new(
                     RefusalKind::Usage,
                     "the node",

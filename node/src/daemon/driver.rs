@@ -73,6 +73,7 @@ pub(super) struct Driver {
     pub(super) waiters: Vec<Waiter>,
     pub(super) swarm_due: Option<Timestamp>,
     pub(super) housekeeping_due: Timestamp,
+    pub(super) renewal_due: Timestamp,
     pub(super) stopping: bool,
 }
 
@@ -148,6 +149,7 @@ impl Driver {
         for manifest in self.releases.to_retry(self.clock.now()) {
             self.retry(manifest);
         }
+        self.renew_timestamps();
         self.sweep_publishings();
         self.serve_waiters();
     }

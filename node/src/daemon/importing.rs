@@ -130,23 +130,23 @@ impl Importing {
     ///
     /// # Errors
     /// When they contradict each other or what was passed.
-    pub fn finish(self, head: &[u8], bytes: Vec<u8>) -> Result<ManifestId, ImportError> {
+    pub fn finish(self, head: &[u8], bytes: &[u8]) -> Result<ManifestId, ImportError> {
         let parsed = Head::decode(head)?;
         let manifest = Head::id_of(head);
         let list_ref = parsed.entries.artifact.layout_ref();
-        if bytes.len() as u64 != list_ref.size || *blake3::hash(&bytes).as_bytes() != list_ref.id.0 {
+        if bytes.len() as u64 != list_ref.size || *blake3::hash(bytes).as_bytes() != list_ref.id.0 {
             return Err(ImportError::OtherList);
         }
-        let entries = list::decode(&bytes)?;
+        let entries = list::decode(bytes)?;
         let contents = Contents::new(&parsed, &entries)?;
         drop(entries);
         self.import_list(manifest, list_ref, bytes)?;
-        self.import_payload(manifest, Arc::new(contents.into_layout()))?;
+        self.import_payload(manifest, &Arc::new(contents.into_layout()))?;
         self.store.put_head(manifest, head)?;
         Ok(manifest)
     }
 
-    fn import_list(&self, manifest: ManifestId, list: ArtifactRef, bytes: Vec<u8>) -> Result<(), ImportError> {
+    fn import_list(&self, manifest: ManifestId, list: ArtifactRef, bytes: &[u8]) -> Result<(), ImportError> {
         let layout = Arc::new(Layout::single(list)?);
         let id = LayoutId {
             manifest,
@@ -155,14 +155,14 @@ impl Importing {
         if list.size < GROUP_BYTES {
             let give = |_: ArtifactId| {
                 Some(Source {
-                    bytes: Some(bytes.clone()),
+                    bytes: Some(bytes.to_vec()),
                     ..Source::from(PathBuf::from("the entries list"))
                 })
             };
             self.store.import_packed(id, layout, &give)?;
         } else {
             let mut spool = Spool::new(&self.spool.dir)?;
-            spool.file.write_all(&bytes).map_err(|source| spool.failed(source))?;
+            spool.file.write_all(bytes).map_err(|source| spool.failed(source))?;
             let path = PathBuf::from("the entries list");
             self.store.import(
                 &[Source {
@@ -177,13 +177,13 @@ impl Importing {
         Ok(())
     }
 
-    fn import_payload(&self, manifest: ManifestId, layout: Arc<Layout>) -> Result<(), ImportError> {
+    fn import_payload(&self, manifest: ManifestId, layout: &Arc<Layout>) -> Result<(), ImportError> {
         let id = LayoutId {
             manifest,
             part: Part::Payload,
         };
         let give = |artifact: ArtifactId| self.spool.give(artifact);
-        let held = self.store.import_packed(id, Arc::clone(&layout), &give)?;
+        let held = self.store.import_packed(id, Arc::clone(layout), &give)?;
         let all = samara_protocol::tree::ranges::RangeSet::from(0..layout.group_count());
         let missing = all.difference(&held.durable);
         match missing.ranges().first().and_then(|range| layout.group(range.start)) {

@@ -3,6 +3,7 @@
 //! Invariant: what the gate answers with is replaced in the same call that changes what it is made from.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 
 use samara_protocol::id::{ManifestId, NodeId, ProductId};
 use samara_protocol::limits::{CONTACTS_ACROSS_TENANTS_MAX, CONTACTS_MAX};
@@ -51,8 +52,20 @@ pub(super) struct Product {
     /// Whether a neighbour has been heard of whose metadata is not newer: "latest" can be answered.
     pub(super) is_current: bool,
     /// The nodes and hosts that sites have revoked.
-    revoked_by_sites: Vec<SiteRevocations>,
+    pub(super) revoked_by_sites: Vec<SiteRevocations>,
+    /// Where the keys are that seal, on the one origin that does.
+    pub(super) signer: Option<PathBuf>,
     home: ProductHome,
+}
+
+/// What the owner decides about a product.
+#[derive(Debug)]
+pub(super) struct ProductPolicy {
+    pub(super) follow: Follow,
+    pub(super) keep: usize,
+    pub(super) platforms: Vec<Platform>,
+    pub(super) priority: u8,
+    pub(super) signer: Option<PathBuf>,
 }
 
 /// Which releases a node takes without being asked.
@@ -165,6 +178,19 @@ impl Products {
         fresh
     }
 
+    /// Reads again what verbs have written into a product's home.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub(super) fn reload(&mut self, id: ProductId) -> Result<(), AccessError> {
+        if let Some(product) = self.all.get_mut(&id) {
+            let home = product.home.clone();
+            product.read_again(&home)?;
+            self.refresh(id);
+        }
+        Ok(())
+    }
+
     /// What the gate and this node's own view follow from.
     fn refresh(&mut self, id: ProductId) {
         let Some(product) = self.all.get_mut(&id) else { return };
@@ -187,40 +213,49 @@ impl Products {
 }
 
 impl Product {
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "made in one place, from one section of the configuration"
-    )]
-    pub(super) fn new(
-        name: String,
+    /// A product as its home has it.
+    ///
+    /// # Errors
+    /// When the home cannot be read.
+    pub(super) fn open(
         trust: ProductTrust,
-        credentials: Vec<u8>,
-        follow: Follow,
-        (keep, platforms, priority): (usize, Vec<Platform>, u8),
-        contacts: impl IntoIterator<Item = Envelope>,
-        revoked_by_sites: Vec<SiteRevocations>,
-        home: ProductHome,
-    ) -> Self {
-        let contacts = contacts.into_iter().filter_map(|envelope| {
-            let contact = Contact::open(&envelope).ok()?;
-            Some((contact.node, (contact, envelope)))
-        });
-        let contacts = contacts.collect();
-        let (own, is_current) = (None, false);
-        Self {
-            name,
-            trust,
-            credentials,
-            own,
+        home: &ProductHome,
+        name: String,
+        settings: ProductPolicy,
+    ) -> Result<Self, AccessError> {
+        let ProductPolicy {
             follow,
             keep,
             platforms,
             priority,
-            contacts,
-            is_current,
-            revoked_by_sites,
-            home,
-        }
+            signer,
+        } = settings;
+        let mut product = Self {
+            name,
+            trust,
+            credentials: Vec::new(),
+            own: None,
+            follow,
+            keep,
+            platforms,
+            priority,
+            signer,
+            contacts: BTreeMap::new(),
+            is_current: false,
+            revoked_by_sites: Vec::new(),
+            home: home.clone(),
+        };
+        product.read_again(home)?;
+        Ok(product)
+    }
+
+    /// Replaces the contacts; those that do not open are left out.
+    pub(super) fn set_contacts(&mut self, contacts: Vec<Envelope>) {
+        let opened = contacts.into_iter().filter_map(|envelope| {
+            let contact = Contact::open(&envelope).ok()?;
+            Some((contact.node, (contact, envelope)))
+        });
+        self.contacts.extend(opened);
     }
 
     /// The releases that this node should have, newest first.

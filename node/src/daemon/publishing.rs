@@ -227,7 +227,7 @@ fn commit(import: Importing, head: &OwnedFd, list: &OwnedFd) -> Result<ManifestI
     };
     let head = read("the manifest head", head, HEAD_BYTES_MAX)?;
     let list = read("the entries list", list, ENTRIES_BYTES_MAX)?;
-    let finished = import.finish(&head, list);
+    let finished = import.finish(&head, &list);
     finished.map_err(|error| refusal("publish", &error))
 }
 

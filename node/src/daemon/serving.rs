@@ -137,7 +137,7 @@ impl Serving {
             };
             frames.clear();
             let served = store.read(&mut reply, &wanted, &mut frames, &mut |shape, out| {
-                put_header(wire_id, shape, out)
+                put_header(wire_id, shape, out);
             })?;
             Ok((reply, frames, served))
         };

@@ -20,9 +20,10 @@ use super::driver::{Driver, DriverConfig};
 use super::gate::Doors;
 use super::opening::Selections;
 use super::peers::Peers;
-use super::products::{Follow, Product, Products};
+use super::products::{Follow, Product, ProductPolicy, Products};
 use super::publishing::Publishings;
 use super::releases::Releases;
+use super::renewing::FIRST_LOOK;
 use super::report::REPORTS_MAX;
 use super::shell::Shell;
 use crate::access::AccessError;
@@ -70,6 +71,8 @@ pub struct ProductConfig {
     pub platforms: Vec<Platform>,
     /// Higher goes first.
     pub priority: u8,
+    /// Where snapshot.key and timestamp.key are, on the one origin that seals.
+    pub signer: Option<PathBuf>,
 }
 
 /// Why an engine does not start.
@@ -159,6 +162,7 @@ impl Engine {
             waiters: Vec::new(),
             swarm_due: None,
             housekeeping_due: clock.now(),
+            renewal_due: FIRST_LOOK,
             stopping: false,
         };
         let task = tokio::spawn(driver.run(network, reported, called));
@@ -214,20 +218,12 @@ fn open_product(config: ProductConfig) -> Result<Product, StartError> {
         membership,
         trust,
     } = config.joined;
-    // Too long credentials were refused when they were joined.
-    let credentials = membership.credentials().encode().unwrap_or_default();
-    let follow = config.follow.map_or(Follow::Everything, Follow::Channels);
-    let contacts = home.contacts()?;
-    let revoked = home.site_revocations()?.into_iter().map(|(list, _)| list).collect();
-    let settings = (config.keep, config.platforms, config.priority);
-    Ok(Product::new(
-        membership.name,
-        trust,
-        credentials,
-        follow,
-        settings,
-        contacts,
-        revoked,
-        home,
-    ))
+    let policy = ProductPolicy {
+        follow: config.follow.map_or(Follow::Everything, Follow::Channels),
+        keep: config.keep,
+        platforms: config.platforms,
+        priority: config.priority,
+        signer: config.signer,
+    };
+    Ok(Product::open(trust, &home, membership.name, policy)?)
 }

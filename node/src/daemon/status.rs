@@ -107,7 +107,7 @@ impl Driver {
             let stage = latest.map(|latest| {
                 self.releases
                     .get(latest.manifest)
-                    .map_or(Stage::Offered, |release| release.stage())
+                    .map_or(Stage::Offered, Release::stage)
             });
             ChannelStatus {
                 name: name.to_string(),

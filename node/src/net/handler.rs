@@ -221,10 +221,10 @@ impl ConnectionHandler for Handler {
             }) => {
                 self.on_opened(stream, info);
             }
-            ConnectionEvent::DialUpgradeError(DialUpgradeError { info, error }) => {
-                if !matches!(info, OpenInfo::Session(_)) {
-                    self.fail(&format!("a stream could not be opened: {error}"));
-                }
+            ConnectionEvent::DialUpgradeError(DialUpgradeError { info, error })
+                if !matches!(info, OpenInfo::Session(_)) =>
+            {
+                self.fail(&format!("a stream could not be opened: {error}"));
             }
             _ => {}
         }

@@ -18,6 +18,7 @@ use samara_protocol::tree::verify::{StoredVerifier, verify_packed};
 use super::disk::{DiskFile, Stamp, read_exact};
 use super::files::{Files, Key};
 use super::shared::lock;
+use super::write::ZEROS;
 
 /// A file of groups.
 #[derive(Debug)]
@@ -278,10 +279,9 @@ impl GroupChecker<'_> {
 }
 
 fn is_zeros(artifact: ArtifactRef) -> bool {
-    let zeros = [0; GROUP_BYTES as usize];
     usize::try_from(artifact.size)
         .ok()
-        .and_then(|size| zeros.get(..size))
+        .and_then(|size| ZEROS.get(..size))
         .is_some_and(|zeros| blake3::hash(zeros).as_bytes() == artifact.id.as_bytes())
 }
 

@@ -108,6 +108,7 @@ impl Shared {
         let files = match self.files.get(body.key) {
             Ok(files) => Some(files),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                // Deleted, or taken out by its owner.
                 let all = RangeSet::from(0..body.group_count());
                 self.lose(body, &all, "the file was deleted");
                 None

@@ -12,18 +12,14 @@ use samara_protocol::limits::GROUP_BYTES;
 use samara_protocol::manifest::layout::ArtifactRef;
 use samara_protocol::tree::ranges::RangeSet;
 
-use super::disk::{DiskFile, RealDisk, read_exact};
+use super::disk::RealDisk;
 use super::error::Context;
 use super::files::{Files, Key};
-use super::hash::write_sparse;
+use super::hash::copy_sparse;
 use super::import::reflink;
-use super::index::Batch;
 use super::paths::ArtifactFile;
 use super::shared::{Shared, lock};
 use super::{Place, StoreError};
-
-/// Bytes copied at a time.
-const COPY_BYTES: usize = 1 << 20;
 
 impl Shared {
     pub(super) fn open_artifact(&self, artifact: ArtifactRef) -> Result<File, StoreError> {
@@ -60,21 +56,17 @@ impl Shared {
         if place == Place::Reflink && reflink(files.data.as_file(), Some(&file)) {
             return Ok(());
         }
-        copy(&*files.data, file, artifact.size).on("write", dest)
+        copy(&files, file, artifact.size).on("write", dest)
     }
 
     pub(super) fn take(&self, artifact: ArtifactRef, dest: &Path) -> Result<(), StoreError> {
-        let (body, files) = self.whole(artifact)?;
         let _no_checkpoint_between = lock(&self.checkpointing);
-        // First the claim, then the file: a crash between leaves a file that nobody claims.
-        self.index.commit(&Batch {
-            artifacts: vec![(artifact.id, None)],
-            ..Batch::default()
-        })?;
+        let (body, files) = self.whole(artifact)?;
+        // The index hears of it with the next checkpoint; a claim on a file that is not there is dropped at any start.
         match std::fs::rename(&files.data_path, dest) {
             Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
                 let file = create_new(dest).on("make", dest)?;
-                copy(&*files.data, file, artifact.size).on("write", dest)?;
+                copy(&files, file, artifact.size).on("write", dest)?;
                 self.disk.remove(&files.data_path).on("remove", &files.data_path)?;
             }
             other => other.on("move", dest)?,
@@ -101,7 +93,7 @@ impl Shared {
             // Without its data it is of no use; garbage collection would find it, too.
             let _ = self.disk.remove(&files.outboard_path);
         }
-        lock(&self.pending).dirty.remove(&body.key);
+        self.mark_dirty(body);
     }
 }
 
@@ -109,23 +101,7 @@ fn create_new(path: &Path) -> io::Result<File> {
     OpenOptions::new().write(true).create_new(true).open(path)
 }
 
-/// Copies into a new file, leaving holes where there are holes or groups of zeros.
-fn copy(from: &dyn DiskFile, to: File, len: u64) -> io::Result<()> {
+fn copy(files: &Files, to: File, len: u64) -> io::Result<()> {
     to.set_len(len)?;
-    let to = RealDisk::file(Arc::new(to));
-    let mut buffer = vec![0; COPY_BYTES];
-    let mut at = 0;
-    while at < len {
-        let Some(next) = from.next_data(at)?.filter(|next| *next < len) else {
-            break;
-        };
-        // On a group's boundary, so that the next run of zeros is seen whole.
-        at = at.max(next / GROUP_BYTES * GROUP_BYTES);
-        let now = usize::try_from(len - at).map_or(buffer.len(), |left| left.min(buffer.len()));
-        let chunk = &mut buffer[..now];
-        read_exact(from, chunk, at)?;
-        write_sparse(&*to, chunk, at)?;
-        at += now as u64;
-    }
-    Ok(())
+    copy_sparse(&*files.data, &*RealDisk::file(Arc::new(to)), len)
 }

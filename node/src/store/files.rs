@@ -10,6 +10,7 @@ use samara_protocol::id::{ArtifactId, LayoutId};
 use samara_protocol::limits::STORE_OPEN_BODIES_MAX;
 
 use super::disk::{Disk, DiskFile, Open};
+use super::hash::copy_sparse;
 use super::paths::{ArtifactFile, Paths};
 use super::shared::lock;
 
@@ -30,6 +31,8 @@ pub(super) struct Files {
     /// `None` when it has none (packs, artifacts of one group) or it is not there.
     pub(super) outboard: Option<Arc<dyn DiskFile>>,
     pub(super) outboard_path: PathBuf,
+    /// The data file has another name somewhere: it must not be written to.
+    linked: bool,
 }
 
 #[derive(Debug)]
@@ -71,12 +74,13 @@ impl OpenFiles {
     pub(super) fn get_or_make(&self, key: Key, len: u64, outboard_len: u64) -> io::Result<Arc<Files>> {
         if let Some(files) = self
             .cached(key)
-            .filter(|files| outboard_len == 0 || files.outboard.is_some())
+            .filter(|files| !files.linked && (outboard_len == 0 || files.outboard.is_some()))
         {
             return Ok(files);
         }
         let files = match self.open_existing(key) {
             Ok(files) if outboard_len == 0 || files.outboard.is_some() => {
+                let files = if files.linked { self.own(files)? } else { files };
                 give_len(&*files.data, len)?;
                 if let Some(outboard) = &files.outboard {
                     give_len(&**outboard, outboard_len)?;
@@ -147,10 +151,33 @@ impl OpenFiles {
             },
         };
         Ok(Files {
+            linked: data.stamp()?.links > 1,
             data,
             data_path,
             outboard,
             outboard_path,
+        })
+    }
+
+    /// Gives the store a copy of its own of a file that was linked into it: what is written now is not for the other.
+    fn own(&self, linked: Files) -> io::Result<Files> {
+        let mut path = linked.data_path.clone().into_os_string();
+        path.push(".own");
+        let path = PathBuf::from(path);
+        let copy = self.disk.open(&path, Open::Create)?;
+        let len = linked.data.stamp()?.len;
+        copy.set_len(0)?;
+        copy.set_len(len)?;
+        copy_sparse(&*linked.data, &*copy, len)?;
+        copy.sync()?;
+        self.disk.rename(&path, &linked.data_path)?;
+        if let Some(dir) = linked.data_path.parent() {
+            self.disk.sync_dir(dir)?;
+        }
+        Ok(Files {
+            data: copy,
+            linked: false,
+            ..linked
         })
     }
 
@@ -181,6 +208,7 @@ impl OpenFiles {
             data_path,
             outboard,
             outboard_path,
+            linked: false,
         })
     }
 }

@@ -132,3 +132,22 @@ pub(super) fn write_sparse(file: &dyn DiskFile, data: &[u8], offset: u64) -> io:
     }
     Ok(())
 }
+
+/// Copies into a file that is all holes so far, leaving holes where there are holes or groups of zeros.
+pub(super) fn copy_sparse(from: &dyn DiskFile, to: &dyn DiskFile, len: u64) -> io::Result<()> {
+    let mut buffer = vec![0; READ_BYTES];
+    let mut at = 0;
+    while at < len {
+        let Some(next) = from.next_data(at)?.filter(|next| *next < len) else {
+            break;
+        };
+        // On a group's boundary, so that the next run of zeros is seen whole.
+        at = at.max(next / GROUP_BYTES * GROUP_BYTES);
+        let now = usize::try_from(len - at).map_or(buffer.len(), |left| left.min(buffer.len()));
+        let chunk = &mut buffer[..now];
+        read_exact(from, chunk, at)?;
+        write_sparse(to, chunk, at)?;
+        at += now as u64;
+    }
+    Ok(())
+}

@@ -151,7 +151,9 @@ impl Shared {
         let waiting = large.then(|| self.waiting(geometry));
         let hashed = self.hash_into(path, &*file, geometry, waiting.as_ref(), place, threads);
         let prepared = hashed.and_then(|id| {
-            if place != Place::Link && file.stamp().on("look at", path)? != before {
+            // Not the time of the last change of names: linking changes that.
+            let after = file.stamp().on("look at", path)?;
+            if (after.len, after.modified, after.inode) != (before.len, before.modified, before.inode) {
                 return Err(StoreError::Changed { path: path.clone() });
             }
             if let Some(expected) = source.expected.filter(|expected| expected.id != id) {
@@ -214,14 +216,13 @@ impl Shared {
             .map(|path| make(path, geometry.outboard_len()));
         let outboard = outboard.transpose()?;
         job.outboard = outboard.as_deref();
+        let linked = place == Place::Link && self.link(path, source, &waiting.data)?;
         let placed = match place {
-            Place::Link => {
-                self.disk.link(path, &waiting.data).on("link", path)?;
-                None
-            }
-            Place::Reflink | Place::Copy => {
+            Place::Link if linked => None,
+            // Another file system, or one without links.
+            Place::Link | Place::Reflink | Place::Copy => {
                 let target = self.disk.open(&waiting.data, Open::Create).on("make", &waiting.data)?;
-                let shared = place == Place::Reflink && reflink(source.as_file(), target.as_file());
+                let shared = place != Place::Copy && reflink(source.as_file(), target.as_file());
                 if !shared {
                     target.set_len(geometry.size()).on("make", &waiting.data)?;
                 }
@@ -238,6 +239,23 @@ impl Shared {
             Err(error) if super::error::is_full(&error) => Err(error).on("write to", &waiting.data),
             other => changed(other, path),
         }
+    }
+
+    /// Whether the very file that is open could be given a second name.
+    fn link(&self, path: &Path, source: &dyn DiskFile, to: &Path) -> Result<bool, StoreError> {
+        if self.disk.link(path, to).is_err() {
+            return Ok(false);
+        }
+        let linked = self
+            .disk
+            .open(to, Open::Read)
+            .and_then(|file| file.stamp())
+            .on("look at", to)?;
+        if linked.inode == source.stamp().on("look at", path)?.inode {
+            return Ok(true);
+        }
+        self.disk.remove(to).on("remove", to)?;
+        Ok(false)
     }
 
     /// Makes prepared large files durable under their final names and records them. Takes what it adopts.

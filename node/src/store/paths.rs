@@ -110,6 +110,8 @@ impl Paths {
 
     pub(super) fn artifact_of_name(name: &str) -> Option<ArtifactId> {
         let (id, extension) = name.split_once('.')?;
+        // A copy that was being made when the process died is named by its original and one extension more.
+        let extension = extension.strip_suffix(".own").unwrap_or(extension);
         let known = ArtifactFile::ALL.iter().any(|file| file.extension() == extension);
         id.parse().ok().filter(|_| known)
     }

@@ -3,6 +3,7 @@
 //! Towards a Samara peer, which checks everything itself, a group is hashed here only when its file changed since it was
 //! verified, or once a day. What fails is lost: it is told to every layout that has it and fetched again.
 
+use std::io;
 use std::sync::Arc;
 
 use samara_protocol::id::{ArtifactId, LayoutId};
@@ -14,11 +15,12 @@ use samara_protocol::tree::ranges::RangeSet;
 use samara_protocol::tree::verify::StoredVerifier;
 
 use super::body::{Body, Shape, offset_of, read_pair};
-use super::disk::read_exact;
+use super::disk::{Stamp, read_exact};
 use super::files::{Files, Key};
 use super::layouts::OpenLayout;
 use super::recover::CHECK_AFTER_SECONDS;
 use super::shared::Shared;
+use super::tables::Location;
 use super::{FrameShape, Served, StoreError};
 
 /// The state of one reply across several [`super::Store::read`] calls: which pairs its frames have already carried.
@@ -186,50 +188,75 @@ impl Shared {
             data_len,
         };
         header(shape, out);
-        for placed in &open.layout.placed()[artifacts] {
-            out.extend_from_slice(&self.read_located(placed.artifact)?);
-        }
+        let artifacts: Vec<ArtifactRef> = open.layout.placed()[artifacts]
+            .iter()
+            .map(|placed| placed.artifact)
+            .collect();
+        self.append_located(&artifacts, out)?;
         Some(data_len)
     }
 
     /// A small artifact from wherever the index says; hashed.
     pub(super) fn read_located(&self, artifact: ArtifactRef) -> Option<Vec<u8>> {
-        let at = self.usable_locations(&[artifact.id]).ok()?.pop()??;
-        let read = || {
+        let mut data = Vec::new();
+        self.append_located(&[artifact], &mut data)?;
+        Some(data)
+    }
+
+    /// Appends small artifacts from wherever the index says; each is hashed.
+    fn append_located(&self, artifacts: &[ArtifactRef], out: &mut Vec<u8>) -> Option<()> {
+        let ids: Vec<ArtifactId> = artifacts.iter().map(|artifact| artifact.id).collect();
+        let found = self.usable_locations(&ids).ok()?;
+        for (artifact, at) in artifacts.iter().zip(found) {
+            let at = at?;
+            let start = out.len();
+            out.resize(start + usize::try_from(artifact.size).ok()?, 0);
+            let data = &mut out[start..];
             let pack = self.index.pack_of_number(at.pack)?;
-            let files = self.files.get(Key::Pack(pack)).ok()?;
-            let mut data = vec![0; usize::try_from(artifact.size).ok()?];
-            read_exact(&*files.data, &mut data, at.offset).ok()?;
-            (blake3::hash(&data).as_bytes() == artifact.id.as_bytes()).then_some(data)
-        };
-        let data = read();
-        if data.is_none() {
-            let pack = self.index.pack_of_number(at.pack);
-            if let Some(body) = pack.and_then(|pack| self.body_in_use(Key::Pack(pack))) {
-                let index = u32::try_from(at.offset / GROUP_BYTES).unwrap_or(u32::MAX);
-                self.lose(
-                    &body,
-                    &RangeSet::from(index..index.saturating_add(1)),
-                    "a packed artifact is damaged",
-                );
+            let read = self
+                .files
+                .get(Key::Pack(pack))
+                .and_then(|files| read_exact(&*files.data, data, at.offset));
+            if read.is_err() || blake3::hash(data).as_bytes() != artifact.id.as_bytes() {
+                self.lose_located(artifact.id, pack, at);
+                return None;
             }
-            self.forget_locations(&[artifact.id], |found| *found == at);
         }
-        data
+        Some(())
+    }
+
+    /// A small artifact is not where the index says.
+    fn lose_located(&self, id: ArtifactId, pack: LayoutId, at: Location) {
+        if let Some(body) = self.body_in_use(Key::Pack(pack)) {
+            let index = u32::try_from(at.offset / GROUP_BYTES).unwrap_or(u32::MAX);
+            let group = RangeSet::from(index..index.saturating_add(1));
+            self.lose(&body, &group, "a packed artifact is damaged");
+        }
+        self.forget_locations(&[id], |found| *found == at);
     }
 
     /// Looks whether somebody else touched the file, or a day has passed: then its groups are hashed before they are
     /// given to anyone. `None` when there is no file.
     pub(super) fn inspect(&self, body: &Arc<Body>) -> Option<Arc<Files>> {
-        let mut files = self.files.get(body.key).ok();
-        let mut stamp = files.as_ref().and_then(|files| files.data.stamp().ok());
-        if stamp.is_none_or(|stamp| stamp.links == 0) {
+        let mut files = match self.files.get(body.key) {
+            Ok(files) => Some(files),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            // Nothing is known of the groups then, so nothing is lost.
+            Err(error) => {
+                tracing::warn!(body = ?body.key, %error, "a file of the store cannot be opened");
+                return None;
+            }
+        };
+        let known = match &files {
+            Some(files) => files.data.stamp().ok()?,
+            None => Stamp::default(),
+        };
+        if known.links == 0 {
             let all = RangeSet::from(0..body.group_count());
             self.lose(body, &all, "the file was deleted");
             self.files.forget(body.key);
             return None;
         }
-        let known = stamp.take()?;
         let beyond = RangeSet::from(0..body.group_count()).difference(&body.groups_within(known.len));
         if !beyond.is_empty() {
             self.lose(body, &beyond, "the file was truncated");

@@ -83,9 +83,7 @@ impl Shared {
     /// Has the next checkpoint sync and commit the body.
     pub(super) fn mark_dirty(&self, body: &Arc<Body>) {
         let mut pending = lock(&self.pending);
-        if !pending.dirty.contains_key(&body.key) {
-            pending.dirty.insert(body.key, Arc::clone(body));
-        }
+        pending.dirty.entry(body.key).or_insert_with(|| Arc::clone(body));
     }
 
     /// Groups of a body are not what they must be: forgets them, and notes it for every layout that has them.

@@ -130,9 +130,13 @@ pub(super) fn write_data(file: &dyn DiskFile, data: &[u8], offset: u64) -> std::
     }
 }
 
+/// A group of zeros.
+pub(super) static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+
+const _: () = assert!(GROUP_BYTES == 64 << 10, "the zeros are as long as a group");
+
 /// Whether there is nothing but zeros; a comparison with zeros, which the compiler makes wide.
 pub(super) fn is_all_zero(data: &[u8]) -> bool {
-    const ZEROS: [u8; GROUP_BYTES as usize] = [0; GROUP_BYTES as usize];
     data.chunks(ZEROS.len()).all(|chunk| chunk == &ZEROS[..chunk.len()])
 }
 

@@ -95,7 +95,8 @@ impl Swarm {
             let Some(holder) = self.peers.get(&request.peer) else {
                 continue;
             };
-            let there = expected(holder, holder.source.outstanding);
+            // Where nothing is known, what was waited already is the best guess.
+            let there = expected(holder, holder.source.outstanding).max(now.since(request.asked));
             if worst.is_some_and(|(most, _, _)| there <= most) {
                 continue;
             }

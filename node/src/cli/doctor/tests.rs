@@ -29,7 +29,10 @@ fn a_good_machine_without_a_node_is_healthy_and_what_was_skipped_is_said() {
     let home = home_with_key(0o600);
     let (result, out) = doctor(home.path(), None, Format::Human);
     assert_eq!(result, Ok(ExitStatus::Success), "{out}");
-    assert!(out.contains("skipped  node ") && out.contains("samara node run") && out.ends_with("\nhealthy\n"), "{out}");
+    assert!(
+        out.contains("skipped  node ") && out.contains("samara node run") && out.ends_with("\nhealthy\n"),
+        "{out}"
+    );
 }
 
 #[test]
@@ -43,7 +46,10 @@ fn a_key_that_others_can_read_is_a_failure_that_names_it() {
     let keys = checks.iter().find(|check| check["name"] == "keys").expect("looked at");
     assert_eq!(keys["verdict"], "failed");
     let what = keys["what"].as_str().expect("text");
-    assert!(what.contains("site/site.key (mode 644)") && !out.contains("secret"), "{what}");
+    assert!(
+        what.contains("site/site.key (mode 644)") && !out.contains("secret"),
+        "{what}"
+    );
 }
 
 #[test]

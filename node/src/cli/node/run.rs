@@ -186,7 +186,7 @@ fn product_config(
     role: SwarmRole,
 ) -> Result<ProductConfig, CliError> {
     let bad = |what: &str, error: &dyn std::fmt::Display| {
-        CliError::usage(&format!("{}: {what}", settings.name), error.to_string())
+        CliError::usage(format!("{}: {what}", settings.name), error.to_string())
     };
     let follow = match role {
         SwarmRole::Origin => None,
@@ -209,5 +209,6 @@ fn product_config(
         keep: usize::try_from(settings.keep).unwrap_or(usize::MAX),
         platforms: platforms.collect::<Result<_, _>>()?,
         priority: settings.priority,
+        signer: settings.signer.clone(),
     })
 }

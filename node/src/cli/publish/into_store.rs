@@ -13,7 +13,7 @@ pub(super) fn write(dir: &Path, prepared: &Prepared, link: bool) -> Result<(), C
     let import = || -> Result<(), ImportError> {
         let mut importing = Importing::begin(store, dir, link)?;
         importing.add_paths(&prepared.sources)?;
-        importing.finish(&prepared.head, prepared.list.bytes.clone())?;
+        importing.finish(&prepared.head, &prepared.list.bytes)?;
         Ok(())
     };
     import().map_err(|error| failed(dir, &error))

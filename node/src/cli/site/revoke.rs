@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::HomeArgs;
 use crate::access::Machine;
+use crate::cli::vendor::hand_over;
 use crate::cli::{CliError, Context, ExitStatus, Printer, input};
 
 /// Lets a node or host in no longer, nor whom it had enrolled.
@@ -48,6 +49,7 @@ pub fn run(args: &Args, context: &Context, printer: &mut Printer) -> Result<Exit
     for product in Machine::at(context.home()).products()? {
         product.home.learn_revocations(&list)?;
     }
+    hand_over::wake(context)?;
     let revoked = Revoked {
         name: member.name,
         node: member.node.to_string(),

@@ -69,6 +69,21 @@ pub fn hand_over(context: &Context, product: &VendorProduct, printer: &mut Print
     }
 }
 
+/// Has the node of this machine, if one runs, read its home again.
+///
+/// # Errors
+/// When it runs and refuses.
+pub(in crate::cli) fn wake(context: &Context) -> Result<(), CliError> {
+    match Client::connect(context.socket()) {
+        Ok(mut client) => match client.ask(&Request::Reload, &[], ANSWER_TIMEOUT) {
+            Ok(_) => Ok(()),
+            Err(error) => Err(blame::admin(&error, context.socket())),
+        },
+        Err(AdminError::NotRunning { .. }) => Ok(()),
+        Err(error) => Err(blame::admin(&error, context.socket())),
+    }
+}
+
 /// Gives newly sealed metadata to the origin of this machine that does not run.
 ///
 /// # Errors

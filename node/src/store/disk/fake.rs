@@ -6,6 +6,8 @@
 //! whatever prefix of name changes the seed picks. A sync that failed drops its writes for good while reads still show
 //! them, as Linux does.
 
+#![expect(clippy::cast_possible_truncation, reason = "test files are small")]
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
 use std::io;

@@ -125,7 +125,7 @@ impl Release {
         let mut reply = store.reply(self.id).expect("open");
         let (mut out, mut shapes) = (Vec::new(), Vec::new());
         let served = store.read(&mut reply, groups, &mut out, &mut |shape, out| {
-            shapes.push((out.len(), shape))
+            shapes.push((out.len(), shape));
         });
         let served = served.expect("never fails");
         let mut verifier = samara_protocol::manifest::reply::LayoutVerifier::new(Arc::clone(&self.layout));

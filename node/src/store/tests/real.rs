@@ -289,7 +289,7 @@ fn a_deleted_or_garbled_index_is_rebuilt_from_the_files_with_nothing_lost() {
                 .write(true)
                 .open(&index)
                 .and_then(|file| file.set_len(9000))
-                .expect("there")
+                .expect("there");
         },
     ];
     for (i, damage) in ways.iter().enumerate() {
@@ -454,4 +454,26 @@ fn an_artifact_that_is_taken_is_not_held_any_more() {
     drop(store);
     let store = open(dir.path());
     assert_eq!(durable(&store, &release), release.all().difference(&gone));
+}
+
+#[test]
+fn a_linked_file_that_its_owner_changes_is_lost_and_healing_leaves_the_owners_file_alone() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let release = Release::new(1, &[random(1, 300_000)]);
+    let path = release
+        .to_folder(dir.path())
+        .remove(&release.artifacts[0].id)
+        .expect("there");
+    let store = open(&dir.path().join("store"));
+    store.import(&[path.clone().into()], Place::Link).expect("readable");
+    assert_eq!(durable(&store, &release), release.all());
+    let owner = std::fs::File::options().write(true).open(&path).expect("there");
+    owner.write_all_at(b"a new build", 70_000).expect("room");
+    let changed = std::fs::read(&path).expect("there");
+    let (served, lost) = release.read_checked(&store, &release.all());
+    assert_eq!((served.count(), lost.clone()), (4, RangeSet::from(1..2)));
+    release.write(&store, &lost).expect("room");
+    assert!(store.checkpoint().fault.is_none());
+    assert_eq!(release.read_checked(&store, &release.all()).0, release.all());
+    assert_eq!(std::fs::read(&path).expect("there"), changed);
 }

@@ -1,0 +1,102 @@
+//! What changes beside the running node: files that verbs have written into its home, and metadata that runs out.
+
+use std::time::Duration;
+
+use samara_protocol::id::ProductId;
+use samara_protocol::time::{Timestamp, WallTime};
+use samara_protocol::trust::role::Role;
+
+use super::clock::wall_time;
+use super::driver::Driver;
+use super::products::Product;
+use crate::access::vendor::SealingKeys;
+use crate::access::{AccessError, ProductHome};
+use crate::observe::Event;
+
+/// How often the sealing origin looks whether its timestamps last.
+const LOOK: Duration = Duration::from_secs(60);
+/// A timestamp is renewed when it lasts no longer than this: half of its seven days.
+const RENEW_SECONDS: i64 = 7 * 24 * 3600 / 2;
+
+impl Driver {
+    /// Reads grants, enrolments, contacts, revocations and metadata of every product again.
+    pub(super) fn reload(&mut self) -> Result<(), AccessError> {
+        for id in self.products.ids() {
+            self.products.reload(id)?;
+            self.metadata_changed(id);
+            self.dial_contacts(id);
+        }
+        Ok(())
+    }
+
+    /// On the one origin that has the keys: signs a new timestamp before the old one runs out.
+    pub(super) fn renew_timestamps(&mut self) {
+        let now = self.clock.now();
+        if now < self.renewal_due {
+            return;
+        }
+        self.renewal_due = now.after(LOOK);
+        let wall = wall_time();
+        let due = self
+            .products
+            .iter()
+            .filter(|(_, product)| product.is_sealed_here() && runs_out(product, wall));
+        for id in due.map(|(id, _)| id).collect::<Vec<_>>() {
+            if let Err(why) = self.renew(id, wall) {
+                self.observer.emit(Event::MetadataRefused {
+                    peer: None,
+                    product: id,
+                    why,
+                });
+            }
+        }
+    }
+
+    fn renew(&mut self, id: ProductId, wall: WallTime) -> Result<(), String> {
+        let Some((product, keys)) = self
+            .products
+            .get(id)
+            .and_then(|product| Some((product, product.signer.clone()?)))
+        else {
+            return Ok(());
+        };
+        let keys = SealingKeys::open(&keys).map_err(|error| error.to_string())?;
+        let sealed = keys
+            .seal(&product.trust, Vec::new(), wall)
+            .map_err(|error| error.to_string())?;
+        let files = sealed.files_newer_than(&product.trust.summary());
+        self.products.install(id, &files).map_err(|error| error.to_string())?;
+        self.metadata_changed(id);
+        Ok(())
+    }
+}
+
+/// The first look is at once: the origin may have been off for long.
+pub(super) const FIRST_LOOK: Timestamp = Timestamp::ZERO;
+
+fn runs_out(product: &Product, wall: WallTime) -> bool {
+    let expires = product.trust.expiries().get(&Role::Timestamp);
+    expires.is_some_and(|expires| expires.0.saturating_sub(wall.0) < RENEW_SECONDS)
+}
+
+impl Product {
+    fn is_sealed_here(&self) -> bool {
+        self.signer.is_some()
+    }
+
+    /// Takes what its home holds now.
+    pub(super) fn read_again(&mut self, home: &ProductHome) -> Result<(), AccessError> {
+        if let Some(membership) = home.membership()? {
+            // Too long credentials were refused when they were joined.
+            self.credentials = membership.credentials().encode().unwrap_or_default();
+        }
+        if let Some(stored) = home.load()?
+            && stored.summary().is_ahead_of(&self.trust.summary())
+        {
+            self.trust = stored;
+        }
+        self.set_contacts(home.contacts()?);
+        self.revoked_by_sites = home.site_revocations()?.into_iter().map(|(list, _)| list).collect();
+        Ok(())
+    }
+}
