@@ -101,7 +101,7 @@ fn demonstrate(args: &Args, interrupt: &super::Interrupt, printer: &mut Printer)
         None => gathered(&runner, printer)?,
     };
     let interruptible = source.bytes >= INTERRUPTED_MIN;
-    let up = interruptible.then(|| ByteRate(source.bytes / COPY_SECONDS));
+    let up = interruptible.then_some(ByteRate(source.bytes / COPY_SECONDS));
     say_plan(&source, sites, hosts, up, printer);
     let mut network = setup::network(Shape { sites, hosts, up }, &runner, printer)?;
     let kill = if interruptible {
