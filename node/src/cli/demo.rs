@@ -101,7 +101,7 @@ fn demonstrate(args: &Args, interrupt: &super::Interrupt, printer: &mut Printer)
         None => gathered(&runner, printer)?,
     };
     let interruptible = source.bytes >= INTERRUPTED_MIN;
-    let up = interruptible.then(|| ByteRate(source.bytes / COPY_SECONDS));
+    let up = interruptible.then_some(ByteRate(source.bytes / COPY_SECONDS));
     say_plan(&source, sites, hosts, up, printer);
     let mut network = setup::network(Shape { sites, hosts, up }, &runner, printer)?;
     let kill = if interruptible {
@@ -241,11 +241,18 @@ fn room(given: Option<&Source>, sites: usize, hosts: usize, kept: Option<&Path>)
 fn say_plan(source: &Source, sites: usize, hosts: usize, up: Option<ByteRate>, printer: &mut Printer) {
     let bytes = show_bytes(source.bytes);
     printer.note(format_args!(
-        "one origin, {sites} sites and {hosts} hosts on this machine; a release of {bytes} goes to all of them"
+        "an origin, {} and {} on this machine; a release of {bytes} goes to all of them",
+        count(sites, "site"),
+        count(hosts, "host"),
     ));
     if let Some(up) = up {
         printer.note(format_args!(
             "the origin's uplink is capped at {up}, so that one copy takes about {COPY_SECONDS} s and there is a mid-transfer to kill a site in"
         ));
     }
+}
+
+fn count(number: usize, what: &str) -> String {
+    let s = if number == 1 { "" } else { "s" };
+    format!("{number} {what}{s}")
 }
