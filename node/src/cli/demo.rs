@@ -241,11 +241,18 @@ fn room(given: Option<&Source>, sites: usize, hosts: usize, kept: Option<&Path>)
 fn say_plan(source: &Source, sites: usize, hosts: usize, up: Option<ByteRate>, printer: &mut Printer) {
     let bytes = show_bytes(source.bytes);
     printer.note(format_args!(
-        "one origin, {sites} sites and {hosts} hosts on this machine; a release of {bytes} goes to all of them"
+        "an origin, {} and {} on this machine; a release of {bytes} goes to all of them",
+        count(sites, "site"),
+        count(hosts, "host"),
     ));
     if let Some(up) = up {
         printer.note(format_args!(
             "the origin's uplink is capped at {up}, so that one copy takes about {COPY_SECONDS} s and there is a mid-transfer to kill a site in"
         ));
     }
+}
+
+fn count(number: usize, what: &str) -> String {
+    let s = if number == 1 { "" } else { "s" };
+    format!("{number} {what}{s}")
 }

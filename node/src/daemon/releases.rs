@@ -220,3 +220,72 @@ impl Releases {
         self.iter().flat_map(of).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use samara_protocol::id::ArtifactId;
+    use samara_protocol::manifest::layout::{ArtifactRef, Section};
+
+    use super::*;
+
+    const GROUP: u64 = samara_protocol::limits::GROUP_BYTES;
+
+    fn manifest(number: u8) -> ManifestId {
+        ManifestId([number; 32])
+    }
+
+    fn layout(artifacts: &[(u8, u64)]) -> Layout {
+        let artifact = |(number, size): &(u8, u64)| ArtifactRef {
+            id: ArtifactId([*number; 32]),
+            size: *size,
+        };
+        let artifacts = artifacts.iter().map(artifact).collect();
+        Layout::new(&[Section { artifacts }]).expect("two artifacts")
+    }
+
+    fn releases(numbers: &[u8]) -> Releases {
+        let mut releases = Releases::default();
+        for number in numbers {
+            let product = ProductId([0; 32]);
+            releases.add(
+                manifest(*number),
+                product,
+                Version::new(1, 0, u64::from(*number)),
+                Selection::default(),
+                0,
+            );
+        }
+        releases
+    }
+
+    #[test]
+    fn what_an_earlier_run_began_is_resumed_and_what_another_release_has_is_reused() {
+        let mut releases = releases(&[1, 2]);
+        let other = Arc::new(layout(&[(7, 2 * GROUP)]));
+        releases
+            .get_mut(manifest(1))
+            .expect("added")
+            .layouts
+            .insert(Part::Payload, other);
+        let new = layout(&[(7, 2 * GROUP), (8, 3 * GROUP)]);
+        let (all, held) = (RangeSet::from(0..5), RangeSet::from(0..4));
+        let found = releases.find(manifest(2), &new, &all, &held);
+        assert_eq!(
+            (found.resumed, found.reused),
+            (0, 4 * GROUP),
+            "nothing can be resumed that was never begun"
+        );
+        releases.get_mut(manifest(2)).expect("added").begun_before = true;
+        let found = releases.find(manifest(2), &new, &all, &held);
+        assert_eq!((found.resumed, found.reused), (2 * GROUP, 2 * GROUP));
+    }
+
+    #[test]
+    fn only_what_is_wanted_counts_as_found() {
+        let mut releases = releases(&[1]);
+        releases.get_mut(manifest(1)).expect("added").begun_before = true;
+        let (wanted, held) = (RangeSet::from(1..2), RangeSet::from(0..3));
+        let found = releases.find(manifest(1), &layout(&[(8, 3 * GROUP)]), &wanted, &held);
+        assert_eq!((found.resumed, found.reused), (GROUP, 0));
+    }
+}

@@ -121,8 +121,9 @@ fn line(network: &Network, total: u64) -> String {
     let percent = |name: &str, have: u64| format!("{name} {} %", have.min(total) * 100 / total);
     let origin = format!("origin sent {}", show_bytes(network.origin.sent()));
     let sites = network.sites.iter().map(|site| {
-        let have = site.payload().map_or(0, |payload| payload.have_bytes);
-        percent(&site.name, have)
+        let starting = || format!("{} starting", site.name);
+        site.payload()
+            .map_or_else(starting, |payload| percent(&site.name, payload.have_bytes))
     });
     let hosts = network.hosts.iter().map(|host| percent(&host.name, have(host, total)));
     std::iter::once(origin)

@@ -55,6 +55,9 @@ impl Kill {
         if had * 1000 < wanted * AT {
             return Ok(None);
         }
+        // As late as possible: what it has and has sent at its end.
+        node.look()?;
+        let had = node.payload().map_or(had, |payload| payload.have_bytes.max(had));
         node.kill(runner, printer);
         node.start(runner, printer)?;
         let told = format!(

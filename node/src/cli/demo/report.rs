@@ -155,7 +155,7 @@ impl Report {
             refetched_bytes_after_kill: killed
                 .as_ref()
                 .map(|killed| killed.had_bytes.saturating_sub(killed.resumed_bytes)),
-            in_flight_lost_bytes: killed.as_ref().map(|_| lost(network)),
+            in_flight_lost_bytes: killed.as_ref().map(|_| lost(network, artifact_bytes)),
             killed,
             kept: run.kept,
             nodes,
@@ -206,20 +206,15 @@ fn kill_report(killed: &Killed, network: &Network) -> KillReport {
     }
 }
 
-/// Everything sent, less everything that became part of a release somewhere. What the killed site sent after its last
-/// answer is not known and makes this a little less.
-fn lost(network: &Network) -> u64 {
-    let sent: u64 = std::iter::once(&network.origin)
-        .chain(&network.sites)
-        .map(Node::sent)
-        .sum();
+/// Everything sent, less everything that became part of a release somewhere. What the killed site sent in the moment before
+/// its end is not known and makes this a little less.
+fn lost(network: &Network, artifact_bytes: u64) -> u64 {
+    let nodes = std::iter::once(&network.origin).chain(&network.sites);
+    let sent: u64 = nodes.map(Node::sent).sum();
     let sites = network.sites.iter().filter_map(Node::payload);
-    // What the killed site resumed had been sent to it as well.
-    let sites = sites
-        .map(|payload| Sources::of(&payload.sources))
-        .map(|of| of.received() + of.resumed);
+    let sites = sites.map(|payload| payload.have_bytes.saturating_sub(Sources::of(&payload.sources).reused));
     let hosts = network.hosts.iter().filter_map(|host| host.fetched.as_ref());
-    let hosts = hosts.map(|fetched| Sources::of(&fetched.sources).received());
+    let hosts = hosts.map(|fetched| artifact_bytes.saturating_sub(Sources::of(&fetched.sources).reused));
     sent.saturating_sub(sites.chain(hosts).sum())
 }
 
@@ -308,5 +303,34 @@ impl Report {
             show_bytes(refetched),
             show_bytes(lost)
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_are_told_apart_by_who_sent_them() {
+        let all = [
+            (SourceClass::Resumed, 1),
+            (SourceClass::Reused, 2),
+            (SourceClass::Site, 4),
+            (SourceClass::Tenant, 8),
+            (SourceClass::Region, 16),
+            (SourceClass::Other, 32),
+            (SourceClass::Origin, 64),
+        ];
+        let sum = Sources::of(&all.map(|(source, bytes)| SourceBytes { source, bytes }));
+        assert_eq!(
+            (sum.resumed, sum.reused, sum.own_site, sum.other_sites, sum.origin),
+            (1, 2, 4, 56, 64)
+        );
+        assert_eq!(sum.received(), 4 + 56 + 64);
+    }
+
+    #[test]
+    fn a_release_without_bytes_has_no_number_of_copies() {
+        assert_eq!((ratio(0, 0), ratio(3, 2)), (None, Some(1.5)));
     }
 }
