@@ -22,6 +22,7 @@ pub mod columns;
 pub mod completions;
 pub mod config;
 pub mod context;
+pub mod demo;
 pub mod doctor;
 pub mod error;
 pub mod exit;
@@ -42,6 +43,7 @@ pub mod site;
 pub mod status;
 pub mod table;
 pub mod vendor;
+pub mod verify;
 pub mod watch;
 
 #[cfg(test)]
@@ -80,6 +82,8 @@ pub enum Command {
     Completions(completions::Args),
     /// Look at a node's configuration.
     Config(config::Args),
+    /// The whole way of a release on this machine: an origin, sites, hosts, and a kill in between.
+    Demo(demo::Args),
     /// Look for what is wrong with this machine and its node.
     Doctor(doctor::Args),
     /// Fetch a release into a folder.
@@ -106,6 +110,8 @@ pub enum Command {
     Status(status::Args),
     /// A vendor's keys and products.
     Vendor(vendor::Args),
+    /// Check a fetched folder, byte for byte.
+    Verify(verify::Args),
     /// Show what happens at the node on this machine, until Ctrl-C.
     Watch(watch::Args),
 }
@@ -140,7 +146,9 @@ impl Command {
             Self::Node(_) => true,
             Self::Completions(_)
             | Self::Config(_)
+            | Self::Demo(_)
             | Self::Doctor(_)
+            | Self::Verify(_)
             | Self::Fetch(_)
             | Self::Grant(_)
             | Self::Join(_)
@@ -167,6 +175,7 @@ fn dispatch(command: &Command, context: &Context, printer: &mut Printer) -> Resu
     match command {
         Command::Completions(args) => completions::run(args, context, printer),
         Command::Config(args) => config::run(args, context, printer),
+        Command::Demo(args) => demo::run(args, context, printer),
         Command::Doctor(args) => doctor::run(args, context, printer),
         Command::Fetch(args) => fetch::run(args, context, printer),
         Command::Grant(args) => grant::run(args, context, printer),
@@ -180,6 +189,7 @@ fn dispatch(command: &Command, context: &Context, printer: &mut Printer) -> Resu
         Command::Site(args) => site::run(args, context, printer),
         Command::Status(args) => status::run(args, context, printer),
         Command::Vendor(args) => vendor::run(args, context, printer),
+        Command::Verify(args) => verify::run(args, context, printer),
         Command::Watch(args) => watch::run(args, context, printer),
     }
 }

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 
 use samara_protocol::id::NodeId;
 use samara_protocol::time::WallTime;
+use samara_protocol::trust::contact::Contact;
 use samara_protocol::trust::dsse::{Envelope, SignStatementError};
 use samara_protocol::trust::enrolment::{Enrolment, MemberKind, SiteRevocations};
 use samara_protocol::trust::join::{JoinFile, JoinProduct, Joined};
@@ -365,7 +366,12 @@ impl Enroller {
         let mut products = Vec::new();
         for (home, membership, trust) in &self.products {
             let mut contacts = nearby.clone();
-            contacts.extend(home.contacts()?);
+            // A host has business with its own site's nodes and, without one, with the origin.
+            let is_for_it = |envelope: &Envelope| {
+                terms.kind == MemberKind::Node
+                    || Contact::open(envelope).is_ok_and(|contact| contact.kind == MemberKind::Origin)
+            };
+            contacts.extend(home.contacts()?.into_iter().filter(is_for_it));
             contacts.truncate(samara_protocol::limits::CONTACTS_PER_MESSAGE_MAX);
             products.push(JoinProduct::new(
                 &membership.name,

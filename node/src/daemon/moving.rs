@@ -58,7 +58,12 @@ impl Driver {
         if self.releases.add(manifest, product, version, selection, priority) {
             let stored = self.store.head(manifest);
             match stored {
-                Ok(Some(bytes)) => self.on_head(manifest, None, bytes),
+                Ok(Some(bytes)) => {
+                    if let Some(release) = self.releases.get_mut(manifest) {
+                        release.begun_before = true;
+                    }
+                    self.on_head(manifest, None, bytes);
+                }
                 Ok(None) => self.ask_for_head(manifest),
                 Err(error) => self.block(manifest, &error.to_string()),
             }
@@ -193,7 +198,7 @@ impl Driver {
             Ok(opened) => opened,
             Err(error) => return self.block(manifest, &error.to_string()),
         };
-        let Some(release) = self.releases.get_mut(manifest) else {
+        let Some(release) = self.releases.get(manifest) else {
             return;
         };
         let Opened {
@@ -202,6 +207,17 @@ impl Driver {
             held,
             wanted,
         } = opened;
+        if part == Part::Payload && release.found.is_none() {
+            let mut all = held.durable.clone();
+            all.union_with(&held.volatile);
+            let found = self
+                .releases
+                .find(manifest, &opened, &opened.blocks().groups_of(&wanted), &all);
+            self.releases.get_mut(manifest).expect("looked up above").found = Some(found);
+        }
+        let Some(release) = self.releases.get_mut(manifest) else {
+            return;
+        };
         let layout = LayoutId { manifest, part };
         release.phase = Phase::Moving(part);
         release.open.insert(part);
@@ -261,12 +277,16 @@ impl Driver {
                 });
                 self.serve_waiters();
                 self.collect_garbage();
+                self.measure_store();
             }
         }
     }
 
     pub(super) fn on_checkpoint(&mut self, checkpoint: Checkpoint) {
-        self.checkpoints.ended(self.clock.now(), checkpoint.fault.is_none());
+        let elapsed = self
+            .checkpoints
+            .ended(self.clock.now(), checkpoint.fault.is_none());
+        self.observer.emit(Event::Checkpointed { elapsed });
         if let Some(error) = checkpoint.fault {
             self.observer.emit(Event::DiskFailed {
                 what: error.to_string(),
@@ -321,6 +341,19 @@ impl Driver {
 
     /// Gives back what no release needs any more. An origin keeps all it has published; and while a release is on its way
     /// nothing is collected, because what of it lies in older releases is not known yet.
+    /// Has a worker look at how much the store takes; it goes through all its files.
+    pub(super) fn measure_store(&self) {
+        let (store, observer) = (self.store.clone(), self.observer.clone());
+        tokio::task::spawn_blocking(move || {
+            if let Ok(usage) = store.usage() {
+                observer.emit(Event::StoreMeasured {
+                    used: usage.used,
+                    free: usage.free,
+                });
+            }
+        });
+    }
+
     fn collect_garbage(&mut self) {
         let keeps_all = self
             .products
@@ -329,9 +362,16 @@ impl Driver {
         if keeps_all || self.config.leaf || self.releases.iter().any(|(_, release)| release.layouts.len() < 2) {
             return;
         }
-        let (store, pins) = (self.store.clone(), self.releases.pins());
-        tokio::task::spawn_blocking(move || {
-            if let Err(error) = store.gc(&pins) {
+        let (store, pins, observer) = (self.store.clone(), self.releases.pins(), self.observer.clone());
+        tokio::task::spawn_blocking(move || match store.gc(&pins) {
+            Ok(report) if report.freed > 0 || !report.releases.is_empty() => {
+                observer.emit(Event::GarbageCollected {
+                    freed: report.freed,
+                    releases: report.releases.len() as u64,
+                });
+            }
+            Ok(_) => {}
+            Err(error) => {
                 tracing::warn!(%error, "garbage could not be collected; it is tried again with the next release");
             }
         });

@@ -12,7 +12,7 @@ use samara_protocol::trust::contact::{Audience, Contact};
 use samara_protocol::trust::credentials::Covered;
 use samara_protocol::trust::document::Promotion;
 use samara_protocol::trust::dsse::Envelope;
-use samara_protocol::trust::enrolment::SiteRevocations;
+use samara_protocol::trust::enrolment::{MemberKind, SiteRevocations};
 use samara_protocol::trust::files::{FilesError, MetadataFiles};
 use samara_protocol::trust::grant::ChannelName;
 use samara_protocol::trust::product::{Changed, ProductTrust, TrustError};
@@ -55,6 +55,8 @@ pub(super) struct Product {
     pub(super) revoked_by_sites: Vec<SiteRevocations>,
     /// Where the keys are that seal, on the one origin that does.
     pub(super) signer: Option<PathBuf>,
+    /// The host's own enrolment of this fetch's key.
+    pub(super) session: Option<Envelope>,
     home: ProductHome,
 }
 
@@ -66,6 +68,7 @@ pub(super) struct ProductPolicy {
     pub(super) platforms: Vec<Platform>,
     pub(super) priority: u8,
     pub(super) signer: Option<PathBuf>,
+    pub(super) session: Option<Envelope>,
 }
 
 /// Which releases a node takes without being asked.
@@ -229,6 +232,7 @@ impl Product {
             platforms,
             priority,
             signer,
+            session,
         } = settings;
         let mut product = Self {
             name,
@@ -240,6 +244,7 @@ impl Product {
             platforms,
             priority,
             signer,
+            session,
             contacts: BTreeMap::new(),
             is_current: false,
             revoked_by_sites: Vec::new(),
@@ -287,11 +292,15 @@ impl Product {
     }
 
     /// The contacts that `to` may be told, nearest first: its own site's, its tenant's, others as far as both reseed to
-    /// all, at most sixteen across tenants.
+    /// all, at most sixteen across tenants. A host is told of its own site's nodes and of origins alone.
     pub(super) fn contacts_for(&self, to: &Covered, member_of: impl Fn(NodeId) -> Option<Covered>) -> Vec<Vec<u8>> {
         let mut across = 0;
         let told = self.contacts.values().filter(|(contact, _)| {
             let member = member_of(contact.node);
+            let own_site = member.as_ref().is_some_and(|member| member.site == to.site);
+            if to.kind == MemberKind::Host && contact.kind == MemberKind::Node && !own_site {
+                return false;
+            }
             match (contact.audience, member) {
                 (_, Some(member)) if member.site == to.site => true,
                 (Audience::Tenant | Audience::All, Some(member)) if member.tenant == to.tenant => true,

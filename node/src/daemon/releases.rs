@@ -6,6 +6,7 @@ use std::sync::Arc;
 use samara_protocol::id::{LayoutId, ManifestId, NodeId, Part, ProductId};
 use samara_protocol::manifest::layout::Layout;
 use samara_protocol::time::Timestamp;
+use samara_protocol::tree::ranges::RangeSet;
 use samara_protocol::trust::release::VerifiedManifest;
 use semver::Version;
 
@@ -39,8 +40,11 @@ pub(super) struct Release {
     pub(super) asked_for: bool,
     /// When a blocked one is tried again.
     pub(super) retry_at: Timestamp,
-    /// What was here before anything was fetched: from an earlier run, and from other releases.
-    pub(super) found: Found,
+    /// Whether its head lay in the store when it was taken up: without that, no earlier run of this node began on it.
+    pub(super) begun_before: bool,
+    /// What was here before anything was fetched: from an earlier run, and from other releases. `None` until the payload
+    /// is opened.
+    pub(super) found: Option<Found>,
 }
 
 /// Bytes of the payload that needed no transfer.
@@ -126,10 +130,35 @@ impl Releases {
             layouts: BTreeMap::new(),
             asked_for: false,
             retry_at: Timestamp::ZERO,
-            found: Found::default(),
+            begun_before: false,
+            found: None,
         };
         self.all.insert(manifest, release);
         true
+    }
+
+    /// What of `wanted` needs no transfer because it is `held` now, before anything was asked for.
+    ///
+    /// An artifact that another release here has as well counts as reused, even where an earlier run fetched it for this one.
+    pub(super) fn find(&self, manifest: ManifestId, layout: &Layout, wanted: &RangeSet, held: &RangeSet) -> Found {
+        let begun_before = self.get(manifest).is_some_and(|release| release.begun_before);
+        let others: Vec<_> = self
+            .iter()
+            .filter(|(other, _)| *other != manifest)
+            .filter_map(|(_, release)| release.layouts.get(&Part::Payload))
+            .collect();
+        let mut found = Found::default();
+        for index in wanted.intersection(held).iter() {
+            let Some(group) = layout.group(index) else { continue };
+            let artifact = layout.artifact_of(&group);
+            let elsewhere = others.iter().any(|other| other.find(&artifact).is_some());
+            if begun_before && !elsewhere {
+                found.resumed += u64::from(group.len());
+            } else {
+                found.reused += u64::from(group.len());
+            }
+        }
+        found
     }
 
     pub(super) fn get(&self, manifest: ManifestId) -> Option<&Release> {
@@ -189,5 +218,74 @@ impl Releases {
             release.layouts.iter().map(pin).collect::<Vec<_>>()
         };
         self.iter().flat_map(of).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use samara_protocol::id::ArtifactId;
+    use samara_protocol::manifest::layout::{ArtifactRef, Section};
+
+    use super::*;
+
+    const GROUP: u64 = samara_protocol::limits::GROUP_BYTES;
+
+    fn manifest(number: u8) -> ManifestId {
+        ManifestId([number; 32])
+    }
+
+    fn layout(artifacts: &[(u8, u64)]) -> Layout {
+        let artifact = |(number, size): &(u8, u64)| ArtifactRef {
+            id: ArtifactId([*number; 32]),
+            size: *size,
+        };
+        let artifacts = artifacts.iter().map(artifact).collect();
+        Layout::new(&[Section { artifacts }]).expect("two artifacts")
+    }
+
+    fn releases(numbers: &[u8]) -> Releases {
+        let mut releases = Releases::default();
+        for number in numbers {
+            let product = ProductId([0; 32]);
+            releases.add(
+                manifest(*number),
+                product,
+                Version::new(1, 0, u64::from(*number)),
+                Selection::default(),
+                0,
+            );
+        }
+        releases
+    }
+
+    #[test]
+    fn what_an_earlier_run_began_is_resumed_and_what_another_release_has_is_reused() {
+        let mut releases = releases(&[1, 2]);
+        let other = Arc::new(layout(&[(7, 2 * GROUP)]));
+        releases
+            .get_mut(manifest(1))
+            .expect("added")
+            .layouts
+            .insert(Part::Payload, other);
+        let new = layout(&[(7, 2 * GROUP), (8, 3 * GROUP)]);
+        let (all, held) = (RangeSet::from(0..5), RangeSet::from(0..4));
+        let found = releases.find(manifest(2), &new, &all, &held);
+        assert_eq!(
+            (found.resumed, found.reused),
+            (0, 4 * GROUP),
+            "nothing can be resumed that was never begun"
+        );
+        releases.get_mut(manifest(2)).expect("added").begun_before = true;
+        let found = releases.find(manifest(2), &new, &all, &held);
+        assert_eq!((found.resumed, found.reused), (2 * GROUP, 2 * GROUP));
+    }
+
+    #[test]
+    fn only_what_is_wanted_counts_as_found() {
+        let mut releases = releases(&[1]);
+        releases.get_mut(manifest(1)).expect("added").begun_before = true;
+        let (wanted, held) = (RangeSet::from(1..2), RangeSet::from(0..3));
+        let found = releases.find(manifest(1), &layout(&[(8, 3 * GROUP)]), &wanted, &held);
+        assert_eq!((found.resumed, found.reused), (GROUP, 0));
     }
 }

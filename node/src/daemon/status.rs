@@ -189,10 +189,10 @@ impl Driver {
 
     fn all_sources(&self, release: &Release, part: Part, moved: &Sources) -> Vec<SourceBytes> {
         let mut all = sources(moved);
-        if part == Part::Payload {
+        if let (Part::Payload, Some(found)) = (part, release.found) {
             let found = [
-                (SourceClass::Resumed, release.found.resumed),
-                (SourceClass::Reused, release.found.reused),
+                (SourceClass::Resumed, found.resumed),
+                (SourceClass::Reused, found.reused),
             ];
             all.extend(
                 found

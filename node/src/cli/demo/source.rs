@@ -9,13 +9,13 @@ use std::process::Command;
 /// The least that is worth watching.
 const BYTES_MIN: u64 = 200_000_000;
 /// More than this only makes the demo slow.
-const BYTES_MAX: u64 = 260_000_000;
+pub(super) const BYTES_MAX: u64 = 260_000_000;
 /// Files smaller than this are left to the end: a release of shared libraries looks like a release.
 const FOLDERS_MAX: usize = 4096;
 
 /// Nothing on this machine adds up to enough.
 #[derive(Debug, thiserror::Error)]
-pub enum SourceError {
+pub(super) enum SourceError {
     /// Not enough readable files in the places looked at.
     #[error("only {found} bytes of files were found under {places}; give a PATH to publish instead")]
     TooLittle {
@@ -38,17 +38,21 @@ pub enum SourceError {
 ///
 /// # Errors
 /// When there is too little to gather or a copy fails.
-pub fn gather(into: &Path) -> Result<Vec<PathBuf>, SourceError> {
+pub(super) fn gather(into: &Path) -> Result<Vec<PathBuf>, SourceError> {
     let places = places();
     let (mut bytes, mut used, mut taken) = (0, BTreeSet::new(), BTreeSet::new());
     for place in &places {
         for file in files(place) {
-            let Ok(size) = fs::metadata(&file).map(|data| data.len()) else { continue };
+            let Ok(size) = fs::metadata(&file).map(|data| data.len()) else {
+                continue;
+            };
             if bytes >= BYTES_MIN || size == 0 || bytes + size > BYTES_MAX || !readable(&file) {
                 continue;
             }
             let name = relative(place, &file);
-            if !name.to_str().is_some_and(|name| name.is_ascii() && !name.contains(':')) || !taken.insert(name.to_string_lossy().to_lowercase()) {
+            if !name.to_str().is_some_and(|name| name.is_ascii() && !name.contains(':'))
+                || !taken.insert(name.to_string_lossy().to_lowercase())
+            {
                 continue;
             }
             copy(&file, &into.join(&name))?;
@@ -57,7 +61,11 @@ pub fn gather(into: &Path) -> Result<Vec<PathBuf>, SourceError> {
         }
     }
     if bytes < BYTES_MIN {
-        let places = places.iter().map(|place| place.display().to_string()).collect::<Vec<_>>().join(", ");
+        let places = places
+            .iter()
+            .map(|place| place.display().to_string())
+            .collect::<Vec<_>>()
+            .join(", ");
         return Err(SourceError::TooLittle { found: bytes, places });
     }
     Ok(used.into_iter().collect())
@@ -65,10 +73,21 @@ pub fn gather(into: &Path) -> Result<Vec<PathBuf>, SourceError> {
 
 /// This binary, the Rust toolchain's libraries, the system's.
 fn places() -> Vec<PathBuf> {
-    let sysroot = Command::new("rustc").args(["--print", "sysroot"]).output().ok().filter(|output| output.status.success());
-    let sysroot = sysroot.and_then(|output| String::from_utf8(output.stdout).ok()).map(|text| PathBuf::from(text.trim()).join("lib"));
+    let sysroot = Command::new("rustc")
+        .args(["--print", "sysroot"])
+        .output()
+        .ok()
+        .filter(|output| output.status.success());
+    let sysroot = sysroot
+        .and_then(|output| String::from_utf8(output.stdout).ok())
+        .map(|text| PathBuf::from(text.trim()).join("lib"));
     let system = ["/usr/lib", "/usr/lib64", "/usr/bin", "/usr/share"].map(PathBuf::from);
-    std::env::current_exe().into_iter().chain(sysroot).chain(system).filter(|place| place.exists()).collect()
+    std::env::current_exe()
+        .into_iter()
+        .chain(sysroot)
+        .chain(system)
+        .filter(|place| place.exists())
+        .collect()
 }
 
 /// Regular files under `place`, in a fixed order; symbolic links are not followed.
@@ -94,9 +113,19 @@ fn files(place: &Path) -> Vec<PathBuf> {
 }
 
 fn relative(place: &Path, file: &Path) -> PathBuf {
-    let inside = file.strip_prefix(place).ok().filter(|inside| !inside.as_os_str().is_empty());
-    let name = inside.map_or_else(|| PathBuf::from(file.file_name().unwrap_or(place.as_os_str())), Path::to_owned);
-    if place.is_file() { Path::new("bin").join(name) } else { Path::new(place.file_name().unwrap_or_default()).join(name) }
+    let inside = file
+        .strip_prefix(place)
+        .ok()
+        .filter(|inside| !inside.as_os_str().is_empty());
+    let name = inside.map_or_else(
+        || PathBuf::from(file.file_name().unwrap_or(place.as_os_str())),
+        Path::to_owned,
+    );
+    if place.is_file() {
+        Path::new("bin").join(name)
+    } else {
+        Path::new(place.file_name().unwrap_or_default()).join(name)
+    }
 }
 
 fn readable(file: &Path) -> bool {
@@ -104,7 +133,10 @@ fn readable(file: &Path) -> bool {
 }
 
 fn copy(from: &Path, to: &Path) -> Result<(), SourceError> {
-    let error = |path: &Path, source| SourceError::Copy { path: path.to_owned(), source };
+    let error = |path: &Path, source| SourceError::Copy {
+        path: path.to_owned(),
+        source,
+    };
     let folder = to.parent().unwrap_or(to);
     fs::create_dir_all(folder).map_err(|source| error(folder, source))?;
     fs::copy(from, to).map_err(|source| error(from, source))?;
