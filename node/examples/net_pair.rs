@@ -41,6 +41,7 @@ impl Gate for Open {
 }
 
 fn main() -> anyhow::Result<()> {
+    samara_node::heap::tune();
     let args: Vec<String> = std::env::args().skip(1).collect();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)

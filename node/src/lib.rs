@@ -2,13 +2,14 @@
 //! `samara-protocol`.
 //!
 //! Layers, imports only downward: [`cli`] > [`daemon`] > {[`net`], [`store`], [`release`], [`access`], [`admin`],
-//! [`observe`]} > [`config`] > protocol. `net` and `store` do not know each other (AI-3); `daemon` joins them.
+//! [`observe`]} > {[`config`], [`heap`]} > protocol. `net` and `store` do not know each other (AI-3); `daemon` joins them.
 
 pub mod access;
 pub mod admin;
 pub mod cli;
 pub mod config;
 pub mod daemon;
+pub mod heap;
 pub mod net;
 pub mod observe;
 pub mod release;

@@ -15,7 +15,6 @@ use samara_protocol::limits::EVENT_FEED_MAX;
 use tokio::sync::broadcast;
 
 use crate::admin::{Record, Reply, Response};
-use crate::config::settings::LogLevel;
 
 mod describe;
 mod event;
@@ -64,7 +63,7 @@ impl Observer {
         let Some(mut fact) = describe::describe(&event) else {
             return;
         };
-        let watched = self.feed.receiver_count() > 0 && fact.level <= LogLevel::Info;
+        let watched = self.feed.receiver_count() > 0;
         if !watched && !fact.is_logged() {
             return;
         }
@@ -84,7 +83,7 @@ impl Observer {
         Arc::clone(&self.metrics)
     }
 
-    /// Events from now on, those for developers left out.
+    /// Events from now on, all but those that are only counted.
     #[must_use]
     pub fn feed(&self) -> broadcast::Receiver<Record> {
         self.feed.subscribe()

@@ -23,12 +23,14 @@ mod export;
 mod files;
 mod gc;
 mod hash;
+mod heal;
 mod import;
 mod index;
 mod layouts;
 mod paths;
 mod read;
 mod recover;
+mod report;
 mod shared;
 mod space;
 mod tables;
@@ -41,6 +43,7 @@ pub use disk::{Disk, RealDisk};
 pub use error::StoreError;
 pub use import::hash_file;
 pub use read::Reply;
+pub use report::{Changes, Checkpoint, GcReport, Held, RecoveryReport, Served, Usage};
 
 use disk::{read_file, remove_if_there, write_file};
 use error::Context;
@@ -72,29 +75,6 @@ impl Default for StoreOptions {
     }
 }
 
-/// What was found when the store was opened.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct RecoveryReport {
-    /// The index was missing or broken and starts empty: open the layouts of all releases ([`Store::manifests`]), oldest
-    /// first; each finds its groups again by hashing what is on disk.
-    pub index_rebuilt: bool,
-    /// Large artifacts in the index, whole or not.
-    pub artifacts: u64,
-    /// Packs of small artifacts in the index.
-    pub packs: u64,
-    /// Releases whose head is here.
-    pub releases: u64,
-}
-
-/// Which groups of a layout are held.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Held {
-    /// Verified and safe from a power loss.
-    pub durable: RangeSet,
-    /// Verified and written, lost with the power until the next checkpoint. Never overlaps with `durable`.
-    pub volatile: RangeSet,
-}
-
 /// A verified group to be written.
 #[derive(Debug, Clone, Copy)]
 pub struct GroupWrite<'a> {
@@ -106,24 +86,6 @@ pub struct GroupWrite<'a> {
     pub pairs: &'a [(Node, Pair)],
 }
 
-/// What changed for one layout since the last checkpoint.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Changes {
-    /// Durable now.
-    pub durable: RangeSet,
-    /// Not held any more: a failed sync, rot, files that were touched by others. Found at any time, told here.
-    pub lost: RangeSet,
-}
-
-/// What a checkpoint did.
-#[derive(Debug, Default)]
-pub struct Checkpoint {
-    /// For each open layout that it concerns.
-    pub layouts: Vec<(LayoutId, Changes)>,
-    /// What kept it from finishing; what it could do is in `layouts`, the rest is tried again with the next.
-    pub fault: Option<StoreError>,
-}
-
 /// One group of a reply, before its bytes are there: what its header says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FrameShape {
@@ -133,17 +95,6 @@ pub struct FrameShape {
     pub proof_len: usize,
     /// Bytes of data behind the proof.
     pub data_len: usize,
-}
-
-/// What a read gave.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Served {
-    /// Groups whose frames are in the buffer.
-    pub served: RangeSet,
-    /// Groups that are not held, or turned out not to be what their root says; told again by the next checkpoint.
-    pub lost: RangeSet,
-    /// Payload bytes in the buffer.
-    pub bytes: u64,
 }
 
 /// How a file comes into the store, or out of it.
@@ -181,17 +132,6 @@ impl From<PathBuf> for Source {
     }
 }
 
-/// What disk space the store takes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Usage {
-    /// Bytes allocated to data, outboards and packs.
-    pub used: u64,
-    /// Bytes promised to running transfers.
-    pub reserved: u64,
-    /// Bytes that could still be written under quota and disk, beside those promised.
-    pub free: u64,
-}
-
 /// A release's layout that garbage collection must keep whole.
 #[derive(Debug, Clone)]
 pub struct Pin {
@@ -199,21 +139,6 @@ pub struct Pin {
     pub id: LayoutId,
     /// Its layout.
     pub layout: Arc<Layout>,
-}
-
-/// What garbage collection did.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct GcReport {
-    /// Bytes of disk space given back.
-    pub freed: u64,
-    /// Large artifacts removed.
-    pub artifacts: u64,
-    /// Packs removed.
-    pub packs: u64,
-    /// Releases whose heads were removed.
-    pub releases: Vec<ManifestId>,
-    /// Layouts that were open and not pinned; they are closed now.
-    pub closed: Vec<LayoutId>,
 }
 
 /// An open store. Cheap to clone; every method may be called from any thread.

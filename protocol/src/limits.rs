@@ -42,8 +42,8 @@ pub const METADATA_BYTES_MAX: u64 = 8 << 20;
 pub const ENVELOPE_BYTES_MAX: usize = 16 << 10;
 /// Signatures on one statement.
 pub const STATEMENT_SIGNATURES_MAX: usize = 8;
-/// Enrolments between a grant and the node that shows it.
-pub const ENROLMENTS_MAX: usize = 2;
+/// Enrolments between a grant and the key that shows it: a node with the right `enrol`, a host, a fetch of it.
+pub const ENROLMENTS_MAX: usize = 3;
 /// Channels that one grant names, and channels of a product.
 pub const CHANNELS_MAX: usize = 32;
 /// Bytes of a channel's name.

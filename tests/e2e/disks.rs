@@ -51,7 +51,6 @@ fn a_full_disk_stops_cleanly_and_goes_on_once_there_is_room() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let small = Small::mount(folder.path().join("store"), "24M")?;
     let mut plan = Plan::default();
-    plan.site.follow = true;
     plan.site.store = Some(small.folder.clone());
     plan.site.reserve = Some("1MiB".to_owned());
     let mut network = Network::start(&plan)?;
@@ -86,7 +85,6 @@ fn a_full_disk_stops_cleanly_and_goes_on_once_there_is_room() -> Result<()> {
 #[test]
 fn a_quota_that_a_release_does_not_fit_is_said_and_kept() -> Result<()> {
     let mut plan = Plan::default();
-    plan.site.follow = true;
     plan.site.quota = Some("8MiB".to_owned());
     let network = Network::start(&plan)?;
     let mut tree = Tree::new(network.folder("release")?, 2)?;
@@ -113,7 +111,6 @@ fn a_site_whose_disk_rots_heals_and_passes_nothing_bad_on() -> Result<()> {
     };
     plan.site.upload = Some("all".to_owned());
     let mut network = Network::prepare(&plan)?;
-    network.sites[0].node.configure(|config| config.follow = true)?;
     network.origin.start()?;
     network.sites[0].node.start()?;
     let mut tree = Tree::new(network.folder("release")?, 3)?;
@@ -123,7 +120,6 @@ fn a_site_whose_disk_rots_heals_and_passes_nothing_bad_on() -> Result<()> {
     let rotten = rot(&network.sites[0].node.store(), 40)?;
     ensure!(rotten > 0, "something was damaged");
 
-    network.sites[1].node.configure(|config| config.follow = true)?;
     network.sites[1].node.start()?;
     network.sites[1].node.wait_staged("1.0.0", SOON)?;
     for (number, site) in network.sites.iter().enumerate() {
@@ -136,8 +132,7 @@ fn a_site_whose_disk_rots_heals_and_passes_nothing_bad_on() -> Result<()> {
 
 #[test]
 fn a_store_file_that_is_gone_is_fetched_again_and_nothing_else() -> Result<()> {
-    let mut plan = Plan::default();
-    plan.site.follow = true;
+    let plan = Plan::default();
     let mut network = Network::start(&plan)?;
     let mut tree = Tree::new(network.folder("release")?, 4)?;
     tree.file("lost", 4 << 20)?.file("kept", 12 << 20)?;

@@ -19,11 +19,10 @@ fn a_link_that_goes_away_without_a_word_costs_time_and_nothing_else() -> Result<
     }
     let places = ["o", "s1"].map(|name| Place::new(name, Some(60.0), Some(60.0)));
     let star = Arc::new(Star::new(places.into())?);
-    let mut plan = Plan {
+    let plan = Plan {
         star: Some(star.clone()),
         ..Plan::default()
     };
-    plan.site.follow = true;
     let network = Network::start(&plan)?;
     let mut tree = Tree::new(network.folder("release")?, 1)?;
     tree.file("large", 32 << 20)?;
@@ -55,7 +54,6 @@ fn a_link_that_goes_away_without_a_word_costs_time_and_nothing_else() -> Result<
 fn a_site_whose_only_way_out_is_a_proxy_fetches_through_it() -> Result<()> {
     let proxy = Proxy::start()?;
     let mut plan = Plan::default();
-    plan.site.follow = true;
     plan.site.proxy = Some(proxy.url());
     let network = Network::start(&plan)?;
     let mut tree = Tree::new(network.folder("release")?, 2)?;

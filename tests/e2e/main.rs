@@ -1,1 +1,14 @@
-//! What must hold, on real processes. Modules are declared once the verbs they run exist.
+//! What must hold, on real processes.
+#![expect(clippy::print_stdout, reason = "a test says what it measured")]
+
+mod access;
+mod bad_input;
+mod compose;
+mod demo;
+mod disks;
+mod hostile_names;
+mod links;
+mod many_sites;
+mod platforms;
+mod publish_fetch;
+mod resume;

@@ -10,7 +10,6 @@ use samara_tests::tree::{Tree, b3sum};
 #[test]
 fn a_site_takes_only_its_platforms_part() -> Result<()> {
     let mut plan = Plan::default();
-    plan.site.follow = true;
     plan.site.platforms = vec!["linux/amd64".to_owned()];
     let network = Network::start(&plan)?;
     let mut shared = Tree::new(network.folder("shared")?, 1)?;

@@ -15,7 +15,6 @@ const SOON: Duration = Duration::from_secs(120);
 fn following(origin_up: &str) -> Plan {
     let mut plan = Plan::default();
     plan.origin.up = Some(origin_up.to_owned());
-    plan.site.follow = true;
     plan
 }
 

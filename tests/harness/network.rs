@@ -43,7 +43,7 @@ pub struct Plan {
     pub reseed: &'static str,
     /// The origin's limits and the like.
     pub origin: NodeConfig,
-    /// Each site node's.
+    /// Each site node's; by default it follows the channel.
     pub site: NodeConfig,
     /// Hosts dial the origin themselves and the sites' nodes are not started.
     pub direct: bool,
@@ -58,7 +58,10 @@ impl Default for Plan {
             hosts: 1,
             reseed: "all",
             origin: NodeConfig::default(),
-            site: NodeConfig::default(),
+            site: NodeConfig {
+                follow: true,
+                ..NodeConfig::default()
+            },
             direct: false,
             star: None,
         }
@@ -183,7 +186,7 @@ impl Network {
         let host = if self.plan.direct {
             host
         } else {
-            host.beside(joined.node.address())
+            host.beside(joined.node.socket())
         };
         self.sites[site].hosts.push(host);
         Ok(())
@@ -272,6 +275,20 @@ impl Network {
     }
 }
 
+impl Drop for Network {
+    /// With `SAMARA_KEEP` set the folder stays, with what each node has said.
+    fn drop(&mut self) {
+        if std::env::var_os("SAMARA_KEEP").is_some() {
+            for node in self.sites.iter().map(|site| &site.node).chain([&self.origin]) {
+                // Best effort: this is for a person who looks.
+                let _ = node.keep_log();
+            }
+            self.folder.disable_cleanup(true);
+            println!("kept: {}", self.folder.path().display());
+        }
+    }
+}
+
 impl Site {
     /// Fetches into `into` on the first host.
     ///
@@ -297,7 +314,7 @@ pub fn fetch_command(host: &Actor, what: &str, into: &Path) -> Command {
     let mut command = host.command();
     command.args(["fetch", what, "--json", "-o"]).arg(into);
     if let Some(node) = host.node() {
-        command.args(["--node", node]);
+        command.arg("--socket").arg(node);
     }
     command
 }

@@ -133,7 +133,7 @@ impl Tree {
         self.folder("empty folder/inner")?;
         self.file("names/\u{65e5}\u{672c}\u{8a9e} \u{e9}\u{fc}.txt", 400)?;
         self.file("names/ leading and trailing.x", 10)?;
-        self.file("names/a'b\"c$d.txt", 11)?;
+        self.file("names/a'b c$d.txt", 11)?;
         self.file("names/-rf", 12)?;
         self.link("links/to-large", "../large.bin")?;
         self.link("links/to-folder", "../sizes")?;

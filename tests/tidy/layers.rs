@@ -15,7 +15,7 @@ const PROTOCOL: &[&[&str]] = &[
 
 /// Modules of `node`, lowest layer first.
 const NODE: &[&[&str]] = &[
-    &["config"],
+    &["config", "heap"],
     &["access", "admin", "net", "observe", "release", "store"],
     &["daemon"],
     &["cli"],

@@ -15,6 +15,10 @@ use samara_protocol::id::ManifestId;
 use samara_protocol::manifest::platform::Platform;
 use samara_protocol::swarm::config::Role;
 use samara_protocol::swarm::io::{Limits, UploadAudience};
+use samara_protocol::time::WallTime;
+use samara_protocol::trust::dsse::Envelope;
+use samara_protocol::trust::enrolment::{Enrolment, MemberKind};
+use samara_protocol::trust::key::SigningKey;
 use samara_protocol::units::{ByteRate, show_bytes};
 use semver::Version;
 use serde::Serialize;
@@ -22,12 +26,16 @@ use serde::Serialize;
 use self::dir::Output;
 use self::target::Target;
 use super::{CliError, Context, ExitStatus, Printer};
+use crate::access::machine::JoinedProduct;
 use crate::access::{Machine, entropy};
 use crate::admin::api::ReleaseState;
 use crate::admin::status::SourceBytes;
 use crate::daemon::{Engine, EngineConfig, ProductConfig};
 use crate::net::NetConfig;
 use crate::observe::Observer;
+
+/// How long a fetch may use its own key.
+const SESSION_SECONDS: i64 = 7 * 24 * 3600;
 
 /// Fetch a release into a folder.
 #[derive(Debug, clap::Args)]
@@ -170,7 +178,7 @@ fn finish(
 fn engine_config(args: &Args, context: &Context, store: PathBuf) -> Result<EngineConfig, CliError> {
     let machine = Machine::at(context.home());
     let joined = machine.product_named(&args.target.product)?;
-    let identity = machine.identity()?;
+    let (identity, session) = session(&machine, &joined, context.now())?;
     let mut net = NetConfig::new(*identity.seed());
     net.proxy.clone_from(&args.proxy);
     let limits = Limits {
@@ -186,8 +194,8 @@ fn engine_config(args: &Args, context: &Context, store: PathBuf) -> Result<Engin
         platforms: args.platform.clone(),
         priority: 0,
         signer: None,
+        session,
     };
-    let dial = wait::node_beside(context);
     Ok(EngineConfig {
         role: Role::Host,
         identity,
@@ -197,7 +205,37 @@ fn engine_config(args: &Args, context: &Context, store: PathBuf) -> Result<Engin
         region: None,
         net,
         products: vec![product],
-        dial,
+        dial: wait::node_beside(context),
         seed: entropy::seed(),
     })
+}
+
+/// A key for this fetch alone, enrolled by the host's own: two processes with one PeerId would push each other out of
+/// their places at the node. A machine that is no host (a node's, an origin's) uses its own key.
+fn session(
+    machine: &Machine,
+    joined: &JoinedProduct,
+    now: WallTime,
+) -> Result<(SigningKey, Option<Envelope>), CliError> {
+    let own = machine.identity()?;
+    let credentials = joined.membership.credentials();
+    let Ok(host) = joined.trust.admit(&credentials, own.public().into(), [], now) else {
+        return Ok((own, None));
+    };
+    if host.kind != MemberKind::Host {
+        return Ok((own, None));
+    }
+    let key = entropy::new_key();
+    let enrolment = Enrolment {
+        schema: 0,
+        site_key: host.site_key,
+        node: key.public().into(),
+        kind: MemberKind::Host,
+        enrol: false,
+        serial: 0,
+        not_after: now.plus_seconds(SESSION_SECONDS),
+    };
+    let envelope =
+        Envelope::sign(&enrolment, &[&own]).map_err(|error| CliError::failure("this machine's key", error))?;
+    Ok((key, Some(envelope)))
 }

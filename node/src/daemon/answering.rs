@@ -13,6 +13,7 @@ use super::opening::Selection;
 use super::releases::Phase;
 use crate::admin::api::{Progress, Refusal, RefusalKind, ReleaseName, Request, Response, Select};
 use crate::admin::server::{Call, Reply};
+use crate::observe::Event;
 
 /// How often somebody who waits is told how far it is.
 const PROGRESS: Duration = Duration::from_millis(200);
@@ -36,8 +37,12 @@ impl Driver {
             reply,
             connection,
             closed,
-            ..
+            caller,
         } = call;
+        self.observer.emit(Event::VerbCalled {
+            uid: caller.uid,
+            request: request.name(),
+        });
         match request {
             Request::Status => reply.finish(Response::Status(Box::new(self.status()))),
             Request::Doctor => reply.finish(Response::Checks { checks: self.checks() }),

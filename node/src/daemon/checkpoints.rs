@@ -16,6 +16,8 @@ pub(super) struct Checkpoints {
     /// When the first of these bytes was written, or the next try is due.
     since: Timestamp,
     running: bool,
+    /// When the running one began.
+    began: Timestamp,
     at_once: bool,
 }
 
@@ -37,18 +39,19 @@ impl Checkpoints {
     pub(super) fn start_if_due(&mut self, now: Timestamp) -> bool {
         let due = self.next().is_some_and(|at| at <= now);
         if due {
-            (self.running, self.bytes, self.at_once) = (true, 0, false);
+            (self.running, self.bytes, self.at_once, self.began) = (true, 0, false, now);
         }
         due
     }
 
     /// The running one ended; after a failure it is tried again later.
-    pub(super) fn ended(&mut self, now: Timestamp, succeeded: bool) {
+    pub(super) fn ended(&mut self, now: Timestamp, succeeded: bool) -> Duration {
         self.running = false;
         if !succeeded {
             self.bytes = self.bytes.max(1);
             self.since = now.after(RETRY);
         }
+        now.since(self.began)
     }
 
     /// When one will be due.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use samara_protocol::id::{LayoutId, ManifestId, NodeId, ProductId};
 use samara_protocol::swarm::Swarm;
-use samara_protocol::swarm::io::{FetchFault, Input, Limits};
+use samara_protocol::swarm::io::{Distance, FetchFault, Input, Limits};
 use samara_protocol::swarm::step::step;
 use samara_protocol::time::Timestamp;
 use samara_protocol::trust::key::SigningKey;
@@ -113,6 +113,11 @@ impl Driver {
     }
 
     fn start(&mut self) {
+        self.observer.emit(Event::NodeStarted {
+            peer: self.shell.net.local(),
+            role: self.config.role,
+        });
+        self.measure_store();
         for product in self.products.ids() {
             self.sync_releases(product);
             self.dial_contacts(product);
@@ -163,6 +168,9 @@ impl Driver {
                 bytes,
             } => {
                 self.checkpoints.wrote(self.clock.now(), bytes);
+                if let Some(distance) = self.distance_of(self.shell.asked_of(request)) {
+                    self.observer.emit(Event::BytesReceived { distance, bytes });
+                }
                 // Taken back meanwhile: it is verified and written all the same.
                 let input = if self.shell.is_fetching(request, false) {
                     Input::FetchVerified { request, groups, bytes }
@@ -186,7 +194,17 @@ impl Driver {
                 }
             }
             Report::WriteFailed { layout, error } => self.block(layout.manifest, &error.to_string()),
-            Report::ServeSent { serve, groups, bytes } => self.input(Input::ServeSent { serve, groups, bytes }),
+            Report::ServeSent {
+                peer,
+                serve,
+                groups,
+                bytes,
+            } => {
+                if let Some(distance) = self.distance_of(Some(peer)) {
+                    self.observer.emit(Event::BytesSent { distance, bytes });
+                }
+                self.input(Input::ServeSent { serve, groups, bytes });
+            }
             Report::ServeFailed { serve, layout, lost } => {
                 self.shell.is_serving(serve, true);
                 self.input(Input::ServeFailed { serve });
@@ -207,6 +225,10 @@ impl Driver {
                 outcome,
             } => self.on_file(peer, product, name, outcome),
         }
+    }
+
+    fn distance_of(&self, peer: Option<NodeId>) -> Option<Distance> {
+        self.peers.get(peer?).map(|known| known.distance)
     }
 
     fn on_fact(&mut self, fact: Fact) {
@@ -249,6 +271,7 @@ impl Driver {
 
     /// Says goodbye, and makes durable what was written.
     async fn stop(self) {
+        self.observer.emit(Event::NodeStopping);
         self.shell.net.shutdown().await;
         let store = self.store.clone();
         let checkpoint = tokio::task::spawn_blocking(move || store.checkpoint()).await;

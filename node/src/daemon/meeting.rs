@@ -76,6 +76,9 @@ impl Driver {
             .map(|(contact, _)| contact);
         let own = product.and_then(|product| product.own.as_ref());
         let info = peer_info(own, covered.as_ref(), contact, self.config.region.as_deref());
+        if let Some(known) = self.peers.get_mut(peer) {
+            known.distance = info.distance;
+        }
         self.observer.emit(Event::PeerUp {
             peer,
             address: up.remote_address.clone(),

@@ -277,12 +277,16 @@ impl Driver {
                 });
                 self.serve_waiters();
                 self.collect_garbage();
+                self.measure_store();
             }
         }
     }
 
     pub(super) fn on_checkpoint(&mut self, checkpoint: Checkpoint) {
-        self.checkpoints.ended(self.clock.now(), checkpoint.fault.is_none());
+        let elapsed = self
+            .checkpoints
+            .ended(self.clock.now(), checkpoint.fault.is_none());
+        self.observer.emit(Event::Checkpointed { elapsed });
         if let Some(error) = checkpoint.fault {
             self.observer.emit(Event::DiskFailed {
                 what: error.to_string(),
@@ -337,6 +341,19 @@ impl Driver {
 
     /// Gives back what no release needs any more. An origin keeps all it has published; and while a release is on its way
     /// nothing is collected, because what of it lies in older releases is not known yet.
+    /// Has a worker look at how much the store takes; it goes through all its files.
+    pub(super) fn measure_store(&self) {
+        let (store, observer) = (self.store.clone(), self.observer.clone());
+        tokio::task::spawn_blocking(move || {
+            if let Ok(usage) = store.usage() {
+                observer.emit(Event::StoreMeasured {
+                    used: usage.used,
+                    free: usage.free,
+                });
+            }
+        });
+    }
+
     fn collect_garbage(&mut self) {
         let keeps_all = self
             .products
@@ -345,9 +362,16 @@ impl Driver {
         if keeps_all || self.config.leaf || self.releases.iter().any(|(_, release)| release.layouts.len() < 2) {
             return;
         }
-        let (store, pins) = (self.store.clone(), self.releases.pins());
-        tokio::task::spawn_blocking(move || {
-            if let Err(error) = store.gc(&pins) {
+        let (store, pins, observer) = (self.store.clone(), self.releases.pins(), self.observer.clone());
+        tokio::task::spawn_blocking(move || match store.gc(&pins) {
+            Ok(report) if report.freed > 0 || !report.releases.is_empty() => {
+                observer.emit(Event::GarbageCollected {
+                    freed: report.freed,
+                    releases: report.releases.len() as u64,
+                });
+            }
+            Ok(_) => {}
+            Err(error) => {
                 tracing::warn!(%error, "garbage could not be collected; it is tried again with the next release");
             }
         });

@@ -25,6 +25,8 @@ pub(super) struct Peer {
     pub(super) dialled: bool,
     /// When it was admitted.
     pub(super) since: Timestamp,
+    /// How far away it was when it was admitted: what its bytes are counted under.
+    pub(super) distance: Distance,
     /// What it showed for each product.
     pub(super) products: BTreeMap<ProductId, Shown>,
     /// The releases, by their local number, that the scheduler was told it may know of.
@@ -48,6 +50,7 @@ impl Peers {
             address,
             dialled,
             since,
+            distance: Distance::Other,
             products: BTreeMap::new(),
             told: BTreeSet::new(),
             asked: BTreeSet::new(),

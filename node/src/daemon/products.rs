@@ -55,6 +55,8 @@ pub(super) struct Product {
     pub(super) revoked_by_sites: Vec<SiteRevocations>,
     /// Where the keys are that seal, on the one origin that does.
     pub(super) signer: Option<PathBuf>,
+    /// The host's own enrolment of this fetch's key.
+    pub(super) session: Option<Envelope>,
     home: ProductHome,
 }
 
@@ -66,6 +68,7 @@ pub(super) struct ProductPolicy {
     pub(super) platforms: Vec<Platform>,
     pub(super) priority: u8,
     pub(super) signer: Option<PathBuf>,
+    pub(super) session: Option<Envelope>,
 }
 
 /// Which releases a node takes without being asked.
@@ -229,6 +232,7 @@ impl Product {
             platforms,
             priority,
             signer,
+            session,
         } = settings;
         let mut product = Self {
             name,
@@ -240,6 +244,7 @@ impl Product {
             platforms,
             priority,
             signer,
+            session,
             contacts: BTreeMap::new(),
             is_current: false,
             revoked_by_sites: Vec::new(),

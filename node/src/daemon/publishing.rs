@@ -22,6 +22,7 @@ use super::report::Report;
 use crate::admin::api::{Artifact, Refusal, RefusalKind, Response, SignedFile};
 use crate::admin::files;
 use crate::admin::server::Reply;
+use crate::observe::Event;
 use crate::store::StoreError;
 
 /// Releases being passed, by connection.
@@ -208,6 +209,13 @@ impl Driver {
             }
             Ok(_) => {
                 self.metadata_changed(product);
+                if !again {
+                    self.observer.emit(Event::ReleasePublished {
+                        product,
+                        version,
+                        manifest,
+                    });
+                }
                 reply.finish(Response::Published { manifest, again });
             }
         }

@@ -87,8 +87,10 @@ impl Product {
     /// Takes what its home holds now.
     pub(super) fn read_again(&mut self, home: &ProductHome) -> Result<(), AccessError> {
         if let Some(membership) = home.membership()? {
+            let mut credentials = membership.credentials();
+            credentials.enrolments.extend(self.session.clone());
             // Too long credentials were refused when they were joined.
-            self.credentials = membership.credentials().encode().unwrap_or_default();
+            self.credentials = credentials.encode().unwrap_or_default();
         }
         if let Some(stored) = home.load()?
             && stored.summary().is_ahead_of(&self.trust.summary())

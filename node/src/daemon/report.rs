@@ -33,6 +33,7 @@ pub(super) enum Report {
     WriteFailed { layout: LayoutId, error: StoreError },
     /// Groups of a serve were taken by the socket.
     ServeSent {
+        peer: NodeId,
         serve: ServeId,
         groups: RangeSet,
         bytes: u64,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use futures::StreamExt;
 use futures::stream::FuturesOrdered;
-use samara_protocol::id::{LayoutId, ServeId};
+use samara_protocol::id::{LayoutId, NodeId, ServeId};
 use samara_protocol::limits::SERVE_BYTES_MAX;
 use samara_protocol::manifest::layout::Layout;
 use samara_protocol::swarm::io::Refusal;
@@ -56,6 +56,8 @@ impl ServeBudget {
 /// What a serve needs.
 pub(super) struct Serving {
     pub(super) serve: ServeId,
+    /// Whom it answers.
+    pub(super) peer: NodeId,
     pub(super) id: LayoutId,
     pub(super) store: Store,
     /// Payload bytes of a group at the most.
@@ -105,7 +107,7 @@ impl Serving {
             }
         };
         let Self {
-            sink, reports, serve, ..
+            sink, reports, serve, peer, ..
         } = self;
         // Gone peers are told to the driver by the network.
         let _ = sink.end(status).await;
@@ -115,6 +117,7 @@ impl Serving {
             }
             let _ = reports
                 .send(Report::ServeSent {
+                    peer,
                     serve,
                     groups: portion.groups,
                     bytes: portion.bytes,
@@ -178,6 +181,7 @@ impl Serving {
         let _ = self
             .reports
             .send(Report::ServeSent {
+                peer: self.peer,
                 serve: self.serve,
                 groups,
                 bytes,

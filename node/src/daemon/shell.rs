@@ -71,6 +71,7 @@ impl Shell {
         self.serves.insert(serve, (peer, sender));
         let serving = Serving {
             serve,
+            peer,
             id: layout,
             store: self.store.clone(),
             layout: self.layouts.get(&layout).cloned(),

@@ -9,6 +9,7 @@ use samara_protocol::manifest::platform::Platform;
 use samara_protocol::swarm::Swarm;
 use samara_protocol::swarm::config::{Role, SwarmConfig};
 use samara_protocol::swarm::io::Limits;
+use samara_protocol::trust::dsse::Envelope;
 use samara_protocol::trust::grant::ChannelName;
 use samara_protocol::trust::key::SigningKey;
 use tokio::sync::mpsc;
@@ -30,7 +31,7 @@ use crate::access::AccessError;
 use crate::access::machine::JoinedProduct;
 use crate::admin::server::Call;
 use crate::net::{Net, NetConfig, NetError};
-use crate::observe::Observer;
+use crate::observe::{Event, Observer};
 use crate::store::{Store, StoreError, StoreOptions};
 
 /// What an engine is started with.
@@ -73,6 +74,8 @@ pub struct ProductConfig {
     pub priority: u8,
     /// Where snapshot.key and timestamp.key are, on the one origin that seals.
     pub signer: Option<PathBuf>,
+    /// The host's own enrolment of this fetch's key: shown behind what was joined.
+    pub session: Option<Envelope>,
 }
 
 /// Why an engine does not start.
@@ -111,7 +114,12 @@ impl Engine {
             ..StoreOptions::default()
         };
         let opened = tokio::task::spawn_blocking(move || Store::open(&dir, options)).await;
-        let (store, _recovered) = opened.expect("opening a store does not panic and is not aborted")?;
+        let (store, recovered) = opened.expect("opening a store does not panic and is not aborted")?;
+        observer.emit(Event::StoreOpened {
+            // A new store has no index either, and nothing to rebuild it from.
+            rebuilt: recovered.index_rebuilt && recovered.releases > 0,
+            releases: recovered.releases,
+        });
         let doors = Doors::default();
         let net = NetConfig {
             identity_seed: *config.identity.seed(),
@@ -224,6 +232,7 @@ fn open_product(config: ProductConfig) -> Result<Product, StartError> {
         platforms: config.platforms,
         priority: config.priority,
         signer: config.signer,
+        session: config.session,
     };
     Ok(Product::open(trust, &home, membership.name, policy)?)
 }

@@ -1,9 +1,9 @@
-//! Two thin layers that make few system calls of many: large reads below TLS, whole frames above it.
+//! Large reads below TLS: few system calls instead of many.
 
 use std::io::{IoSlice, Result};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use futures::{AsyncRead, AsyncWrite};
 
@@ -11,8 +11,6 @@ use futures::{AsyncRead, AsyncWrite};
 const READ_BYTES: usize = 128 << 10;
 /// Read buffers kept for reuse.
 const SPARE_MAX: usize = 4;
-/// What is at most this long is a frame's head and waits for the rest.
-const HEAD_BYTES_MAX: usize = 16;
 
 /// Read buffers of all connections; one is in use only while it holds bytes.
 #[derive(Debug, Clone, Default)]
@@ -100,147 +98,10 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for ReadAhead<T> {
     }
 }
 
-/// Holds a frame's head back until its body, the next head or a flush comes, so that it is no TLS record and no system
-/// call of its own.
-#[derive(Debug)]
-pub(super) struct HeadWithBody<T> {
-    inner: T,
-    head: [u8; HEAD_BYTES_MAX],
-    start: usize,
-    end: usize,
-}
-
-impl<T> HeadWithBody<T> {
-    pub(super) const fn new(inner: T) -> Self {
-        Self {
-            inner,
-            head: [0; HEAD_BYTES_MAX],
-            start: 0,
-            end: 0,
-        }
-    }
-}
-
-impl<T: AsyncWrite + Unpin> HeadWithBody<T> {
-    fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        while self.start < self.end {
-            let count = ready!(Pin::new(&mut self.inner).poll_write(cx, &self.head[self.start..self.end]))?;
-            if count == 0 {
-                return Poll::Ready(Err(std::io::ErrorKind::WriteZero.into()));
-            }
-            self.start += count;
-        }
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl<T: AsyncRead + Unpin> AsyncRead for HeadWithBody<T> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, out: &mut [u8]) -> Poll<Result<usize>> {
-        Pin::new(&mut self.inner).poll_read(cx, out)
-    }
-}
-
-impl<T: AsyncWrite + Unpin> AsyncWrite for HeadWithBody<T> {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<usize>> {
-        let this = self.get_mut();
-        if bytes.len() <= HEAD_BYTES_MAX {
-            ready!(this.poll_head(cx))?;
-            this.head[..bytes.len()].copy_from_slice(bytes);
-            (this.start, this.end) = (0, bytes.len());
-            return Poll::Ready(Ok(bytes.len()));
-        }
-        while this.start < this.end {
-            let parts = [IoSlice::new(&this.head[this.start..this.end]), IoSlice::new(bytes)];
-            let count = ready!(Pin::new(&mut this.inner).poll_write_vectored(cx, &parts))?;
-            let of_head = count.min(this.end - this.start);
-            this.start += of_head;
-            match (count, count - of_head) {
-                (0, _) => return Poll::Ready(Err(std::io::ErrorKind::WriteZero.into())),
-                (_, 0) => {}
-                (_, of_body) => return Poll::Ready(Ok(of_body)),
-            }
-        }
-        Pin::new(&mut this.inner).poll_write(cx, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        ready!(self.poll_head(cx))?;
-        Pin::new(&mut self.inner).poll_flush(cx)
-    }
-
-    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        ready!(self.poll_head(cx))?;
-        Pin::new(&mut self.inner).poll_close(cx)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use futures::{AsyncReadExt, AsyncWriteExt};
-
-    /// Takes and gives few bytes at a time and counts the calls.
-    #[derive(Default)]
-    struct Narrow {
-        taken: Vec<u8>,
-        calls: usize,
-        width: usize,
-    }
-
-    impl AsyncWrite for Narrow {
-        fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<usize>> {
-            let count = bytes.len().min(self.width);
-            self.taken.extend_from_slice(&bytes[..count]);
-            self.calls += 1;
-            Poll::Ready(Ok(count))
-        }
-
-        fn poll_write_vectored(
-            self: Pin<&mut Self>,
-            cx: &mut Context<'_>,
-            parts: &[IoSlice<'_>],
-        ) -> Poll<Result<usize>> {
-            let joined: Vec<u8> = parts.iter().flat_map(|part| part.iter().copied()).collect();
-            self.poll_write(cx, &joined)
-        }
-
-        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<()>> {
-            Poll::Ready(Ok(()))
-        }
-
-        fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<()>> {
-            Poll::Ready(Ok(()))
-        }
-    }
-
-    #[tokio::test]
-    async fn heads_and_bodies_arrive_whole_and_in_order_whatever_the_socket_takes() {
-        for width in [1, 3, 13, 40, 1000] {
-            let mut stream = HeadWithBody::new(Narrow {
-                width,
-                ..Narrow::default()
-            });
-            let mut sent = Vec::new();
-            for (byte, len) in [(1, 12), (2, 300), (3, 12), (4, 12), (5, 20), (6, 100), (7, 5)] {
-                stream.write_all(&vec![byte; len]).await.expect("takes all");
-                sent.extend(vec![byte; len]);
-            }
-            stream.flush().await.expect("flushes");
-            assert_eq!(stream.inner.taken, sent, "width {width}");
-        }
-    }
-
-    #[tokio::test]
-    async fn a_head_and_its_body_are_one_write() {
-        let mut stream = HeadWithBody::new(Narrow {
-            width: 1000,
-            ..Narrow::default()
-        });
-        stream.write_all(&[1; 12]).await.expect("head");
-        assert_eq!(stream.inner.calls, 0);
-        stream.write_all(&[2; 500]).await.expect("body");
-        assert_eq!((stream.inner.calls, stream.inner.taken.len()), (1, 512));
-    }
+    use futures::AsyncReadExt;
 
     #[tokio::test]
     async fn reading_ahead_loses_nothing_and_gives_the_buffer_back() {

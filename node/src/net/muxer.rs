@@ -16,15 +16,17 @@ use libp2p::core::upgrade::{InboundConnectionUpgrade, OutboundConnectionUpgrade}
 use samara_protocol::limits::{SUBSTREAMS_MAX, YAMUX_WINDOW_MIN};
 use tokio::time::Sleep;
 
-use super::io::HeadWithBody;
+mod frames;
+
+use frames::Frames;
 
 /// The most payload in one yamux frame that this node sends. What another stream has to say waits for one at most.
-const SPLIT_BYTES: usize = 128 << 10;
+const SPLIT_BYTES: usize = 64 << 10;
 /// The least window of a stream.
 #[expect(clippy::cast_possible_truncation, reason = "256 KiB")]
 const WINDOW_MIN: usize = YAMUX_WINDOW_MIN as usize;
-/// Streams opened by the peer and not yet looked at; more are reset.
-const INBOUND_BUFFER_MAX: usize = 4;
+/// Streams opened by the peer and not yet looked at; more are reset. Each may hold a window of a stranger's bytes.
+const INBOUND_BUFFER_MAX: usize = 2;
 /// How long a graceful close may take before the socket is dropped: a peer that does not read must not keep it.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -60,7 +62,7 @@ impl<C: AsyncRead + AsyncWrite + Unpin> InboundConnectionUpgrade<C> for Yamux {
 
     fn upgrade_inbound(self, io: C, _: Self::Info) -> Self::Future {
         ready(Ok(Muxer::new(yamux::Connection::new(
-            HeadWithBody::new(io),
+            Frames::new(io),
             self.0,
             yamux::Mode::Server,
         ))))
@@ -74,7 +76,7 @@ impl<C: AsyncRead + AsyncWrite + Unpin> OutboundConnectionUpgrade<C> for Yamux {
 
     fn upgrade_outbound(self, io: C, _: Self::Info) -> Self::Future {
         ready(Ok(Muxer::new(yamux::Connection::new(
-            HeadWithBody::new(io),
+            Frames::new(io),
             self.0,
             yamux::Mode::Client,
         ))))
@@ -84,14 +86,14 @@ impl<C: AsyncRead + AsyncWrite + Unpin> OutboundConnectionUpgrade<C> for Yamux {
 /// One connection's streams.
 #[derive(Debug)]
 pub(super) struct Muxer<C> {
-    connection: yamux::Connection<HeadWithBody<C>>,
+    connection: yamux::Connection<Frames<C>>,
     inbound: VecDeque<yamux::Stream>,
     inbound_waker: Option<Waker>,
     closing: Option<Pin<Box<Sleep>>>,
 }
 
 impl<C: AsyncRead + AsyncWrite + Unpin> Muxer<C> {
-    const fn new(connection: yamux::Connection<HeadWithBody<C>>) -> Self {
+    const fn new(connection: yamux::Connection<Frames<C>>) -> Self {
         Self {
             connection,
             inbound: VecDeque::new(),

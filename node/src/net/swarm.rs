@@ -47,7 +47,11 @@ pub(super) async fn start(
     for text in &config.external {
         address::parse(text)?;
     }
-    let with_quic = config.quic && config.proxy.is_none();
+    let with_quic = quic_allowed(&config);
+    let config = NetConfig {
+        quic: with_quic,
+        ..config
+    };
     let (events, receiver) = mpsc::channel(EVENTS_MAX);
     let dialer = Dialer::new(config.jitter_seed, with_quic);
     let shared = Arc::new(Shared::new(local, gate, events, &config, dialer));
@@ -71,6 +75,15 @@ pub(super) async fn start(
         .run(),
     );
     Ok((shared, receiver))
+}
+
+/// QUIC does not go through a proxy. Its TLS is stock, which would write session keys to `SSLKEYLOGFILE`.
+fn quic_allowed(config: &NetConfig) -> bool {
+    if config.quic && std::env::var_os("SSLKEYLOGFILE").is_some_and(|file| !file.is_empty()) {
+        tracing::warn!("QUIC is off: SSLKEYLOGFILE is set and would receive its session keys");
+        return false;
+    }
+    config.quic && config.proxy.is_none()
 }
 
 /// Listens on all addresses and waits until each is bound, so that a port in use is an error of the start.

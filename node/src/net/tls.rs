@@ -28,8 +28,8 @@ mod verifier;
 use verifier::{OneCertificate, Verifier};
 
 const ALPN: &[u8] = b"libp2p";
-/// Plaintext that one connection may hold encrypted and unsent, beyond the muxer's own.
-const BUFFER_BYTES_MAX: usize = 256 << 10;
+/// Bytes that one connection may hold encrypted and unsent: one of the muxer's frames at a time.
+const BUFFER_BYTES_MAX: usize = 96 << 10;
 
 /// The upgrade, for both directions.
 #[derive(Debug, Clone)]

@@ -28,8 +28,6 @@ pub(super) fn describe(event: &Event) -> Option<Fact> {
         | Event::NodeStopping
         | Event::Listening { .. }
         | Event::MetricsServed { .. }
-        | Event::ConfigurationTaken
-        | Event::ConfigurationRefused { .. }
         | Event::VerbCalled { .. } => node(event)?,
         Event::PeerUp { .. }
         | Event::PeerDown { .. }
@@ -39,7 +37,6 @@ pub(super) fn describe(event: &Event) -> Option<Fact> {
         | Event::HeadRefused { .. } => peer(event)?,
         Event::MetadataTaken { .. }
         | Event::MetadataRefused { .. }
-        | Event::MetadataStale { .. }
         | Event::ReleasePublished { .. }
         | Event::ReleaseStaged { .. }
         | Event::ReleaseBlocked { .. } => product(event)?,
@@ -62,11 +59,6 @@ fn node(event: &Event) -> Option<Fact> {
         }
         Event::MetricsServed { address } => {
             Fact::new(Info, "metrics_served", format!("metrics on http://{address}/metrics")).show("address", address)
-        }
-        Event::ConfigurationTaken => Fact::new(Info, "configuration_taken", "the new configuration is in force"),
-        Event::ConfigurationRefused { why } => {
-            let message = format!("the new configuration is wrong and the old one stays: {why}");
-            Fact::new(Error, "configuration_refused", message).with("why", why.as_str())
         }
         Event::VerbCalled { uid, request } => {
             let message = format!("user {uid} asks for {request}");
@@ -160,13 +152,6 @@ fn product(event: &Event) -> Option<Fact> {
                 None => fact,
             }
         }
-        Event::MetadataStale { product } => {
-            let message = format!(
-                "metadata of {} is older than tolerated: verified releases are served, new ones wait",
-                product.short()
-            );
-            Fact::new(Warn, "metadata_stale", message).show("product", product)
-        }
         Event::ReleasePublished {
             product,
             version,
@@ -224,13 +209,10 @@ fn store(event: &Event) -> Option<Fact> {
         Event::DiskFailed { what } => {
             Fact::new(Error, "disk_failed", format!("the disk failed: {what}")).with("what", what.as_str())
         }
-        Event::Checkpointed { layout, elapsed } => Fact::new(
-            Debug,
-            "checkpointed",
-            format!("{} is durable so far", layout.manifest.short()),
-        )
-        .layout(*layout)
-        .with("seconds", elapsed.as_secs_f64()),
+        Event::Checkpointed { elapsed } => {
+            let message = format!("a checkpoint took {:.3} s", elapsed.as_secs_f64());
+            Fact::new(Debug, "checkpointed", message).with("seconds", elapsed.as_secs_f64())
+        }
         Event::StoreOpened { rebuilt, releases } => {
             let (level, how) = if *rebuilt {
                 (Warn, ", its index is rebuilt from what lies there")
@@ -322,7 +304,7 @@ fn swarm_transfer(event: &SwarmEvent) -> Option<Fact> {
                 show_bytes(*have),
                 show_bytes(*wanted)
             );
-            Fact::new(Info, "transfer_progressed", message)
+            Fact::new(Debug, "transfer_progressed", message)
                 .layout(*layout)
                 .with("have_bytes", *have)
                 .with("wanted_bytes", *wanted)

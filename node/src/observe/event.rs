@@ -31,13 +31,6 @@ pub enum Event {
         /// Where.
         address: SocketAddr,
     },
-    /// The configuration was read again and is in force.
-    ConfigurationTaken,
-    /// The configuration was read again and is wrong; the old one stays.
-    ConfigurationRefused {
-        /// File, line, key and way out.
-        why: String,
-    },
     /// A verb asked for something.
     VerbCalled {
         /// The user that ran it.
@@ -114,12 +107,6 @@ pub enum Event {
         /// What is wrong.
         why: String,
     },
-    /// A product's metadata is older than tolerated.
-    MetadataStale {
-        /// Of which product.
-        product: ProductId,
-    },
-
     /// A release was published at this origin.
     ReleasePublished {
         /// Its product.
@@ -173,8 +160,6 @@ pub enum Event {
     },
     /// What was written is durable.
     Checkpointed {
-        /// Of which layout.
-        layout: LayoutId,
         /// How long it took.
         elapsed: Duration,
     },

@@ -46,7 +46,6 @@ pub struct Metrics {
     swarm: Swarm,
     metadata_taken: Counter,
     metadata_refused: Counter,
-    metadata_stale: Counter,
     published: Counter,
     staged: Counter,
     blocked: Counter,
@@ -160,7 +159,6 @@ impl Metrics {
         let mut trust = Group(&mut all, "trust");
         let metadata_taken = trust.add("metadata_taken", "Times that newer signed metadata came into force");
         let metadata_refused = trust.add("metadata_refused", "Signed metadata that was not what it must be");
-        let metadata_stale = trust.add("metadata_stale", "Times that a product's metadata became too old");
         let mut release = Group(&mut all, "release");
         let published = release.add("published", "Releases published here");
         let staged = release.add("staged", "Releases verified, durable and staged");
@@ -173,7 +171,6 @@ impl Metrics {
             swarm,
             metadata_taken,
             metadata_refused,
-            metadata_stale,
             published,
             staged,
             blocked,
@@ -199,8 +196,6 @@ impl Metrics {
             | Event::NodeStopping
             | Event::Listening { .. }
             | Event::MetricsServed { .. }
-            | Event::ConfigurationTaken
-            | Event::ConfigurationRefused { .. }
             | Event::StoreOpened { .. } => {}
             Event::VerbCalled { request, .. } => one(self.verbs.get_or_create(&Verb { request }).inc()),
             Event::PeerUp { .. } => {
@@ -226,13 +221,12 @@ impl Metrics {
             Event::Swarm(event) => self.count_swarm(event),
             Event::MetadataTaken { .. } => one(self.metadata_taken.inc()),
             Event::MetadataRefused { .. } => one(self.metadata_refused.inc()),
-            Event::MetadataStale { .. } => one(self.metadata_stale.inc()),
             Event::ReleasePublished { .. } => one(self.published.inc()),
             Event::ReleaseStaged { .. } => one(self.staged.inc()),
             Event::ReleaseBlocked { .. } => one(self.blocked.inc()),
             Event::GroupsLost { groups, .. } => one(self.store.lost.inc_by(groups.count())),
             Event::DiskFailed { .. } => one(self.store.failures.inc()),
-            Event::Checkpointed { elapsed, .. } => self.store.checkpoint_seconds.observe(elapsed.as_secs_f64()),
+            Event::Checkpointed { elapsed } => self.store.checkpoint_seconds.observe(elapsed.as_secs_f64()),
             Event::StoreMeasured { used, free } => {
                 one(self.store.used.set(i64::try_from(*used).unwrap_or(i64::MAX)));
                 one(self.store.free.set(i64::try_from(*free).unwrap_or(i64::MAX)));

@@ -48,8 +48,6 @@ fn every_event() -> Vec<Event> {
         Event::MetricsServed {
             address: SocketAddr::from(([127, 0, 0, 1], 9170)),
         },
-        Event::ConfigurationTaken,
-        Event::ConfigurationRefused { why: text.clone() },
         Event::VerbCalled {
             uid: 0,
             request: "status",
@@ -92,7 +90,6 @@ fn every_event() -> Vec<Event> {
             product,
             why: text.clone(),
         },
-        Event::MetadataStale { product },
         Event::ReleasePublished {
             product,
             version: version.clone(),
@@ -120,7 +117,6 @@ fn every_event() -> Vec<Event> {
         },
         Event::DiskFailed { what: text },
         Event::Checkpointed {
-            layout: LAYOUT,
             elapsed: Duration::from_millis(20),
         },
         Event::StoreMeasured { used: 11, free: 22 },
@@ -366,7 +362,7 @@ async fn a_watcher_gets_what_happens_from_now_on_and_is_told_what_it_missed() {
     observer.emit(Event::NodeStopping);
     let (reply, mut answers, _end) = Reply::pair();
     observer.subscribe(reply);
-    observer.emit(Event::ConfigurationTaken);
+    observer.emit(Event::NodeStopping);
     observer.emit(Event::VerbCalled {
         uid: 0,
         request: "status",
@@ -374,9 +370,13 @@ async fn a_watcher_gets_what_happens_from_now_on_and_is_told_what_it_missed() {
     let Some(Response::Event(record)) = answers.recv().await else {
         panic!("an event is due")
     };
-    assert_eq!(record.event, "configuration_taken");
+    assert_eq!(record.event, "node_stopping");
+    let Some(Response::Event(record)) = answers.recv().await else {
+        panic!("an event is due")
+    };
+    assert_eq!(record.event, "verb_called");
     for _ in 0..=2 * EVENT_FEED_MAX {
-        observer.emit(Event::ConfigurationTaken);
+        observer.emit(Event::NodeStopping);
     }
     let Some(Response::Event(record)) = answers.recv().await else {
         panic!("an event is due")

@@ -55,6 +55,8 @@ pub(super) struct Holding {
     pub(super) stamp: Option<Stamp>,
     /// When the last of `unchecked` went, seconds since 1970.
     pub(super) checked_at: i64,
+    /// Making the outboard again was tried since the last loss.
+    pub(super) heal_tried: bool,
     /// Threads that are writing to the files now.
     pub(super) writers: u32,
 }
@@ -76,6 +78,7 @@ impl Holding {
         self.durable.subtract(groups);
         self.volatile.subtract(groups);
         self.unchecked.subtract(groups);
+        self.heal_tried = false;
         lost
     }
 }

@@ -45,6 +45,9 @@ impl Shared {
         };
         let mut steps = Vec::with_capacity(dirty.len());
         for body in dirty.into_values() {
+            if !body.holding().held().contains_range(0..body.group_count()) {
+                self.heal_outboard(&body);
+            }
             match self.begin(&body) {
                 Ok(step) => steps.push(step),
                 Err(error) => {

@@ -36,6 +36,11 @@ impl Shared {
         for (body, good) in self.hash_all(&wanted) {
             self.add_volatile(body, &good);
         }
+        for (body, ..) in &wanted {
+            if !body.holding().held().contains_range(0..body.group_count()) {
+                self.heal_outboard(body);
+            }
+        }
         Ok(())
     }
 

@@ -10,7 +10,7 @@ use crate::rng::Rng;
 use crate::tree::ranges::RangeSet;
 
 use super::peer::View;
-use super::transfer::{Transfer, cut, first_groups};
+use super::transfer::{Transfer, first_groups, touches};
 
 /// A block of at most so many bytes is asked for whole.
 const WHOLE_BLOCK: u64 = 1 << 20;
@@ -79,8 +79,7 @@ fn rank(transfer: &Transfer, block: u32) -> (bool, u16) {
 
 fn is_begun(transfer: &Transfer, block: u32) -> bool {
     let entry = transfer.table.get(block);
-    entry.groups > 1
-        && (!cut(&transfer.held, entry.range()).is_empty() || !cut(&transfer.requested, entry.range()).is_empty())
+    entry.groups > 1 && (touches(&transfer.held, entry.range()) || touches(&transfer.requested, entry.range()))
 }
 
 /// The best-ranked open block, the first at or after `start` (and around) among equals.

@@ -6,7 +6,9 @@
 //! A block is shown again when its first holder lost it, left or is silent, when a pledge is not taken up, or when
 //! nothing unsent is left, the uplink would idle, and the domain is far from done (`origin_copies_max` caps that).
 
-use std::collections::BTreeMap;
+mod placement;
+mod progress;
+
 use std::time::Duration;
 
 use crate::bits::Bits;
@@ -15,199 +17,17 @@ use crate::time::Timestamp;
 use crate::tree::ranges::RangeSet;
 
 use super::Swarm;
-use super::config::{SILENT_MAX, SPAN_MIN, TICK, UNTAKEN_MAX};
+use super::config::{SILENT_MAX, SPAN_MIN, UNTAKEN_MAX};
 use super::event::Event;
-use super::io::{Distance, Output, PeerInfo};
-use super::peer::{Line, Peer, Pledge, View};
+use super::io::{Distance, Output};
+use super::peer::{Line, Peer, Pledge};
 use super::rate::bytes_in;
 use super::transfer::Transfer;
+use placement::Placement;
+pub(super) use placement::{Domain, Seeding};
 
 /// Pledges cover so much of a node's rate.
 const PLEDGE_TIME: Duration = Duration::from_millis(500);
-/// Time in which a domain that has seen everything must make progress by itself before the origin helps.
-const GRACE: Duration = Duration::from_secs(1);
-/// Help that does not raise the domain's pace in this time earns nothing: its downlinks are full.
-const TRIAL: Duration = Duration::from_secs(1);
-/// The origin helps while the domain would need more than this part of the time it took so far.
-const HELP_SHARE: u32 = 16;
-
-/// Who may feed each other.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Domain {
-    /// All peers with this number.
-    Shared(u64),
-    /// A peer that feeds nobody, or is an origin itself.
-    Own(NodeId),
-}
-
-impl Domain {
-    pub(super) fn of(id: NodeId, info: &PeerInfo) -> Self {
-        if info.serves && info.domain != 0 && info.distance != Distance::Origin {
-            Self::Shared(info.domain)
-        } else {
-            Self::Own(id)
-        }
-    }
-}
-
-/// Where a layout's blocks are, by domain. Empty on nodes that are no origin.
-#[derive(Debug)]
-pub(super) struct Seeding {
-    is_origin: bool,
-    blocks: u32,
-    pub(super) domains: BTreeMap<Domain, Placement>,
-}
-
-/// Where a layout's blocks are in one domain.
-#[derive(Debug)]
-pub(super) struct Placement {
-    /// For each block: neighbours that have it, that it is pledged to, and how often it was pledged.
-    pub(super) holders: Vec<u16>,
-    pub(super) pledged: Vec<u16>,
-    sent: Vec<u16>,
-    /// Blocks whose only holder, durable, left: counted on until then.
-    away: Vec<(Timestamp, Bits)>,
-    /// Blocks whose only holder is silent.
-    orphans: Bits,
-    /// No block below may be unsent.
-    cursor: u32,
-    progress: Progress,
-}
-
-/// How the domain gets on by itself.
-#[derive(Debug, Default)]
-struct Progress {
-    /// When somebody first wanted something.
-    since: Option<Timestamp>,
-    /// Blocks that are needed, at the last look, and how many were gained and sent by the origin since it began.
-    needs: u64,
-    gained: u64,
-    own: f64,
-    phase: Phase,
-    /// What the domain gained a second when it was on its own.
-    baseline: f64,
-    /// Help earned nothing: none is given before this, and the next pause is longer.
-    rests_until: Timestamp,
-    pauses: u32,
-}
-
-/// What the origin does for a domain.
-#[derive(Debug, Clone, Copy, Default)]
-enum Phase {
-    /// There are blocks that it has not seen.
-    #[default]
-    Sending,
-    /// It has seen everything and is on its own; since when, with what it had gained and been sent then.
-    Watching(Timestamp, u64, f64),
-    /// It is helped, to see whether that helps; since when, from where.
-    Trying(Timestamp, u64, f64),
-    /// It is helped.
-    Helping,
-}
-
-impl Placement {
-    fn new(blocks: u32) -> Self {
-        Self {
-            holders: vec![0; blocks as usize],
-            pledged: vec![0; blocks as usize],
-            sent: vec![0; blocks as usize],
-            away: Vec::new(),
-            orphans: Bits::none(blocks),
-            cursor: 0,
-            progress: Progress::default(),
-        }
-    }
-
-    fn is_unsent(&self, block: u32) -> bool {
-        let at = block as usize;
-        self.pledged[at] == 0
-            && (self.orphans.get(block)
-                || (self.holders[at] == 0 && !self.away.iter().any(|(_, away)| away.get(block))))
-    }
-
-    fn pledge(&mut self, block: u32) {
-        self.pledged[block as usize] += 1;
-        self.sent[block as usize] = self.sent[block as usize].saturating_add(1);
-        self.orphans.set(block, false);
-    }
-
-    fn unpledge(&mut self, block: u32) {
-        self.pledged[block as usize] -= 1;
-        self.cursor = self.cursor.min(block);
-    }
-}
-
-impl Seeding {
-    pub(super) const fn new(blocks: u32, is_origin: bool) -> Self {
-        Self {
-            is_origin,
-            blocks,
-            domains: BTreeMap::new(),
-        }
-    }
-
-    fn placement(&mut self, id: NodeId, info: &PeerInfo) -> Option<&mut Placement> {
-        let blocks = self.blocks;
-        let domain = Domain::of(id, info);
-        self.is_origin
-            .then(|| self.domains.entry(domain).or_insert_with(|| Placement::new(blocks)))
-    }
-
-    /// A peer said what it has.
-    pub(super) fn learn(&mut self, id: NodeId, info: &PeerInfo, view: &View) {
-        for block in view.have.iter() {
-            self.gained(id, info, block);
-        }
-    }
-
-    pub(super) fn gained(&mut self, id: NodeId, info: &PeerInfo, block: u32) {
-        if let Some(placement) = self.placement(id, info) {
-            placement.holders[block as usize] += 1;
-            placement.orphans.set(block, false);
-        }
-    }
-
-    pub(super) fn lost(&mut self, id: NodeId, info: &PeerInfo, block: u32) {
-        if let Some(placement) = self.placement(id, info) {
-            placement.holders[block as usize] -= 1;
-            placement.cursor = placement.cursor.min(block);
-        }
-    }
-
-    /// What a peer had counts no more; when it `left`, its durable blocks are expected back for a while.
-    pub(super) fn forget(&mut self, id: NodeId, info: &PeerInfo, view: &View, left: Option<Timestamp>) {
-        let blocks = self.blocks;
-        let Some(placement) = self.placement(id, info) else {
-            return;
-        };
-        let mut away = Bits::none(blocks);
-        for block in view.have.iter() {
-            placement.holders[block as usize] -= 1;
-            if placement.holders[block as usize] == 0 {
-                away.set(block, view.durable.get(block));
-                placement.cursor = 0;
-            }
-        }
-        if let Some(now) = left
-            && away.count() > 0
-        {
-            placement.away.push((now.after(SILENT_MAX), away));
-        }
-        if let Domain::Own(_) = Domain::of(id, info)
-            && left.is_some()
-        {
-            self.domains.remove(&Domain::of(id, info));
-        }
-    }
-
-    pub(super) fn unpledge_all(&mut self, id: NodeId, info: &PeerInfo, line: &Line) {
-        if let Some(placement) = self.placement(id, info) {
-            for block in line.pledges.keys() {
-                placement.unpledge(*block);
-            }
-        }
-    }
-}
 
 impl Swarm {
     /// Whether some neighbour lacks something of ours.
@@ -281,7 +101,10 @@ impl Swarm {
         }
         loop {
             let is_full = room(line, block_bytes) == 0;
-            let unsent = next_unsent(placement, line, &have, share).filter(|_| alone || !is_full);
+            if is_full && !alone {
+                break;
+            }
+            let unsent = next_unsent(placement, line, &have, share);
             let copy = || next_copy(placement, line, &have, copies_max).filter(|_| !is_full);
             let Some(block) = unsent.or_else(copy) else { break };
             let again = placement.orphans.get(block);
@@ -431,68 +254,6 @@ impl Swarm {
             }
             placement.progress.look(now, needs, own, unsent);
         }
-    }
-}
-
-impl Progress {
-    const fn help(&self) -> bool {
-        matches!(self.phase, Phase::Trying(..) | Phase::Helping)
-    }
-
-    /// Takes in where the domain stands and decides whether to help. `own` is what the origin has sent into it, in blocks.
-    fn look(&mut self, now: Timestamp, needs: u64, own: f64, unsent: bool) {
-        if needs == 0 {
-            *self = Self::default();
-            return;
-        }
-        let since = *self.since.get_or_insert(now);
-        // Needs rise when a node joins or loses something: no loss of pace.
-        self.gained += self.needs.saturating_sub(needs);
-        (self.needs, self.own) = (needs, own);
-        let patience = (now.since(since) / HELP_SHARE).max(GRACE).as_secs_f64();
-        match self.phase {
-            _ if unsent => self.phase = Phase::Sending,
-            Phase::Sending => self.watch(now),
-            Phase::Watching(at, ..) if now.since(at) >= GRACE && now >= self.rests_until => {
-                self.baseline = self.pace(now).0;
-                if !self.is_near_the_end(patience) {
-                    self.phase = Phase::Trying(now, self.gained, self.own);
-                }
-            }
-            Phase::Trying(at, ..) if now.since(at) >= TRIAL => {
-                let (alone, own) = self.pace(now);
-                if alone + own >= self.baseline + 0.4 * own {
-                    self.phase = Phase::Helping;
-                } else {
-                    self.pauses += 1;
-                    self.rests_until = now.after(4 * GRACE * (1 << self.pauses.min(5)));
-                    self.watch(now);
-                }
-            }
-            Phase::Helping if self.is_near_the_end(patience) => self.watch(now),
-            Phase::Watching(..) | Phase::Trying(..) | Phase::Helping => {}
-        }
-    }
-
-    fn watch(&mut self, now: Timestamp) {
-        self.phase = Phase::Watching(now, self.gained, self.own);
-    }
-
-    /// Blocks a second since the phase began: gained from each other, and sent by the origin.
-    #[expect(clippy::cast_precision_loss, reason = "block counts are small")]
-    fn pace(&self, now: Timestamp) -> (f64, f64) {
-        let (Phase::Watching(at, gained, own) | Phase::Trying(at, gained, own)) = self.phase else {
-            return (self.baseline, 0.0);
-        };
-        let time = now.since(at).max(TICK).as_secs_f64();
-        let own = (self.own - own).max(0.0) / time;
-        (((self.gained - gained) as f64 / time - own).max(0.0), own)
-    }
-
-    /// Whether the domain by itself is done soon.
-    #[expect(clippy::cast_precision_loss, reason = "block counts are small")]
-    fn is_near_the_end(&self, patience: f64) -> bool {
-        self.needs as f64 <= self.baseline * patience
     }
 }
 

@@ -274,6 +274,10 @@ impl Swarm {
         let mut waiting: Vec<_> = self.waiting(local).filter_map(urgency).collect();
         let priority = waiting.iter().map(|urgency| urgency.0).max()?;
         waiting.retain(|urgency| urgency.0 == priority);
+        if self.role == Role::Origin {
+            // Nobody else serves what it serves: no herd to fear.
+            return waiting.iter().max().map(|urgency| urgency.3);
+        }
         let lots = if self.rng.one_in(RANDOM_SLOT) { 1 } else { SLOT_LOTS };
         let mut most = *self.rng.pick(&waiting)?;
         for _ in 1..lots {

@@ -92,6 +92,11 @@ impl Swarm {
             if request.peer == id || request.shared || now.since(request.asked) < rest {
                 continue;
             }
+            let is_copied = !transfer.copies.is_empty() && !request.left.intersection(&transfer.copies).is_empty();
+            if request.begun && is_copied {
+                // Two peers are asked already.
+                continue;
+            }
             let Some(holder) = self.peers.get(&request.peer) else {
                 continue;
             };

@@ -15,6 +15,7 @@ use proptest::prelude::*;
 const ME: NodeId = NodeId([0; 32]);
 const A: NodeId = NodeId([1; 32]);
 const B: NodeId = NodeId([2; 32]);
+const C: NodeId = NodeId([3; 32]);
 const LAYOUT: LayoutId = LayoutId {
     manifest: ManifestId([9; 32]),
     part: Part::Payload,
@@ -274,6 +275,30 @@ fn a_stalled_peers_span_is_asked_of_one_other_and_the_loser_is_cancelled() {
 }
 
 #[test]
+fn a_group_is_never_asked_of_three_peers() {
+    let mut bench = Bench::with_layout(Role::Site, RangeSet::from(1..64));
+    bench.meet(A, Distance::Other);
+    bench.status(A, &all(64), 64);
+    bench.pass(Duration::from_millis(2_900));
+    bench.meet(B, Distance::Other);
+    bench.status(B, &all(64), 64);
+    let second = bench.fetches().last().cloned().expect("B is asked for what A owes");
+    assert_eq!(second.1, B);
+    // Something of B's came, but nothing that counts: a slow drip.
+    bench.input(Input::FetchVerified {
+        request: second.0,
+        groups: RangeSet::new(),
+        bytes: 0,
+    });
+    bench.meet(C, Distance::Other);
+    bench.status(C, &all(64), 64);
+    bench.pass(Duration::from_secs(8));
+    assert!(bench.fetches().iter().all(|(_, peer, _)| *peer != C));
+    bench.input(Input::PeerDown { peer: A });
+    assert_eq!(bench.fetches().last().map(|(_, peer, _)| *peer), Some(C));
+}
+
+#[test]
 fn a_busy_peer_is_left_alone_for_as_long_as_it_says() {
     let mut bench = Bench::with_layout(Role::Site, RangeSet::new());
     bench.meet(A, Distance::Other);
@@ -488,18 +513,18 @@ fn a_rejected_block_makes_us_read_our_disk_at_most_once_a_second() {
     assert_eq!(checks.count(), 1);
 }
 
-/// One random thing that may happen to a node with two peers.
+/// One random thing that may happen to a node with three peers.
 #[derive(Debug, Clone, Copy)]
 enum Step {
     Pass(u16),
-    Up(bool),
-    Down(bool),
-    Status(bool, u64),
-    Have(bool, u32),
-    Lost(bool, u32),
+    Up(u8),
+    Down(u8),
+    Status(u8, u64),
+    Have(u8, u32),
+    Lost(u8, u32),
     Deliver(u8),
     Fail(u8, u8),
-    Ask(bool, u32, u32),
+    Ask(u8, u32, u32),
     Sent(u8),
     OwnLost(u32),
     Durable(u32),
@@ -508,17 +533,17 @@ enum Step {
 }
 
 fn any_step() -> impl Strategy<Value = Step> {
-    let one = any::<bool>();
+    let one = || 0u8..3;
     prop_oneof![
         3 => (1u16..800).prop_map(Step::Pass),
-        1 => one.prop_map(Step::Up),
-        1 => one.prop_map(Step::Down),
-        2 => (one, any::<u64>()).prop_map(|(peer, seed)| Step::Status(peer, seed)),
-        2 => (one, 0u32..40).prop_map(|(peer, block)| Step::Have(peer, block)),
-        1 => (one, 0u32..40).prop_map(|(peer, block)| Step::Lost(peer, block)),
+        1 => one().prop_map(Step::Up),
+        1 => one().prop_map(Step::Down),
+        2 => (one(), any::<u64>()).prop_map(|(peer, seed)| Step::Status(peer, seed)),
+        2 => (one(), 0u32..40).prop_map(|(peer, block)| Step::Have(peer, block)),
+        1 => (one(), 0u32..40).prop_map(|(peer, block)| Step::Lost(peer, block)),
         8 => any::<u8>().prop_map(Step::Deliver),
         2 => (any::<u8>(), 0u8..5).prop_map(|(at, fault)| Step::Fail(at, fault)),
-        3 => (one, 0u32..40, 1u32..6).prop_map(|(peer, start, len)| Step::Ask(peer, start, len)),
+        3 => (one(), 0u32..40, 1u32..6).prop_map(|(peer, start, len)| Step::Ask(peer, start, len)),
         4 => any::<u8>().prop_map(Step::Sent),
         1 => (0u32..120).prop_map(Step::OwnLost),
         1 => (0u32..120).prop_map(Step::Durable),
@@ -535,13 +560,13 @@ struct Shell {
 
 impl Shell {
     fn play(&mut self, step: Step) {
-        let name = |first: bool| if first { A } else { B };
+        let name = |peer: u8| [A, B, C][usize::from(peer)];
         let is_up = |bench: &Bench, peer: NodeId| bench.swarm.peers.contains_key(&peer);
         let bench = &mut self.bench;
         match step {
             Step::Pass(ms) => bench.pass(Duration::from_millis(u64::from(ms))),
             Step::Up(peer) if !is_up(bench, name(peer)) => {
-                let distance = if peer { Distance::Other } else { Distance::Site };
+                let distance = [Distance::Other, Distance::Site, Distance::Origin][usize::from(peer)];
                 bench.meet(name(peer), distance);
             }
             Step::Down(peer) if is_up(bench, name(peer)) => bench.input(Input::PeerDown { peer: name(peer) }),
@@ -651,6 +676,7 @@ proptest! {
         bench.open(table(40, 3), if origin { all(120) } else { RangeSet::from(0..30) });
         bench.meet(A, Distance::Other);
         bench.meet(B, Distance::Site);
+        bench.meet(C, Distance::Origin);
         let mut shell = Shell { bench, serve: 0 };
         for step in steps {
             shell.play(step);

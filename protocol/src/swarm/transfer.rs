@@ -246,6 +246,12 @@ pub(super) fn cut(set: &RangeSet, range: Range<u32>) -> RangeSet {
         .collect()
 }
 
+/// Whether anything of `set` lies in `range`.
+pub(super) fn touches(set: &RangeSet, range: Range<u32>) -> bool {
+    let at = set.ranges().partition_point(|held| held.end <= range.start);
+    set.ranges().get(at).is_some_and(|held| held.start < range.end)
+}
+
 /// Nominal bytes of groups: the shell reports the true ones.
 pub(super) fn nominal(groups: &RangeSet) -> u64 {
     groups.count() * GROUP_BYTES

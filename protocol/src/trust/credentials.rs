@@ -20,7 +20,7 @@ use crate::trust::key::PublicKey;
 pub struct Credentials {
     /// The vendor's grant.
     pub grant: Envelope,
-    /// From the site key down to the node: none for an origin, else one or two.
+    /// From the site key down to the node: none for an origin, else one to three.
     pub enrolments: Vec<Envelope>,
 }
 
@@ -217,14 +217,15 @@ impl Credentials {
             return broken("an origin's grant names the origin itself and nobody under it");
         }
         if self.enrolments.len() > ENROLMENTS_MAX {
-            return broken("there are more than two of them");
+            return broken("there are more than three of them");
         }
         let mut signer = grant.site_key;
         let mut not_after = grant.not_after;
         let mut last: Option<Enrolment> = None;
         for envelope in &self.enrolments {
             if let Some(above) = &last {
-                if !above.enrol {
+                // A host lends what it may to the keys of its own fetches, so that any number of them run side by side.
+                if !above.enrol && above.kind != MemberKind::Host {
                     return broken("the node in the middle does not have the right `enrol`");
                 }
                 signer = above.node.into();
@@ -272,7 +273,7 @@ impl Credentials {
     /// Reads what [`Credentials::encode`] wrote. Nothing is verified yet.
     ///
     /// # Errors
-    /// When they are too long, or not a grant and at most two enrolments.
+    /// When they are too long, or not a grant and at most three enrolments.
     pub fn decode(bytes: &[u8]) -> Result<Self, CredentialsError> {
         bounded(bytes.len())?;
         let mut lines = bytes.split(|&byte| byte == b'\n').map(Envelope::from_bytes);
@@ -293,7 +294,7 @@ pub enum CredentialsError {
         "the credentials have {0} bytes, more than the {CREDENTIALS_BYTES_MAX} that a hello carries; grant fewer channels"
     )]
     TooLarge(usize),
-    /// Not one grant and at most two enrolments.
+    /// Not one grant and at most three enrolments.
     #[error("credentials are a grant and at most {ENROLMENTS_MAX} enrolments")]
     Links,
     /// One of them is no envelope.

@@ -291,7 +291,7 @@ impl ReplyHeader {
     /// Reads a header; what follows it is [`body_len`](Self::body_len) bytes.
     ///
     /// # Errors
-    /// When the type is unknown, a length is above its bound or a reserved byte is not zero: the stream cannot go on.
+    /// When the type, encoding or status is unknown or a length is above its bound: the stream cannot go on.
     pub fn decode(bytes: &[u8; Self::BYTES]) -> Result<Self, DecodeError> {
         let u32_at = |at: usize| u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
         let id = u32_at(4);

@@ -17,7 +17,7 @@ pub struct Actor {
     name: String,
     home: PathBuf,
     place: Option<(Arc<Star>, String)>,
-    node: Option<String>,
+    node: Option<PathBuf>,
 }
 
 impl Actor {
@@ -42,16 +42,16 @@ impl Actor {
         &self.name
     }
 
-    /// The same host, told where its site's node listens.
+    /// The same host, told which of its site's nodes runs beside it.
     #[must_use]
-    pub fn beside(mut self, node: String) -> Self {
+    pub fn beside(mut self, node: PathBuf) -> Self {
         self.node = Some(node);
         self
     }
 
-    /// Where its site's node listens, if it was told.
+    /// The socket of the node beside it, if it was told.
     #[must_use]
-    pub fn node(&self) -> Option<&str> {
+    pub fn node(&self) -> Option<&Path> {
         self.node.as_deref()
     }
 

@@ -263,6 +263,16 @@ impl Node {
             .terminate(DRAIN)
     }
 
+    /// Writes what the running node has said so far to `node.log` in its home.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn keep_log(&self) -> Result<()> {
+        let lines = self.process.as_ref().map(Process::lines).unwrap_or_default();
+        fs::write(self.actor.home().join("node.log"), lines.join("\n"))?;
+        Ok(())
+    }
+
     fn write(&self) -> Result<()> {
         let config = &self.config;
         let home = self.actor.home().display();

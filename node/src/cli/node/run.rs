@@ -210,5 +210,6 @@ fn product_config(
         platforms: platforms.collect::<Result<_, _>>()?,
         priority: settings.priority,
         signer: settings.signer.clone(),
+        session: None,
     })
 }

@@ -9,7 +9,7 @@ use tokio_util::compat::{Compat, TokioAsyncReadCompatExt};
 
 use super::*;
 
-const BYTES: usize = 3 << 20;
+const BYTES: usize = 2 << 20;
 
 type Wire = Compat<tokio::io::DuplexStream>;
 
@@ -72,9 +72,8 @@ async fn echo(stream: SubstreamBox) {
 
 async fn send_and_check(stream: SubstreamBox, seed: u8, done: mpsc::Sender<()>) {
     let (mut reader, mut writer) = stream.split();
-    let sent: Vec<u8> = (0..BYTES)
-        .map(|i| i.to_le_bytes()[0] ^ i.to_le_bytes()[1] ^ seed)
-        .collect();
+    let piece: Vec<u8> = (0..1021_u32).map(|i| i.to_le_bytes()[0] ^ seed).collect();
+    let sent = piece.repeat(BYTES / piece.len());
     let expected = sent.clone();
     let writing = async move {
         writer.write_all(&sent).await.expect("writes");

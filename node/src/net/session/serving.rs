@@ -23,6 +23,9 @@ const OUTGOING_QUEUE_MAX: usize = 2;
 /// Whole frames written between two looks at whether they are still wanted, in bytes.
 const RUN_BYTES: usize = 256 << 10;
 
+/// A stream that takes nothing for so many times the silence that ends a connection is given up.
+const STALL_SILENCES: u32 = 4;
+
 /// One ask that is being answered.
 struct Open {
     serve: ServeId,
@@ -197,7 +200,12 @@ async fn write_one(
         if is_cancelled && ends.is_none() {
             break;
         }
-        stream.write_all(&rest[..run]).await?;
+        let taken = tokio::time::timeout(
+            session.shared.silence_max * STALL_SILENCES,
+            stream.write_all(&rest[..run]),
+        );
+        // A peer that reads its control stream and not this one would hold the buffer and a place for ever.
+        taken.await.map_err(|_| SessionError::Gone)??;
         session.live.touch();
         rest = &rest[run..];
     }

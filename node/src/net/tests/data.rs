@@ -325,6 +325,29 @@ async fn a_reader_that_stops_holds_the_writer_back() {
 }
 
 #[tokio::test]
+async fn a_peer_that_answers_pings_and_reads_no_payload_loses_the_stream_and_not_the_connection() {
+    let quick = |config: &mut NetConfig| config.silence_max = Duration::from_millis(300);
+    let mut server = Node::start(2, TestGate::new(), quick).await;
+    let mut asker = Node::open(1).await;
+    asker.dial(&server);
+    asker.expect_up().await;
+    let source = asker.net.ask(server.id, ask(0..100_000));
+    let (_, reply) = expect_ask(&mut server).await;
+    let one = group_frame(&reply, 0, &[], &vec![5; 65_536]);
+    let stalled = async { while reply.send(one.clone()).await.is_ok() {} };
+    in_time("the responder gives the stream up", stalled).await;
+    drop(source);
+    let mut source = asker.net.ask(server.id, ask(7..8));
+    expect_ask(&mut server)
+        .await
+        .1
+        .end(EndStatus::Done)
+        .await
+        .expect("ends");
+    assert_eq!(expect_end(&mut source).await, EndStatus::Done);
+}
+
+#[tokio::test]
 async fn asking_a_peer_that_is_not_there_breaks_at_once_and_one_that_goes_breaks_the_reply() {
     let (asker, mut server) = pair().await;
     let mut source = asker.net.ask(NodeId([3; 32]), ask(0..1));

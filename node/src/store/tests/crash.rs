@@ -225,7 +225,7 @@ fn a_second_crash_in_the_recovery_from_the_first_changes_nothing() {
     let whole = FakeDisk::new();
     script(&whole, &scene, &mut Oracle::default()).expect("no fault, no error");
     let changes = whole.changes();
-    for first in (7..changes).step_by(23) {
+    for first in (7..changes).step_by(31) {
         let disk = FakeDisk::new();
         disk.crash_after(first);
         let mut oracle = Oracle::default();

@@ -96,12 +96,12 @@ fn fail_everywhere(kind: ErrorKind, forever: bool, step: usize) {
 
 #[test]
 fn an_io_error_at_any_operation_is_survived() {
-    fail_everywhere(ErrorKind::Other, false, 3);
+    fail_everywhere(ErrorKind::Other, false, 5);
 }
 
 #[test]
 fn a_disk_that_stays_broken_stops_cleanly_and_goes_on_when_it_is_well_again() {
-    fail_everywhere(ErrorKind::ReadOnlyFilesystem, true, 11);
+    fail_everywhere(ErrorKind::ReadOnlyFilesystem, true, 17);
 }
 
 #[test]
@@ -112,7 +112,7 @@ fn a_disk_that_fills_up_at_any_size_stops_cleanly_and_resumes_with_nothing_lost(
     life(&store, &scene).expect("no fault, no error");
     drop(store);
     let most = whole.blocks_used() + 200;
-    for capacity in (0..most).step_by(13) {
+    for capacity in (0..most).step_by(17) {
         let disk = FakeDisk::new();
         disk.set_capacity(Some(capacity));
         let what = format!("{capacity} of {most} blocks");

@@ -1,0 +1,160 @@
+//! Where a layout's blocks are, by domain, as an origin sees it.
+
+use std::collections::BTreeMap;
+
+use crate::bits::Bits;
+use crate::id::NodeId;
+use crate::swarm::config::SILENT_MAX;
+use crate::swarm::io::{Distance, PeerInfo};
+use crate::swarm::peer::{Line, View};
+use crate::time::Timestamp;
+
+use super::progress::Progress;
+
+/// Who may feed each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(in crate::swarm) enum Domain {
+    /// All peers with this number.
+    Shared(u64),
+    /// A peer that feeds nobody, or is an origin itself.
+    Own(NodeId),
+}
+
+impl Domain {
+    pub(in crate::swarm) fn of(id: NodeId, info: &PeerInfo) -> Self {
+        if info.serves && info.domain != 0 && info.distance != Distance::Origin {
+            Self::Shared(info.domain)
+        } else {
+            Self::Own(id)
+        }
+    }
+}
+
+/// Where a layout's blocks are, by domain. Empty on nodes that are no origin.
+#[derive(Debug)]
+pub(in crate::swarm) struct Seeding {
+    is_origin: bool,
+    blocks: u32,
+    pub(in crate::swarm) domains: BTreeMap<Domain, Placement>,
+}
+
+/// Where a layout's blocks are in one domain.
+#[derive(Debug)]
+pub(in crate::swarm) struct Placement {
+    /// For each block: neighbours that have it, that it is pledged to, and how often it was pledged.
+    pub(in crate::swarm) holders: Vec<u16>,
+    pub(in crate::swarm) pledged: Vec<u16>,
+    pub(super) sent: Vec<u16>,
+    /// Blocks whose only holder, durable, left: counted on until then.
+    pub(super) away: Vec<(Timestamp, Bits)>,
+    /// Blocks whose only holder is silent.
+    pub(super) orphans: Bits,
+    /// No block below may be unsent.
+    pub(super) cursor: u32,
+    pub(super) progress: Progress,
+}
+
+impl Placement {
+    fn new(blocks: u32) -> Self {
+        Self {
+            holders: vec![0; blocks as usize],
+            pledged: vec![0; blocks as usize],
+            sent: vec![0; blocks as usize],
+            away: Vec::new(),
+            orphans: Bits::none(blocks),
+            cursor: 0,
+            progress: Progress::default(),
+        }
+    }
+
+    pub(super) fn is_unsent(&self, block: u32) -> bool {
+        let at = block as usize;
+        self.pledged[at] == 0
+            && (self.orphans.get(block)
+                || (self.holders[at] == 0 && !self.away.iter().any(|(_, away)| away.get(block))))
+    }
+
+    pub(super) fn pledge(&mut self, block: u32) {
+        self.pledged[block as usize] += 1;
+        self.sent[block as usize] = self.sent[block as usize].saturating_add(1);
+        self.orphans.set(block, false);
+    }
+
+    pub(super) fn unpledge(&mut self, block: u32) {
+        self.pledged[block as usize] -= 1;
+        self.cursor = self.cursor.min(block);
+    }
+}
+
+impl Seeding {
+    pub(in crate::swarm) const fn new(blocks: u32, is_origin: bool) -> Self {
+        Self {
+            is_origin,
+            blocks,
+            domains: BTreeMap::new(),
+        }
+    }
+
+    /// Where the blocks are in a peer's domain; nothing on a node that is no origin.
+    pub(super) fn placement(&mut self, id: NodeId, info: &PeerInfo) -> Option<&mut Placement> {
+        let blocks = self.blocks;
+        let domain = Domain::of(id, info);
+        self.is_origin
+            .then(|| self.domains.entry(domain).or_insert_with(|| Placement::new(blocks)))
+    }
+
+    /// A peer said what it has.
+    pub(in crate::swarm) fn learn(&mut self, id: NodeId, info: &PeerInfo, view: &View) {
+        for block in view.have.iter() {
+            self.gained(id, info, block);
+        }
+    }
+
+    pub(in crate::swarm) fn gained(&mut self, id: NodeId, info: &PeerInfo, block: u32) {
+        if let Some(placement) = self.placement(id, info) {
+            placement.holders[block as usize] += 1;
+            placement.orphans.set(block, false);
+        }
+    }
+
+    pub(in crate::swarm) fn lost(&mut self, id: NodeId, info: &PeerInfo, block: u32) {
+        if let Some(placement) = self.placement(id, info) {
+            placement.holders[block as usize] -= 1;
+            placement.cursor = placement.cursor.min(block);
+        }
+    }
+
+    /// What a peer had counts no more; when it `left`, its durable blocks are expected back for a while.
+    pub(in crate::swarm) fn forget(&mut self, id: NodeId, info: &PeerInfo, view: &View, left: Option<Timestamp>) {
+        let blocks = self.blocks;
+        let Some(placement) = self.placement(id, info) else {
+            return;
+        };
+        let mut away = Bits::none(blocks);
+        for block in view.have.iter() {
+            placement.holders[block as usize] -= 1;
+            if placement.holders[block as usize] == 0 {
+                away.set(block, view.durable.get(block));
+                placement.cursor = 0;
+            }
+        }
+        if let Some(now) = left
+            && away.count() > 0
+        {
+            placement.away.push((now.after(SILENT_MAX), away));
+        }
+        if let Domain::Own(_) = Domain::of(id, info)
+            && left.is_some()
+        {
+            self.domains.remove(&Domain::of(id, info));
+        }
+    }
+
+    pub(in crate::swarm) fn unpledge_all(&mut self, id: NodeId, info: &PeerInfo, line: &Line) {
+        if let Some(placement) = self.placement(id, info) {
+            for block in line.pledges.keys() {
+                placement.unpledge(*block);
+            }
+        }
+    }
+}

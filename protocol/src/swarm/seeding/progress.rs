@@ -1,0 +1,107 @@
+//! How a domain that has seen every block gets on by itself, and whether the origin should help.
+
+use std::time::Duration;
+
+use crate::swarm::config::TICK;
+use crate::time::Timestamp;
+
+/// Time in which a domain that has seen everything must make progress by itself before the origin helps.
+const GRACE: Duration = Duration::from_secs(1);
+/// Help that does not raise the domain's pace in this time earns nothing: its downlinks are full.
+const TRIAL: Duration = Duration::from_secs(1);
+/// The origin helps while the domain would need more than this part of the time it took so far.
+const HELP_SHARE: u32 = 16;
+
+/// How the domain gets on by itself.
+#[derive(Debug, Default)]
+pub(super) struct Progress {
+    /// When somebody first wanted something.
+    since: Option<Timestamp>,
+    /// Blocks that are needed, at the last look, and how many were gained and sent by the origin since it began.
+    needs: u64,
+    gained: u64,
+    own: f64,
+    phase: Phase,
+    /// What the domain gained a second when it was on its own.
+    baseline: f64,
+    /// Help earned nothing: none is given before this, and the next pause is longer.
+    rests_until: Timestamp,
+    pauses: u32,
+}
+
+/// What the origin does for a domain.
+#[derive(Debug, Clone, Copy, Default)]
+enum Phase {
+    /// There are blocks that it has not seen.
+    #[default]
+    Sending,
+    /// It has seen everything and is on its own; since when, with what it had gained and been sent then.
+    Watching(Timestamp, u64, f64),
+    /// It is helped, to see whether that helps; since when, from where.
+    Trying(Timestamp, u64, f64),
+    /// It is helped.
+    Helping,
+}
+
+impl Progress {
+    /// Whether blocks may be shown again.
+    pub(super) const fn help(&self) -> bool {
+        matches!(self.phase, Phase::Trying(..) | Phase::Helping)
+    }
+
+    /// Takes in where the domain stands and decides whether to help. `own` is what the origin has sent into it, in blocks.
+    pub(super) fn look(&mut self, now: Timestamp, needs: u64, own: f64, unsent: bool) {
+        if needs == 0 {
+            *self = Self::default();
+            return;
+        }
+        let since = *self.since.get_or_insert(now);
+        // Needs rise when a node joins or loses something: no loss of pace.
+        self.gained += self.needs.saturating_sub(needs);
+        (self.needs, self.own) = (needs, own);
+        let patience = (now.since(since) / HELP_SHARE).max(GRACE).as_secs_f64();
+        match self.phase {
+            _ if unsent => self.phase = Phase::Sending,
+            Phase::Sending => self.watch(now),
+            Phase::Watching(at, ..) if now.since(at) >= GRACE && now >= self.rests_until => {
+                self.baseline = self.pace(now).0;
+                if !self.is_near_the_end(patience) {
+                    self.phase = Phase::Trying(now, self.gained, self.own);
+                }
+            }
+            Phase::Trying(at, ..) if now.since(at) >= TRIAL => {
+                let (alone, own) = self.pace(now);
+                if alone + own >= self.baseline + 0.4 * own {
+                    self.phase = Phase::Helping;
+                } else {
+                    self.pauses += 1;
+                    self.rests_until = now.after(4 * GRACE * (1 << self.pauses.min(5)));
+                    self.watch(now);
+                }
+            }
+            Phase::Helping if self.is_near_the_end(patience) => self.watch(now),
+            Phase::Watching(..) | Phase::Trying(..) | Phase::Helping => {}
+        }
+    }
+
+    fn watch(&mut self, now: Timestamp) {
+        self.phase = Phase::Watching(now, self.gained, self.own);
+    }
+
+    /// Blocks a second since the phase began: gained from each other, and sent by the origin.
+    #[expect(clippy::cast_precision_loss, reason = "block counts are small")]
+    fn pace(&self, now: Timestamp) -> (f64, f64) {
+        let (Phase::Watching(at, gained, own) | Phase::Trying(at, gained, own)) = self.phase else {
+            return (self.baseline, 0.0);
+        };
+        let time = now.since(at).max(TICK).as_secs_f64();
+        let own = (self.own - own).max(0.0) / time;
+        (((self.gained - gained) as f64 / time - own).max(0.0), own)
+    }
+
+    /// Whether the domain by itself is done soon.
+    #[expect(clippy::cast_precision_loss, reason = "block counts are small")]
+    fn is_near_the_end(&self, patience: f64) -> bool {
+        self.needs as f64 <= self.baseline * patience
+    }
+}

@@ -1,0 +1,151 @@
+//! Lives and connections: who joins, is told, meets, crashes and comes back.
+
+use std::time::Duration;
+
+use samara_protocol::bits::Bits;
+use samara_protocol::swarm::config::Role;
+use samara_protocol::swarm::io::{Input, OpenTransfer};
+use samara_protocol::tree::ranges::RangeSet;
+use samara_protocol::wire::message::SwarmMessage;
+
+use super::{CHECKPOINT, Event, Parcel, Release, WARM_UP, World};
+use crate::scenario::FaultKind;
+use crate::topology;
+
+impl World {
+    pub(super) fn join(&mut self, node: usize) {
+        let seed = self.rng.next_u64();
+        self.nodes[node].start(self.now, seed);
+        let life = self.nodes[node].life;
+        for other in self.nodes[node].knows.clone() {
+            self.connect(node, other);
+        }
+        for release in 0..self.releases.len() {
+            let told = self.releases[release].at.after(WARM_UP).max(self.now);
+            if self.nodes[node].nature.role == Role::Origin || self.nodes[node].claims_all() {
+                self.tell(node, release);
+            } else {
+                self.at(told, Event::Tell(node, release));
+            }
+        }
+        self.at(self.now.after(CHECKPOINT), Event::Checkpoint(node, life));
+    }
+
+    /// The node is told to take part in a release.
+    pub(super) fn tell(&mut self, node: usize, release: usize) {
+        let now = self.now;
+        let Release {
+            layout,
+            table,
+            priority,
+            ..
+        } = self.releases[release].clone();
+        let entry = &mut self.nodes[node];
+        if !entry.alive {
+            return;
+        }
+        entry.told.entry(layout).or_insert(now);
+        let held = entry.claimed(layout, &table);
+        let durable = if entry.claims_all() {
+            held.clone()
+        } else {
+            entry
+                .disk
+                .get(&layout)
+                .map(|disk| disk.durable.clone())
+                .unwrap_or_default()
+        };
+        let wanted = if entry.nature.role == Role::Origin {
+            Bits::none(table.len())
+        } else {
+            Bits::all(table.len())
+        };
+        let open = OpenTransfer {
+            layout,
+            table,
+            wanted,
+            volatile: held.difference(&durable),
+            durable,
+            priority,
+            product: 0,
+        };
+        self.step(node, Input::Open(open));
+    }
+
+    pub(super) fn connect(&mut self, a: usize, b: usize) {
+        let apart = !self.nodes[a].connected.contains(&b);
+        if !apart || !self.nodes[a].alive || !self.nodes[b].alive {
+            return;
+        }
+        *self.connections.entry((a.min(b), a.max(b))).or_default() += 1;
+        self.nodes[a].connected.insert(b);
+        self.nodes[b].connected.insert(a);
+        for (one, other) in [(a, b), (b, a)] {
+            let peer = self.nodes[other].nature.id;
+            let info = topology::info(&self.nodes[one].nature, &self.nodes[other].nature);
+            self.step(one, Input::PeerUp { peer, info });
+            self.step(one, Input::PeerCovers { peer, product: 0 });
+        }
+    }
+
+    /// Both sides see the connection go; `again` makes it come back.
+    pub(super) fn disconnect(&mut self, a: usize, b: usize, again: Option<Duration>) {
+        if !self.nodes[a].connected.contains(&b) && !self.nodes[b].connected.contains(&a) {
+            return;
+        }
+        for (one, other) in [(a, b), (b, a)] {
+            self.links.cut(self.now, one, other);
+            self.nodes[one].connected.remove(&other);
+            self.nodes[one].fetches.retain(|_, fetch| fetch.peer != other);
+            self.nodes[one].asks.retain(|_, ask| ask.by != other);
+            if self.nodes[one].alive {
+                let peer = self.nodes[other].nature.id;
+                self.step(one, Input::PeerDown { peer });
+            }
+        }
+        if let Some(after) = again {
+            self.at(self.now.after(after), Event::Connect(a, b));
+        }
+    }
+
+    pub(super) fn fault(&mut self, kind: FaultKind, node: usize, length: Duration) {
+        if !self.nodes[node].alive {
+            return;
+        }
+        self.nodes[node].stop(self.now, kind == FaultKind::Power);
+        for other in self.nodes[node].knows.clone() {
+            self.disconnect(other, node, None);
+        }
+        if kind != FaultKind::OriginDies {
+            self.at(self.now.after(length), Event::Join(node));
+        }
+    }
+
+    pub(super) fn checkpoint(&mut self, node: usize, life: u32) {
+        if !self.nodes[node].alive || self.nodes[node].life != life {
+            return;
+        }
+        let mut fresh = Vec::new();
+        for (layout, disk) in &mut self.nodes[node].disk {
+            let groups = disk.held.difference(&disk.durable);
+            if !groups.is_empty() {
+                disk.durable = disk.held.clone();
+                fresh.push((*layout, groups));
+            }
+        }
+        for (layout, groups) in fresh {
+            self.step(node, Input::Durable { layout, groups });
+        }
+        self.at(self.now.after(CHECKPOINT), Event::Checkpoint(node, life));
+    }
+
+    pub(super) fn flood(&mut self, node: usize) {
+        for other in self.nodes[node].connected.clone() {
+            for _ in 0..100 {
+                let blocks = RangeSet::from(0..1);
+                self.send(node, other, Parcel::Message(SwarmMessage::Lost { number: 0, blocks }));
+            }
+        }
+        self.at(self.now.after(Duration::from_millis(100)), Event::Flood(node));
+    }
+}

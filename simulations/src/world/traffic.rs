@@ -1,0 +1,260 @@
+//! What goes over the links, and what the schedulers' outputs do.
+
+use samara_protocol::id::{LayoutId, NodeId, RequestId, ServeId};
+use samara_protocol::limits::GROUP_BYTES;
+use samara_protocol::swarm::event::Event as Fact;
+use samara_protocol::swarm::io::{FetchFault, Input, Output, Refusal};
+use samara_protocol::tree::ranges::RangeSet;
+
+use super::{Event, FRAME, Load, Parcel, REDIAL, World};
+use crate::link::Chunk;
+use crate::node::{Ask, Fetch};
+use crate::scenario::Behaviour;
+
+impl World {
+    pub(super) fn send(&mut self, from: usize, to: usize, parcel: Parcel) {
+        if let Some(connection) = self.connection(from, to) {
+            let at = self.now.after(self.latency);
+            self.at(at, Event::Reach(from, to, connection, parcel));
+        }
+    }
+
+    pub(super) fn reach(&mut self, from: usize, to: usize, parcel: Parcel) {
+        if !self.nodes[to].alive {
+            return;
+        }
+        let peer = self.nodes[from].nature.id;
+        match parcel {
+            Parcel::Message(message) => self.step(to, Input::Message { peer, message }),
+            Parcel::Ask(request, layout, groups) => self.asked(from, to, request, layout, groups),
+            Parcel::Cancel(request) => {
+                let asks = self.nodes[to].asks.iter();
+                let found = asks.filter(|(_, ask)| ask.by == from && ask.request == request);
+                let serve = found.map(|(serve, _)| *serve).next();
+                if let Some(serve) = serve {
+                    self.nodes[to].asks.remove(&serve);
+                    self.links.retain(to, from, |load| load.serve != serve);
+                    self.step(to, Input::ServeCancelled { serve });
+                }
+            }
+            Parcel::Refusal(request, reason) => {
+                if self.nodes[to].fetches.remove(&request).is_some() {
+                    let fault = match reason {
+                        Refusal::Busy(pause) => FetchFault::Busy(pause),
+                        Refusal::Absent => FetchFault::Absent,
+                    };
+                    self.step(to, Input::FetchFailed { request, fault });
+                }
+            }
+            Parcel::Payload(request, layout, groups, bad, last) => {
+                self.payload(from, to, (request, layout), &groups, &bad, last);
+            }
+        }
+    }
+
+    pub(super) fn asked(&mut self, by: usize, node: usize, request: RequestId, layout: LayoutId, groups: RangeSet) {
+        match self.nodes[node].nature.behaviour {
+            Behaviour::Stall => return,
+            Behaviour::LyingHaves => {
+                self.send(node, by, Parcel::Refusal(request, Refusal::Absent));
+                return;
+            }
+            Behaviour::Honest | Behaviour::Garbage | Behaviour::Flood | Behaviour::Rotten => {}
+        }
+        let serve = ServeId(self.next_serve);
+        self.next_serve += 1;
+        self.nodes[node].asks.insert(serve, Ask { by, request, layout });
+        let peer = self.nodes[by].nature.id;
+        self.step(
+            node,
+            Input::ServeAsked {
+                serve,
+                peer,
+                layout,
+                groups,
+            },
+        );
+    }
+
+    /// Groups arrive: they are verified at once.
+    pub(super) fn payload(
+        &mut self,
+        from: usize,
+        to: usize,
+        what: (RequestId, LayoutId),
+        groups: &RangeSet,
+        bad: &RangeSet,
+        last: bool,
+    ) {
+        let (request, layout) = what;
+        let bytes = groups.count() * GROUP_BYTES;
+        self.nodes[to].received += bytes;
+        if !self.nodes[to].fetches.contains_key(&request) {
+            self.nodes[to].wasted += bytes;
+            return;
+        }
+        let good = groups.difference(bad);
+        if !good.is_empty() {
+            let disk = self.nodes[to].disk.entry(layout).or_default();
+            let again = good.intersection(&disk.held).count() * GROUP_BYTES;
+            disk.held.union_with(&good);
+            self.nodes[to].wasted += again;
+            let bytes = good.count() * GROUP_BYTES;
+            let groups = good;
+            self.step(to, Input::FetchVerified { request, groups, bytes });
+        }
+        if !bad.is_empty() {
+            self.nodes[to].wasted += bad.count() * GROUP_BYTES;
+            self.nodes[to].fetches.remove(&request);
+            self.send(to, from, Parcel::Cancel(request));
+            let fault = FetchFault::Invalid;
+            self.step(to, Input::FetchFailed { request, fault });
+        } else if last && self.nodes[to].fetches.remove(&request).is_some() {
+            self.step(to, Input::FetchDone { request });
+        }
+    }
+
+    /// Which groups of a chunk that leaves now will not verify; a good one that its sender does not hold is a violation.
+    fn bad_of(&mut self, from: usize, layout: LayoutId, groups: &RangeSet) -> RangeSet {
+        let node = &self.nodes[from];
+        let Some(disk) = node.disk.get(&layout) else {
+            return groups.clone();
+        };
+        let invented = groups.difference(&disk.held);
+        match node.nature.behaviour {
+            Behaviour::Garbage => return groups.clone(),
+            Behaviour::Rotten => {
+                // What was healed away since it was put on the link left as rotten as it was.
+                let mut bad = disk.rotten.intersection(groups);
+                bad.union_with(&invented);
+                return bad;
+            }
+            _ => {}
+        }
+        if !invented.is_empty() {
+            self.violations
+                .push(format!("node {from} served what it does not hold: {invented:?}"));
+        }
+        RangeSet::new()
+    }
+
+    /// A chunk has left its sender.
+    pub(super) fn left(&mut self, flow: usize, version: u64) {
+        let Some((from, to, Chunk { bytes, load })) = self.links.finish(self.now, flow, version) else {
+            return;
+        };
+        self.nodes[from].sent += bytes;
+        let bad = self.bad_of(from, load.layout, &load.groups);
+        let parcel = Parcel::Payload(load.request, load.layout, load.groups.clone(), bad, load.last);
+        self.send(from, to, parcel);
+        if load.last {
+            self.nodes[from].asks.remove(&load.serve);
+        }
+        let (serve, groups) = (load.serve, load.groups);
+        self.step(from, Input::ServeSent { serve, groups, bytes });
+    }
+
+    pub(super) fn perform(&mut self, node: usize, output: Output) {
+        match output {
+            Output::Send { peer, message } => {
+                if let Some(to) = self.find(node, peer) {
+                    self.nodes[node].control += message.encoded_len() as u64 + FRAME;
+                    self.send(node, to, Parcel::Message(message));
+                }
+            }
+            Output::Fetch {
+                request,
+                peer,
+                layout,
+                groups,
+            } => {
+                if let Some(to) = self.find(node, peer) {
+                    self.nodes[node].control += 50 + 8 * groups.ranges().len() as u64 + FRAME;
+                    self.nodes[node].fetches.insert(request, Fetch { peer: to, layout });
+                    self.send(node, to, Parcel::Ask(request, layout, groups));
+                }
+            }
+            Output::CancelFetch { request } => {
+                if let Some(fetch) = self.nodes[node].fetches.remove(&request) {
+                    self.send(node, fetch.peer, Parcel::Cancel(request));
+                }
+            }
+            Output::Serve { serve, groups, last } => self.serve(node, serve, &groups, last),
+            Output::Refuse { serve, reason } => {
+                if let Some(ask) = self.nodes[node].asks.remove(&serve) {
+                    self.send(node, ask.by, Parcel::Refusal(ask.request, reason));
+                }
+            }
+            Output::Recheck { layout, groups } => {
+                let disk = self.nodes[node].disk.entry(layout).or_default();
+                let bad = disk.rotten.intersection(&groups);
+                disk.rotten.subtract(&bad);
+                disk.held.subtract(&bad);
+                disk.durable.subtract(&bad);
+                if !bad.is_empty() {
+                    self.nodes[node].finished.remove(&layout);
+                    self.step(node, Input::Lost { layout, groups: bad });
+                }
+            }
+            Output::Disconnect { peer, quarantine, .. } => {
+                if let Some(other) = self.find(node, peer) {
+                    self.nodes[node].quarantined.insert(other);
+                    self.disconnect(node, other, Some(quarantine.max(REDIAL)));
+                }
+            }
+            Output::Event(fact) => self.fact(node, fact),
+        }
+    }
+
+    /// Groups leave in small chunks, so that they can be verified and passed on as they come.
+    pub(super) fn serve(&mut self, node: usize, serve: ServeId, groups: &RangeSet, last: bool) {
+        let Some(ask) = self.nodes[node].asks.get(&serve).cloned() else {
+            return;
+        };
+        let all: Vec<u32> = groups.iter().collect();
+        let piece = (all.len() / 4).max(1);
+        let pieces = all.chunks(piece).count();
+        for (at, chunk) in all.chunks(piece).enumerate() {
+            let groups: RangeSet = chunk.iter().map(|group| *group..*group + 1).collect();
+            let load = Load {
+                serve,
+                request: ask.request,
+                layout: ask.layout,
+                last: last && at + 1 == pieces,
+                groups,
+            };
+            let bytes = chunk.len() as u64 * GROUP_BYTES;
+            self.links.push(self.now, node, ask.by, Chunk { bytes, load });
+        }
+    }
+
+    pub(super) fn fact(&mut self, node: usize, fact: Fact) {
+        if let Fact::TransferComplete { layout, sources, .. } = fact {
+            let now = self.now;
+            self.nodes[node].finished.insert(layout, now);
+            self.nodes[node].sources.insert(layout, sources);
+        }
+    }
+
+    pub(super) fn find(&self, node: usize, id: NodeId) -> Option<usize> {
+        let known = self.nodes[node].knows.iter().copied();
+        known.into_iter().find(|other| self.nodes[*other].nature.id == id)
+    }
+
+    pub(super) fn trace(&mut self, node: usize, output: &Output) {
+        let (tag, number): (u8, u64) = match output {
+            Output::Send { message, .. } => (1, message.encoded_len() as u64),
+            Output::Fetch { request, groups, .. } => (2, request.0 ^ groups.count() << 32),
+            Output::CancelFetch { request } => (3, request.0),
+            Output::Serve { serve, groups, .. } => (4, serve.0 ^ groups.count() << 32),
+            Output::Refuse { serve, .. } => (5, serve.0),
+            Output::Recheck { groups, .. } => (6, groups.count()),
+            Output::Disconnect { .. } => (7, 0),
+            Output::Event(_) => (8, 0),
+        };
+        self.hash.update(&self.now.0.to_le_bytes());
+        self.hash.update(&(node as u64).to_le_bytes());
+        self.hash.update(&[tag]);
+        self.hash.update(&number.to_le_bytes());
+    }
+}
