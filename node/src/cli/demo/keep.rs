@@ -15,9 +15,15 @@ pub(super) struct Keep {
 impl Keep {
     /// Makes `hosts` in `dir`, which must hold nothing.
     pub(super) fn in_dir(dir: &Path) -> Result<Self, CliError> {
-        let hosts = std::path::absolute(dir).map_err(|error| CliError::io(dir, &error))?.join("hosts");
+        let hosts = std::path::absolute(dir)
+            .map_err(|error| CliError::io(dir, &error))?
+            .join("hosts");
         let failed = |error| CliError::io(&hosts, &error);
-        let made = hosts.ancestors().take_while(|path| !path.exists()).last().map(Path::to_owned);
+        let made = hosts
+            .ancestors()
+            .take_while(|path| !path.exists())
+            .last()
+            .map(Path::to_owned);
         std::fs::create_dir_all(&hosts).map_err(failed)?;
         if std::fs::read_dir(&hosts).map_err(failed)?.next().is_some() {
             let error = CliError::new(ExitStatus::Conflict, hosts.display(), "is not empty");
@@ -43,8 +49,15 @@ impl Drop for Keep {
         if self.hosts.as_os_str().is_empty() {
             return;
         }
-        // It was empty at the start, so all in it is the demo's. What cannot be removed is seen by whoever looks there.
-        let _ = std::fs::remove_dir_all(self.made.as_ref().unwrap_or(&self.hosts));
+        // It was empty at the start, so all in it is the demo's; above it, only what is empty. What cannot be removed is
+        // seen by whoever looks there.
+        let _ = std::fs::remove_dir_all(&self.hosts);
+        if let Some(made) = &self.made {
+            let above = self.hosts.ancestors().skip(1).take_while(|path| path.starts_with(made));
+            for path in above {
+                let _ = std::fs::remove_dir(path);
+            }
+        }
     }
 }
 
