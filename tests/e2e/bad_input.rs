@@ -57,7 +57,7 @@ fn words_that_are_no_command_and_values_that_are_none() -> Result<()> {
             (
                 &["publish", "/nonexistent", "--product", "acme/app", "--version", "1.0.0"],
                 3,
-                "/nonexistent",
+                "vendor product",
             ),
         ],
     )
