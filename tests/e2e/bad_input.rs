@@ -49,7 +49,7 @@ fn words_that_are_no_command_and_values_that_are_none() -> Result<()> {
             (&["fetch", "acme/app@1.0", "-o", "x"], 2, "1.0"),
             (
                 &["node", "run", "--config", "/nonexistent.toml"],
-                3,
+                2,
                 "/nonexistent.toml",
             ),
             (&["join", "/nonexistent.join"], 3, "/nonexistent.join"),
@@ -113,12 +113,13 @@ fn join_files_that_are_damaged_are_refused_and_nothing_is_lost() -> Result<()> {
     let network = Network::prepare(&Plan::default())?;
     let whole = fs::read(network.exchange("site1.join"))?;
     let host = Actor::new(&network.folder("x")?, "host", None)?;
-    host.run(
-        ["request", "host", "--out"]
-            .map(std::ffi::OsString::from)
-            .into_iter()
-            .chain([network.exchange("x.request").into()]),
-    )?;
+    let request = network.exchange("x.request");
+    host.run([
+        "request".as_ref(),
+        "host".as_ref(),
+        "--output".as_ref(),
+        request.as_os_str(),
+    ])?;
     let before = samara_tests::tree::scan(host.home())?;
     let bad = network.exchange("bad.join");
     for (name, bytes) in [

@@ -30,7 +30,10 @@ fn the_demo_carries_a_release_through_a_kill_and_says_what_it_did() -> Result<()
         "{report:#}"
     );
     ensure!(
-        report["resumed_after_kill"].as_u64().is_some_and(|bytes| bytes > 0),
+        report["resumed_after_kill"] == true
+            && report["killed"]["resumed_bytes"]
+                .as_u64()
+                .is_some_and(|bytes| bytes > 0),
         "it was killed in mid-transfer: {report:#}"
     );
     ensure!(

@@ -34,9 +34,9 @@ fn a_release_of_every_kind_of_entry_reaches_every_host_unchanged() -> Result<()>
             verify.code()
         );
         ensure!(
-            verify.stderr.contains("sizes/one"),
+            verify.text().contains("sizes/one"),
             "it names the file:\n{}",
-            verify.stderr
+            verify.text()
         );
     }
     network.origin.stop()?.success()?;

@@ -9,6 +9,7 @@
 mod compare;
 mod display;
 mod guard;
+mod keep;
 mod kill;
 mod node;
 mod place;
@@ -25,6 +26,7 @@ use samara_protocol::units::{ByteRate, show_bytes};
 
 use self::display::Display;
 use self::guard::Guard;
+use self::keep::Keep;
 use self::kill::Kill;
 use self::place::Place;
 use self::process::Runner;
@@ -87,10 +89,10 @@ struct Source {
 }
 
 fn demonstrate(args: &Args, interrupt: &super::Interrupt, printer: &mut Printer) -> Result<Report, CliError> {
-    let kept = args.keep.as_deref().map(kept_hosts).transpose()?;
+    let kept = args.keep.as_deref().map(Keep::in_dir).transpose()?;
     let given = args.path.as_deref().map(given).transpose()?;
     let (sites, hosts) = (usize::from(args.sites), usize::from(args.hosts.unwrap_or(args.sites)));
-    let place = Place::with_room_for(room(given.as_ref(), sites, hosts, kept.as_deref())?)?;
+    let place = Place::with_room_for(room(given.as_ref(), sites, hosts, kept.as_ref().map(Keep::hosts))?)?;
     let dir = place.dir().to_owned();
     // Dropped last, whatever happens: the processes go first, then the folder, then who watches over both.
     let guard = Guard::over(place).map_err(|error| CliError::failure("sh", error))?;
@@ -113,9 +115,11 @@ fn demonstrate(args: &Args, interrupt: &super::Interrupt, printer: &mut Printer)
             show_bytes(source.bytes)
         ))
     };
-    let folders = kept.clone().unwrap_or_else(|| runner.path("hosts"));
+    let folders = kept
+        .as_ref()
+        .map_or_else(|| runner.path("hosts"), |keep| keep.hosts().to_owned());
     let (kill, mut run) = carry(&mut network, kill, &source, &folders, &runner, printer)?;
-    (run.up, run.kept) = (up, kept);
+    (run.up, run.kept) = (up, kept.map(Keep::leave));
     Ok(Report::new(&network, &kill, run))
 }
 
@@ -204,22 +208,6 @@ fn gathered(runner: &Runner, printer: &mut Printer) -> Result<Source, CliError> 
     ));
     let bytes = compare::size(&path)?;
     Ok(Source { path, bytes })
-}
-
-/// What the hosts' folders are in.
-fn kept_hosts(keep: &Path) -> Result<PathBuf, CliError> {
-    let failed = |path: &Path| {
-        let path = path.to_owned();
-        move |error| CliError::io(&path, &error)
-    };
-    let hosts = std::path::absolute(keep).map_err(failed(keep))?.join("hosts");
-    std::fs::create_dir_all(&hosts).map_err(failed(&hosts))?;
-    let mut entries = std::fs::read_dir(&hosts).map_err(failed(&hosts))?;
-    if entries.next().is_some() {
-        let error = CliError::new(ExitStatus::Conflict, hosts.display(), "is not empty");
-        return Err(error.way_out("name another folder with --keep, or empty this one"));
-    }
-    Ok(hosts)
 }
 
 /// Bytes of disk: the gathered files, the origin's copy, one for each site and each host.

@@ -147,7 +147,10 @@ impl fmt::Display for Report {
         let name = self.product.as_ref().unwrap_or(&id);
         let (version, right, bytes) = (&self.version, self.right, show_bytes(self.bytes));
         let is = if self.verified { "is" } else { "is NOT" };
-        writeln!(f, "{dir} {is} {name}@{version}: {right} entries right, {bytes} hashed")?;
+        writeln!(
+            f,
+            "{dir} {is} {name}@{version}: {right} of its entries are right, {bytes} hashed"
+        )?;
         list(f, "modified", self.modified.len(), |at| {
             let Wrong { path, what } = &self.modified[at];
             format!("{path} ({what})")

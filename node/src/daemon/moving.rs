@@ -283,9 +283,7 @@ impl Driver {
     }
 
     pub(super) fn on_checkpoint(&mut self, checkpoint: Checkpoint) {
-        let elapsed = self
-            .checkpoints
-            .ended(self.clock.now(), checkpoint.fault.is_none());
+        let elapsed = self.checkpoints.ended(self.clock.now(), checkpoint.fault.is_none());
         self.observer.emit(Event::Checkpointed { elapsed });
         if let Some(error) = checkpoint.fault {
             self.observer.emit(Event::DiskFailed {

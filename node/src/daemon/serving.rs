@@ -107,7 +107,11 @@ impl Serving {
             }
         };
         let Self {
-            sink, reports, serve, peer, ..
+            sink,
+            reports,
+            serve,
+            peer,
+            ..
         } = self;
         // Gone peers are told to the driver by the network.
         let _ = sink.end(status).await;

@@ -1,14 +1,26 @@
-//! Large reads below TLS: few system calls instead of many.
+//! The socket below TLS: large reads, and no more unsent bytes in the kernel than the line needs.
+//!
+//! What the kernel holds and cannot send yet delays every control message behind it. But each time that it asks for
+//! more costs a wake-up; so how little it holds follows the measured rate.
 
 use std::io::{IoSlice, Result};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
 use futures::{AsyncRead, AsyncWrite};
 
 /// Bytes read from a socket at once. rustls asks for 4 to 16 KiB a time.
 const READ_BYTES: usize = 128 << 10;
+/// Unsent bytes that the kernel may hold, on a slow line: 20 ms at 50 Mbit/s.
+const UNSENT_MIN: u32 = 128 << 10;
+/// The same on the fastest.
+const UNSENT_MAX: u32 = 1 << 20;
+/// How long the unsent bytes may take at the measured rate.
+const UNSENT_TIME: Duration = Duration::from_millis(10);
+/// How often the rate is looked at.
+const RATE_INTERVAL: Duration = Duration::from_millis(100);
 /// Read buffers kept for reuse.
 const SPARE_MAX: usize = 4;
 
@@ -30,19 +42,75 @@ impl ReadBuffers {
     }
 }
 
-/// Reads ahead.
+/// A socket that can be told how many unsent bytes it may hold.
+pub(super) trait Socket {
+    /// From now on.
+    fn set_unsent_max(&self, bytes: u32);
+}
+
+impl Socket for libp2p::tcp::tokio::TcpStream {
+    #[cfg(target_os = "linux")]
+    fn set_unsent_max(&self, bytes: u32) {
+        if let Err(error) = socket2::SockRef::from(&self.0).set_tcp_notsent_lowat(bytes) {
+            tracing::debug!(%error, "TCP_NOTSENT_LOWAT cannot be set; control messages may be late under load");
+        }
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn set_unsent_max(&self, _: u32) {}
+}
+
+/// How fast a socket takes bytes, and what follows from it.
+#[derive(Debug)]
+struct Rate {
+    since: Instant,
+    taken: u64,
+    unsent_max: u32,
+}
+
+impl Rate {
+    /// Counts bytes; gives the new bound when it changes.
+    fn count(&mut self, bytes: usize, now: Instant) -> Option<u32> {
+        self.taken += bytes as u64;
+        let elapsed = now.saturating_duration_since(self.since);
+        if elapsed < RATE_INTERVAL {
+            return None;
+        }
+        let at_rate = u128::from(self.taken) * UNSENT_TIME.as_micros() / elapsed.as_micros();
+        let bound = u32::try_from(at_rate)
+            .unwrap_or(UNSENT_MAX)
+            .clamp(UNSENT_MIN, UNSENT_MAX);
+        (self.since, self.taken) = (now, 0);
+        // Small changes are not worth a system call.
+        let changed = bound / 2 >= self.unsent_max || bound <= self.unsent_max / 2;
+        changed.then(|| {
+            self.unsent_max = bound;
+            bound
+        })
+    }
+}
+
+/// Reads ahead, and bounds what is unsent.
 #[derive(Debug)]
 pub(super) struct ReadAhead<T> {
     inner: T,
+    rate: Rate,
     buffers: ReadBuffers,
     /// Bytes that were read, and which of them are left.
     held: Option<(Box<[u8]>, usize, usize)>,
 }
 
-impl<T> ReadAhead<T> {
-    pub(super) const fn new(inner: T, buffers: ReadBuffers) -> Self {
+impl<T: Socket> ReadAhead<T> {
+    pub(super) fn new(inner: T, buffers: ReadBuffers) -> Self {
+        inner.set_unsent_max(UNSENT_MIN);
+        let rate = Rate {
+            since: Instant::now(),
+            taken: 0,
+            unsent_max: UNSENT_MIN,
+        };
         Self {
             inner,
+            rate,
             buffers,
             held: None,
         }
@@ -76,9 +144,21 @@ impl<T: AsyncRead + Unpin> AsyncRead for ReadAhead<T> {
     }
 }
 
-impl<T: AsyncWrite + Unpin> AsyncWrite for ReadAhead<T> {
+impl<T: Socket> ReadAhead<T> {
+    fn count(&mut self, taken: &Poll<Result<usize>>) {
+        if let Poll::Ready(Ok(bytes)) = taken
+            && let Some(bound) = self.rate.count(*bytes, Instant::now())
+        {
+            self.inner.set_unsent_max(bound);
+        }
+    }
+}
+
+impl<T: AsyncWrite + Socket + Unpin> AsyncWrite for ReadAhead<T> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<usize>> {
-        Pin::new(&mut self.inner).poll_write(cx, bytes)
+        let taken = Pin::new(&mut self.inner).poll_write(cx, bytes);
+        self.count(&taken);
+        taken
     }
 
     fn poll_write_vectored(
@@ -86,7 +166,9 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for ReadAhead<T> {
         cx: &mut Context<'_>,
         parts: &[IoSlice<'_>],
     ) -> Poll<Result<usize>> {
-        Pin::new(&mut self.inner).poll_write_vectored(cx, parts)
+        let taken = Pin::new(&mut self.inner).poll_write_vectored(cx, parts);
+        self.count(&taken);
+        taken
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
@@ -102,6 +184,32 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for ReadAhead<T> {
 mod tests {
     use super::*;
     use futures::AsyncReadExt;
+
+    impl Socket for futures::io::Cursor<Vec<u8>> {
+        fn set_unsent_max(&self, _: u32) {}
+    }
+
+    #[test]
+    fn a_slow_line_holds_little_and_a_fast_one_enough() {
+        let mut now = Instant::now();
+        let mut rate = Rate {
+            since: now,
+            taken: 0,
+            unsent_max: UNSENT_MIN,
+        };
+        let mut second = |rate: &mut Rate, bytes_per_second: usize| {
+            let mut bound = rate.unsent_max;
+            for _ in 0..1000 {
+                now += Duration::from_millis(1);
+                bound = rate.count(bytes_per_second / 1000, now).unwrap_or(bound);
+            }
+            bound
+        };
+        assert_eq!(second(&mut rate, 6_250_000), UNSENT_MIN, "50 Mbit/s");
+        let fast = second(&mut rate, 1_500_000_000);
+        assert_eq!(fast, UNSENT_MAX);
+        assert_eq!(second(&mut rate, 6_250_000), UNSENT_MIN, "and back");
+    }
 
     #[tokio::test]
     async fn reading_ahead_loses_nothing_and_gives_the_buffer_back() {

@@ -19,9 +19,6 @@ use super::tls::Tls;
 
 /// How long it may take until a connection is secure.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-/// Bytes below which the kernel asks for more: 20 ms at 50 Mbit/s.
-#[cfg(target_os = "linux")]
-const UNSENT_BYTES: u32 = 128 << 10;
 /// Connections that may wait for us to accept them.
 const BACKLOG: u32 = 128;
 
@@ -33,10 +30,7 @@ pub(super) fn build(config: &NetConfig, identity: &Keypair) -> Result<Boxed<(Pee
     let dns_failed = |error: std::io::Error| NetError::Dns(error.to_string());
     let buffers = ReadBuffers::default();
     let secure = move |tcp: Boxed<tcp::tokio::TcpStream>| {
-        let tcp = tcp.map(move |stream, _| {
-            keep_unsent_short(&stream);
-            ReadAhead::new(stream, buffers.clone())
-        });
+        let tcp = tcp.map(move |stream, _| ReadAhead::new(stream, buffers.clone()));
         let upgraded = tcp
             .upgrade(Version::V1Lazy)
             .authenticate(tls.clone())
@@ -65,18 +59,6 @@ pub(super) fn build(config: &NetConfig, identity: &Keypair) -> Result<Boxed<(Pee
     });
     Ok(boxed.boxed())
 }
-
-/// Lets the kernel hold little that TCP cannot send yet, so that a control message does not wait behind megabytes of
-/// payload.
-#[cfg(target_os = "linux")]
-fn keep_unsent_short(stream: &tcp::tokio::TcpStream) {
-    if let Err(error) = socket2::SockRef::from(&stream.0).set_tcp_notsent_lowat(UNSENT_BYTES) {
-        tracing::debug!(%error, "TCP_NOTSENT_LOWAT cannot be set; control messages may be late under load");
-    }
-}
-
-#[cfg(not(target_os = "linux"))]
-const fn keep_unsent_short(_: &tcp::tokio::TcpStream) {}
 
 fn quic_config(config: &NetConfig, identity: &Keypair) -> quic::Config {
     let mut quic = quic::Config::new(identity);

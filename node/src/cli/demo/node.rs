@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::process::{Process, Runner};
 use crate::admin::Client;
 use crate::admin::api::{Request, Response, Stage};
-use crate::admin::status::{PartName, SourceBytes, Status, TransferStatus};
+use crate::admin::status::{PartName, SourceBytes, SourceClass, Status, TransferStatus};
 use crate::cli::{CliError, Printer};
 
 /// How long a node may take to say how it is; one that works hard may leave it out once.
@@ -131,7 +131,6 @@ pub(super) struct Host {
     pub(super) name: String,
     /// Index of its site.
     pub(super) site: usize,
-    peer: String,
     process: Option<Process>,
     /// When its fetch had ended.
     pub(super) finished: Option<Instant>,
@@ -153,12 +152,20 @@ struct Progress {
     last: u64,
 }
 
+impl Progress {
+    fn saw(&mut self, sent: u64) {
+        if sent < self.last {
+            self.earlier += self.last;
+        }
+        self.last = sent;
+    }
+}
+
 impl Host {
-    pub(super) fn new(name: &str, site: usize, peer: &str) -> Self {
+    pub(super) fn new(name: &str, site: usize) -> Self {
         Self {
             name: name.to_owned(),
             site,
-            peer: peer.to_owned(),
             process: None,
             finished: None,
             fetched: None,
@@ -181,22 +188,16 @@ impl Host {
         Ok(())
     }
 
-    /// Looks whether its fetch has ended, and at what its site says of it.
+    /// Looks whether its fetch has ended, and at what its site says. Each fetch has an identity of its own, so what the
+    /// site's node sends to machines of its site counts in equal parts for the `fetching` hosts that are not done.
     ///
     /// # Errors
     /// When the fetch failed.
-    pub(super) fn look(&mut self, site: &Node) -> Result<(), CliError> {
+    pub(super) fn look(&mut self, site: &Node, fetching: u64) -> Result<(), CliError> {
         let peers = site.status.iter().flat_map(|status| &status.peers);
-        let sent = peers
-            .filter(|peer| peer.peer.to_string() == self.peer)
-            .map(|peer| peer.sent_bytes)
-            .max();
-        if let Some(sent) = sent {
-            if sent < self.progress.last {
-                self.progress.earlier += self.progress.last;
-            }
-            self.progress.last = sent;
-        }
+        let own = peers.filter(|peer| peer.distance == SourceClass::Site);
+        let sent: u64 = own.map(|peer| peer.sent_bytes).sum();
+        self.progress.saw(sent / fetching.max(1));
         let Some(process) = &mut self.process else {
             return Ok(());
         };

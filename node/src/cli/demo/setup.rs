@@ -89,11 +89,10 @@ fn host(number: usize, site: usize, runner: &Runner, printer: &mut Printer) -> R
         let words: Vec<_> = ["--home", home].into_iter().chain(words.split(' ')).collect();
         runner.run(&words, printer)
     };
-    let asked = run(&name, &format!("--json request host -o {name}.request"))?;
+    run(&name, &format!("request host -o {name}.request"))?;
     run(&at, &format!("site enrol {name}.request -o {name}.join"))?;
     run(&name, &format!("join {name}.join"))?;
-    let asked: serde_json::Value = serde_json::from_str(&asked).unwrap_or_default();
-    Ok(Host::new(&name, site, asked["node"].as_str().unwrap_or_default()))
+    Ok(Host::new(&name, site))
 }
 
 fn configure(name: &str, text: &str, runner: &Runner, printer: &mut Printer) -> Result<(), CliError> {

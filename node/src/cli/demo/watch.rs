@@ -94,8 +94,13 @@ fn look(network: &mut Network) -> Result<(), CliError> {
     for site in &mut network.sites {
         site.look()?;
     }
-    for host in &mut network.hosts {
-        host.look(&network.sites[host.site])?;
+    for index in 0..network.hosts.len() {
+        let site = network.hosts[index].site;
+        let hosts = network.hosts.iter();
+        let fetching = hosts
+            .filter(|host| host.site == site && host.finished.is_none())
+            .count() as u64;
+        network.hosts[index].look(&network.sites[site], fetching)?;
     }
     Ok(())
 }
