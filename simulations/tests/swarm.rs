@@ -49,7 +49,7 @@ fn equal_seeds_give_equal_runs_and_another_seed_another() {
 
 #[test]
 fn equal_sites_finish_near_the_bound_with_one_copy_from_the_origin() {
-    for (sites, most) in [(8, 1.05), (16, 1.07), (32, 1.10)] {
+    for (sites, most) in [(8, 1.03), (16, 1.05), (32, 1.07)] {
         let mut plan = Scenario::load("flash-release").expect("built in");
         plan.set_sites(sites);
         let report = run(&plan).expect("runs");
@@ -84,7 +84,7 @@ fn two_hundred_sites_with_crashes_and_liars_finish() {
     let report = run(&Scenario::load("liars-and-crashes").expect("built in")).expect("runs");
     assert_eq!(report.nodes, 180);
     assert!(report.waste_fraction <= 0.02, "{report:?}");
-    assert!(report.origin_copies <= 1.5, "{report:?}");
+    assert!(report.origin_copies <= 1.2, "{report:?}");
 }
 
 #[test]

@@ -10,6 +10,7 @@ use samara_protocol::wire::data::{Ask, EndStatus, FileHeader};
 
 use super::driver::Driver;
 use super::files::{self, FileName};
+use super::opening::Selection;
 use super::peers::{Shown, peer_info};
 use super::report::FileFault;
 use super::shell::UNKNOWN_LAYOUT;
@@ -55,6 +56,9 @@ impl Driver {
                 reply,
             } => {
                 let file = self.file_for(peer, product, &name);
+                if file.is_none() {
+                    self.take_up_for(peer, product, &name);
+                }
                 tokio::spawn(send_file(reply, file, offset));
             }
             NetEvent::AskCancelled { serve, .. } => {
@@ -327,6 +331,38 @@ impl Driver {
             if let Err(error) = self.shell.net.want(*node, &contact.addresses, product) {
                 tracing::debug!(peer = %node, %error, "a contact cannot be dialled");
             }
+        }
+    }
+
+    /// A host or node of the own site asks for a release that this node does not carry: it starts fetching it for them.
+    fn take_up_for(&mut self, peer: NodeId, product: ProductId, name: &str) {
+        let Some(FileName::Head(manifest)) = FileName::from_wire(name) else {
+            return;
+        };
+        if self.config.leaf || !self.may_know(peer, product, manifest) {
+            return;
+        }
+        let Some(known) = self.products.get(product) else {
+            return;
+        };
+        let asks = self.peers.get(peer).and_then(|peer| peer.covered(product));
+        let own_site = known
+            .own
+            .as_ref()
+            .zip(asks)
+            .is_some_and(|(own, asks)| own.site == asks.site);
+        let listed = known.trust.documents().listings(manifest).next();
+        let Some(version) = listed.map(|(_, place)| place.version.clone()).filter(|_| own_site) else {
+            return;
+        };
+        let selection = Selection {
+            platforms: known.platforms.clone(),
+            ..Selection::default()
+        };
+        let priority = known.priority;
+        self.take_up(manifest, product, version, selection, priority);
+        if let Some(release) = self.releases.get_mut(manifest) {
+            release.asked_for = true;
         }
     }
 

@@ -6,11 +6,11 @@ use crate::swarm::config::TICK;
 use crate::time::Timestamp;
 
 /// Time in which a domain that has seen everything must make progress by itself before the origin helps.
-const GRACE: Duration = Duration::from_secs(1);
+const GRACE: Duration = Duration::from_secs(2);
 /// Help that does not raise the domain's pace in this time earns nothing: its downlinks are full.
 const TRIAL: Duration = Duration::from_secs(1);
 /// The origin helps while the domain would need more than this part of the time it took so far.
-const HELP_SHARE: u32 = 16;
+const HELP_SHARE: u32 = 8;
 
 /// How the domain gets on by itself.
 #[derive(Debug, Default)]

@@ -218,9 +218,53 @@ fn credentials_are_read_back_and_fit_a_hello() {
     ));
     let bytes = credentials.encode().expect("fits");
     assert_eq!(Credentials::decode(&bytes).expect("read"), credentials);
-    let mut three = credentials;
-    three.enrolments.push(three.enrolments[0].clone());
-    assert!(Credentials::decode(&three.encode().expect("fits")).is_err());
+    let mut fetch = credentials;
+    let link = enrolment(&key(100), &key(103), MemberKind::Host, false);
+    fetch.enrolments.push(sign(&link, &key(102)));
+    let bytes = fetch.encode().expect("fits with the longest grant");
+    assert_eq!(Credentials::decode(&bytes).expect("read"), fetch);
+    let mut more = node_credentials(&vendor, &trust);
+    more.enrolments = vec![more.enrolments[0].clone(); 4];
+    assert!(Credentials::decode(&more.encode().expect("fits")).is_err());
+}
+
+#[test]
+fn a_host_lends_what_it_may_to_its_fetches_and_no_more() {
+    let vendor = Vendor::new(1);
+    let trust = vendor.product();
+    let (site, host, fetch) = (key(100), key(102), key(103));
+    let under_host = |link: &Enrolment| Credentials {
+        grant: vendor.sign_grant(&grant(&trust, &site)),
+        enrolments: vec![
+            sign(&enrolment(&site, &host, MemberKind::Host, false), &site),
+            sign(link, &host),
+        ],
+    };
+    let session = under_host(&enrolment(&site, &fetch, MemberKind::Host, false));
+    let covered = trust
+        .admit(&session, fetch.node_id(), [], NOW)
+        .expect("the host's own fetch");
+    assert_eq!(covered.kind, MemberKind::Host);
+    let node = under_host(&enrolment(&site, &fetch, MemberKind::Node, false));
+    assert!(
+        trust.admit(&node, fetch.node_id(), [], NOW).is_err(),
+        "a host makes no nodes"
+    );
+    let mut long = enrolment(&site, &fetch, MemberKind::Host, false);
+    long.not_after = NOW.plus_seconds(5000 * DAY);
+    let ends = trust
+        .admit(&under_host(&long), fetch.node_id(), [], NOW)
+        .expect("in")
+        .not_after;
+    assert_eq!(ends, covered.not_after, "it ends with the host's own");
+    let revoked = SiteRevocations {
+        schema: 0,
+        site_key: site.public(),
+        sequence: 1,
+        nodes: vec![host.node_id()],
+    };
+    let verdict = trust.admit(&session, fetch.node_id(), [&revoked], NOW);
+    assert!(matches!(verdict, Err(Refusal::Revoked { .. })), "{verdict:?}");
 }
 
 #[test]
