@@ -92,6 +92,23 @@ fn a_host_waits_while_its_site_does_not_have_the_release_yet() -> Result<()> {
 }
 
 #[test]
+fn a_host_gets_what_its_site_has_never_asked_for() -> Result<()> {
+    let mut plan = Plan::default();
+    plan.site.follow = false;
+    let network = Network::start(&plan)?;
+    let mut tree = Tree::new(network.folder("release")?, 11)?;
+    tree.file("large", 3 << 20)?.file("small", 300)?;
+    network.publish(tree.root(), "1.0.0")?;
+    let into = network.folder("out")?;
+    network.sites[0].fetch(&format!("{PRODUCT}@1.0.0"), &into)?;
+    same(tree.root(), &into)?;
+    network.sites[0]
+        .node
+        .wait_staged("1.0.0", Duration::from_secs(30))
+        .map(drop)
+}
+
+#[test]
 fn two_fetches_run_side_by_side_on_one_host() -> Result<()> {
     let network = Network::start(&Plan::default())?;
     let mut tree = Tree::new(network.folder("release")?, 4)?;
