@@ -11,7 +11,7 @@ use samara_tests::network::{Network, PRODUCT, Plan, fetch};
 use samara_tests::tree::{Tree, same};
 use samara_tests::{Finished, runnable};
 
-const SOON: Duration = Duration::from_secs(120);
+const SOON: Duration = Duration::from_secs(300);
 
 /// A file system in memory of its own; unmounted on drop.
 struct Small {

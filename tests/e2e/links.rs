@@ -10,7 +10,7 @@ use samara_tests::proxy::Proxy;
 use samara_tests::runnable;
 use samara_tests::tree::{Tree, same};
 
-const SOON: Duration = Duration::from_secs(120);
+const SOON: Duration = Duration::from_secs(300);
 
 #[test]
 fn a_link_that_goes_away_without_a_word_costs_time_and_nothing_else() -> Result<()> {

@@ -7,7 +7,7 @@ use samara_tests::network::{Network, PRODUCT, Plan};
 use samara_tests::tree::{Tree, same};
 use samara_tests::wait;
 
-const SOON: Duration = Duration::from_secs(120);
+const SOON: Duration = Duration::from_secs(300);
 
 fn swarm(sites: usize, origin_up: &str) -> Plan {
     let mut plan = Plan {

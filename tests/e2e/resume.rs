@@ -10,7 +10,7 @@ use samara_tests::tree::{Tree, same};
 /// What may cross the wire again of what was verified and written before a kill.
 const REFETCH_MAX: u64 = 1 << 20;
 const KILLS: u32 = 50;
-const SOON: Duration = Duration::from_secs(120);
+const SOON: Duration = Duration::from_secs(300);
 
 fn following(origin_up: &str) -> Plan {
     let mut plan = Plan::default();
