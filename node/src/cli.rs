@@ -2,7 +2,7 @@
 //!
 //! To add a verb: a file `cli/<verb>.rs` with `pub struct Args` (clap) and
 //! `pub fn run(args: &Args, context: &Context, printer: &mut Printer) -> Result<ExitStatus, CliError>`, one `pub mod`, one line in
-//! [`Command`] and one in [`dispatch`]. A group of verbs (`vendor init`) is a file with its own subcommand enum and a
+//! [`Command`] and one in `dispatch`. A group of verbs (`vendor init`) is a file with its own subcommand enum and a
 //! folder beside it. A verb is listed only when it does its work.
 //!
 //! Rules that hold for all of them, because this file makes them hold: results on stdout, everything else on stderr

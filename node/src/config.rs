@@ -1,6 +1,6 @@
 //! The node's TOML file and the environment.
 //!
-//! Two stages: [`file`] is what was written, [`settings`] is what it means: checked, units resolved, defaults filled.
+//! Two stages: `file` is what was written, [`settings`] is what it means: checked, units resolved, defaults filled.
 //! Only `settings` leaves this module. Reading a configuration binds no port and creates no file. Not here: flags (`cli`),
 //! and what is accepted and when (the site's policy).
 

@@ -1,7 +1,7 @@
 //! The one owner of the scheduler: inputs in, outputs performed. A node and a `fetch` are the same engine with different
 //! settings.
 //!
-//! Data goes one way: network and tasks -> [`driver`] -> scheduler (`protocol`) -> [`shell`] -> network and tasks. No
+//! Data goes one way: network and tasks -> `driver` -> scheduler (`protocol`) -> `shell` -> network and tasks. No
 //! lock guards the scheduler, because nobody else touches it. This is the one place that joins `net` and `store` (AI-3).
 
 mod answering;

@@ -48,7 +48,7 @@ pub fn write(path: &Path, bytes: &[u8], readers: Readers) -> Result<(), AccessEr
     })
 }
 
-/// As [`write`], but refuses when `path` exists: two processes never both think that they made it.
+/// As [`write()`], but refuses when `path` exists: two processes never both think that they made it.
 ///
 /// # Errors
 /// [`AccessError::Io`] with `AlreadyExists` when it is there.
@@ -97,7 +97,7 @@ pub fn read_json<T: DeserializeOwned>(path: &Path, max: u64) -> Result<Option<T>
 /// Writes a JSON file for people to read too.
 ///
 /// # Errors
-/// As [`write`].
+/// As [`write()`].
 pub fn write_json<T: Serialize>(path: &Path, value: &T, readers: Readers) -> Result<(), AccessError> {
     let mut bytes = serde_json::to_vec_pretty(value).map_err(|error| AccessError::damaged(path, error))?;
     bytes.push(b'\n');

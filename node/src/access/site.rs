@@ -5,7 +5,7 @@
 //! products/<product id>/...   as in a machine's home, the membership being the grant alone
 //! register.json               nodes and hosts by name, the number of the last enrolment, who is revoked
 //! ```
-//! A node that was enrolled with the right to enrol does the same for hosts from its own home ([`Enroller::of_machine`]),
+//! A node that was enrolled with the right to enrol does the same for hosts from its own home (`Enroller::of_machine`),
 //! so the site key can stay offline.
 
 use std::collections::BTreeMap;

@@ -53,7 +53,7 @@ pub struct Args {
     /// How many hosts in all, spread over the sites [default: as many as sites].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=64))]
     hosts: Option<u8>,
-    /// Leave what the hosts fetched in DIR/hosts/<name>.
+    /// Leave what the hosts fetched in DIR/hosts/NAME.
     #[arg(long, value_name = "DIR")]
     keep: Option<PathBuf>,
     /// Print each command line and configuration file.

@@ -2,7 +2,7 @@
 //!
 //! Everything that changes is prepared under `DIR/.samara`, then one journal is written, then what changed is renamed into
 //! place. Before the journal is there a crash leaves DIR as it was; from then on the next run finishes the switch
-//! ([`switch`]). Invariants: nothing is written through a link that sits in DIR; a file is replaced whole; what an older
+//! (`switch`). Invariants: nothing is written through a link that sits in DIR; a file is replaced whole; what an older
 //! release had written goes when the new one has it not, unless somebody altered it; what stands in the way and is not
 //! ours is moved to `.samara/kept/`, never lost. No file is synced on its own: [`PlaceOptions::sync`] syncs all at once.
 
