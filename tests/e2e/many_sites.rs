@@ -43,7 +43,7 @@ fn the_origin_sends_about_one_copy_to_three_sites() -> Result<()> {
 fn three_sites_of_which_none_has_all_finish_after_the_origin_died() -> Result<()> {
     let mut plan = swarm(3, "100mbit");
     // Slower than the origin, so that the sites still have much to tell each other when it has sent everything once.
-    plan.site.up = Some("20mbit".to_owned());
+    plan.site.up = Some("60mbit".to_owned());
     let mut network = Network::start(&plan)?;
     let mut tree = Tree::new(network.folder("release")?, 2)?;
     tree.file("large", 48 << 20)?;

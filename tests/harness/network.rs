@@ -261,7 +261,10 @@ impl Network {
 
         let actor = Actor::new(self.folder.path(), &name, self.place(index))?;
         let node = Node::new(actor, "site", &plan.site)?;
-        self.enrol(&node.actor, &keeper, "node", &name, &["--address", &node.address()])?;
+        // A host that knows a node of its site goes to no origin: without a node running, none is to be known.
+        let address = node.address();
+        let reachable: &[&str] = if plan.direct { &[] } else { &["--address", &address] };
+        self.enrol(&node.actor, &keeper, "node", &name, reachable)?;
         self.sites.push(Site {
             keeper,
             grant: granted,
