@@ -27,6 +27,7 @@ mod heal;
 mod import;
 mod index;
 mod layouts;
+mod pairs;
 mod paths;
 mod read;
 mod recover;

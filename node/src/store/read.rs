@@ -14,10 +14,11 @@ use samara_protocol::tree::prove::ReplyProver;
 use samara_protocol::tree::ranges::RangeSet;
 use samara_protocol::tree::verify::StoredVerifier;
 
-use super::body::{Body, Shape, offset_of, read_pair};
+use super::body::{Body, Shape, offset_of};
 use super::disk::{Stamp, read_exact};
 use super::files::{Files, Key};
 use super::layouts::OpenLayout;
+use super::pairs::PairPage;
 use super::recover::CHECK_AFTER_SECONDS;
 use super::shared::Shared;
 use super::tables::Location;
@@ -42,6 +43,7 @@ struct Prover {
 struct Current {
     body: Arc<Body>,
     files: Option<Arc<Files>>,
+    pairs: PairPage,
     checked: RangeSet,
 }
 
@@ -96,6 +98,7 @@ impl Shared {
             *current = Some(Current {
                 body: Arc::clone(body),
                 files: self.inspect(body),
+                pairs: PairPage::default(),
                 checked: RangeSet::new(),
             });
         }
@@ -142,8 +145,9 @@ impl Shared {
         let before = reply.prover.as_ref().map(|prover| prover.prover.clone());
         let proved = match &mut reply.prover {
             Some(Prover { prover, way, .. }) if body.outboard_len() > 0 => {
-                let read = |node| read_pair(files, node);
-                way.check_path(index, read).is_ok() && prover.proof(index, out, read).is_ok()
+                let page = &mut current.pairs;
+                way.check_path(index, |node| page.read(files, node)).is_ok()
+                    && prover.proof(index, out, |node| page.read(files, node)).is_ok()
             }
             _ => true,
         };
