@@ -26,5 +26,6 @@ mod serving;
 mod shell;
 mod start;
 mod status;
+mod throughput;
 
 pub use start::{Engine, EngineConfig, ProductConfig, StartError};

@@ -64,9 +64,9 @@ pub struct LimitStatus {
     pub down_bytes_per_second: Option<u64>,
     /// Who is served: `off`, `site`, `tenant` or `all`.
     pub upload: String,
-    /// Payload sent, lately.
+    /// Payload sent, over the last five seconds.
     pub sending_bytes_per_second: u64,
-    /// Payload received, lately.
+    /// Payload received, over the last five seconds.
     pub receiving_bytes_per_second: u64,
     /// Payload sent since the start.
     pub sent_bytes: u64,

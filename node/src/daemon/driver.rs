@@ -24,6 +24,7 @@ use super::publishing::Publishings;
 use super::releases::Releases;
 use super::report::Report;
 use super::shell::{Fact, Shell};
+use super::throughput::Throughput;
 use crate::admin::server::Call;
 use crate::net::NetEvent;
 use crate::observe::{Event, Observer};
@@ -69,6 +70,10 @@ pub(super) struct Driver {
     pub(super) peers: Peers,
     pub(super) checkpoints: Checkpoints,
     pub(super) publishings: Publishings,
+    /// Payload of this run.
+    pub(super) sent: Throughput,
+    /// See `sent`.
+    pub(super) received: Throughput,
     pub(super) observer: Observer,
     pub(super) waiters: Vec<Waiter>,
     pub(super) swarm_due: Option<Timestamp>,
@@ -168,6 +173,7 @@ impl Driver {
                 bytes,
             } => {
                 self.checkpoints.wrote(self.clock.now(), bytes);
+                self.received.add(self.clock.now(), bytes);
                 if let Some(distance) = self.distance_of(self.shell.asked_of(request)) {
                     self.observer.emit(Event::BytesReceived { distance, bytes });
                 }
@@ -200,6 +206,7 @@ impl Driver {
                 groups,
                 bytes,
             } => {
+                self.sent.add(self.clock.now(), bytes);
                 if let Some(distance) = self.distance_of(Some(peer)) {
                     self.observer.emit(Event::BytesSent { distance, bytes });
                 }

@@ -27,6 +27,7 @@ use super::releases::Releases;
 use super::renewing::FIRST_LOOK;
 use super::report::REPORTS_MAX;
 use super::shell::Shell;
+use super::throughput::Throughput;
 use crate::access::AccessError;
 use crate::access::machine::JoinedProduct;
 use crate::admin::server::Call;
@@ -166,6 +167,8 @@ impl Engine {
             peers: Peers::default(),
             checkpoints: Checkpoints::default(),
             publishings: Publishings::default(),
+            sent: Throughput::default(),
+            received: Throughput::default(),
             observer,
             waiters: Vec::new(),
             swarm_due: None,

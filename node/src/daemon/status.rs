@@ -2,7 +2,7 @@
 
 use samara_protocol::id::{LayoutId, ManifestId, Part};
 use samara_protocol::swarm::event::Sources;
-use samara_protocol::swarm::stats::{Stats, TransferStats};
+use samara_protocol::swarm::stats::TransferStats;
 
 use super::clock::wall_time;
 use super::driver::Driver;
@@ -18,7 +18,7 @@ impl Driver {
         let stats = self.swarm.stats();
         Status {
             node: self.node_status(),
-            limits: self.limit_status(&stats),
+            limits: self.limit_status(),
             store: self.store_status(),
             products: self
                 .products
@@ -70,16 +70,16 @@ impl Driver {
         }
     }
 
-    fn limit_status(&self, stats: &Stats) -> LimitStatus {
+    fn limit_status(&self) -> LimitStatus {
         let limits = &self.config.limits;
         LimitStatus {
             up_bytes_per_second: limits.up.map(|rate| rate.0),
             down_bytes_per_second: limits.down.map(|rate| rate.0),
             upload: audience(limits.upload),
-            sending_bytes_per_second: stats.up_rate,
-            receiving_bytes_per_second: stats.peers.iter().map(|peer| peer.down_rate).sum(),
-            sent_bytes: stats.sent,
-            received_bytes: stats.transfers.iter().map(|transfer| transfer.sources.total()).sum(),
+            sending_bytes_per_second: self.sent.rate(self.clock.now()),
+            receiving_bytes_per_second: self.received.rate(self.clock.now()),
+            sent_bytes: self.sent.total(),
+            received_bytes: self.received.total(),
         }
     }
 

@@ -16,7 +16,7 @@ pub struct Stats {
     pub transfers: Vec<TransferStats>,
     /// By identity.
     pub peers: Vec<PeerStats>,
-    /// Payload bytes a second sent lately, once known.
+    /// Payload bytes a second sent while there was somebody to send to, once known.
     pub up_rate: u64,
     /// Payload bytes sent in all.
     pub sent: u64,
@@ -60,7 +60,7 @@ pub struct PeerStats {
     pub peer: NodeId,
     /// How far away.
     pub distance: Distance,
-    /// Payload bytes a second from it and to it, lately.
+    /// Payload bytes a second from it and to it while it was busy: idle time does not count.
     pub down_rate: u64,
     /// See `down_rate`.
     pub up_rate: u64,
