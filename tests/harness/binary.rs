@@ -60,8 +60,8 @@ fn locate() -> Result<PathBuf> {
         .args([
             "build",
             "--locked",
-            "--package",
-            "samara-node",
+            // Not the package alone: features, and so everything, would be built once more.
+            "--workspace",
             "--bin",
             "samara",
             "--profile",
