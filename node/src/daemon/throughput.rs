@@ -44,8 +44,8 @@ impl Throughput {
     }
 }
 
-const fn place_of(second: u64) -> usize {
-    (second % (WINDOW as u64 + 1)) as usize
+fn place_of(second: u64) -> usize {
+    usize::try_from(second % (WINDOW as u64 + 1)).expect("less than the window")
 }
 
 #[cfg(test)]
