@@ -6,11 +6,13 @@
 //! | [`platform`] | `os/arch[/variant]` and sets of them |
 //! | [`entry`], [`list`] | a line of the entries list, and the list as a stream |
 //! | [`head`] | the TUF target |
-//! | [`layout`], [`contents`] | where every byte lies, and who wants which blocks |
+//! | [`layout`], [`blocks`] | where every byte lies, and in which units it is announced |
+//! | [`contents`] | who wants which blocks |
 //! | [`reply`] | a whole reply held against a layout |
 //!
 //! All of it is strict: one release, one spelling.
 
+pub mod blocks;
 pub mod contents;
 pub mod entry;
 pub mod head;

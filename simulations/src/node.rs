@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use samara_protocol::id::{LayoutId, NodeId, RequestId, ServeId};
-use samara_protocol::manifest::layout::BlockTable;
+use samara_protocol::manifest::blocks::BlockTable;
 use samara_protocol::swarm::Swarm;
 use samara_protocol::swarm::config::{Role, SwarmConfig};
 use samara_protocol::swarm::event::Sources;

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use samara_protocol::id::{LayoutId, ManifestId, Part, RequestId, ServeId};
 use samara_protocol::limits::GROUP_BYTES;
-use samara_protocol::manifest::layout::{Block, BlockTable};
+use samara_protocol::manifest::blocks::{Block, BlockTable};
 use samara_protocol::rng::Rng;
 use samara_protocol::swarm::config::Role;
 use samara_protocol::swarm::io::{Input, Refusal};

@@ -1,7 +1,7 @@
 //! The lab: measures Samara beside the programs that people use today, in the same run on the same machine.
 //!
 //! `lab pair`, `memory`, `import`, `small-files` and `swarm` print one table or, with `--json`, one object; `lab tables` turns
-//! what they printed into the tables of `docs/performance.md` with the commit and the machine. Definitions of what the clocks
+//! what they printed into the tables of `docs/performance.md`. Definitions of what the clocks
 //! measure stand in each command's file.
 #![expect(
     clippy::print_stdout,
@@ -20,6 +20,7 @@ mod import;
 mod measure;
 mod memory;
 mod pair;
+mod provenance;
 mod rivals;
 mod samara;
 mod small_files;
@@ -71,7 +72,10 @@ fn main() -> ExitCode {
         Command::ChainLink(link) => swarm::chain::link(link).map(|()| None),
     };
     match printed {
-        Ok(Some(value)) => print(&value, cli.json),
+        Ok(Some(mut value)) => {
+            provenance::stamp(&mut value);
+            print(&value, cli.json);
+        }
         Ok(None) => {}
         Err(error) => {
             eprintln!("lab: {error:#}");

@@ -27,7 +27,7 @@ pub(crate) struct Args {
     sizes: Vec<u64>,
 }
 
-/// Runs it and returns what issue 2 says it prints.
+/// Runs it and returns what is printed.
 pub(crate) fn run(args: &Args) -> Result<Value> {
     let rows: Result<Vec<Value>> = args.sizes.iter().map(|size| once(*size)).collect();
     Ok(Value::Array(rows?))

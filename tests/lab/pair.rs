@@ -33,7 +33,7 @@ pub(crate) struct Args {
     pub(crate) rivals_only: bool,
 }
 
-/// Runs it and returns what issue 2 says it prints.
+/// Runs it and returns what is printed.
 pub(crate) fn run(args: &Args) -> Result<Value> {
     let folder = crate::work_folder()?;
     let source = folder.path().join("source").join("release.bin");

@@ -74,7 +74,7 @@ pub(crate) const ORIGIN: &str = "o";
 /// How long a run may take: many times the bound of anything that is measured.
 pub(crate) const RUN_LIMIT: Duration = Duration::from_secs(900);
 
-/// Runs it and returns what issue 2 says it prints.
+/// Runs it and returns what is printed.
 pub(crate) fn run(args: &Args) -> Result<Value> {
     ensure!(
         samara_tests::usage::is_root(),

@@ -1,15 +1,16 @@
-//! `lab tables`: every measurement as the tables of `docs/performance.md`, with the commit and the machine.
+//! `lab tables`: every measurement as the tables of `docs/performance.md`, each with the commit and the machine it is of.
 //!
-//! Runs them all, or reads what `--json` had printed before: `--from FOLDER` with `pair.json`, `memory.json`, `import.json`,
-//! `small-files.json` and any number of `swarm*.json`.
+//! Reads what `--json` had printed before: `--from FOLDER` with `pair.json`, `memory.json`, `import.json`, `small-files.json`
+//! and any number of `swarm*.json`.
 
 use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use anyhow::{Context, Result};
 use serde_json::Value;
+
+use crate::provenance;
 
 /// Where the figures come from.
 #[derive(Debug, clap::Args)]
@@ -21,7 +22,7 @@ pub(crate) struct Args {
 
 /// Returns the page.
 pub(crate) fn run(args: &Args) -> Result<String> {
-    let mut page = format!("Measured at commit {} on {}.\n", commit(), machine());
+    let mut page = String::new();
     let mut names: Vec<_> = fs::read_dir(&args.from)
         .with_context(|| args.from.display().to_string())?
         .flatten()
@@ -40,8 +41,9 @@ pub(crate) fn run(args: &Args) -> Result<String> {
             "import" => import(&mut page, &value)?,
             "small" => small_files(&mut page, &value)?,
             _ if stem.starts_with("swarm") => swarm(&mut page, &value)?,
-            _ => {}
+            _ => continue,
         }
+        writeln!(page, "\n{}", provenance::of(&value))?;
     }
     Ok(page)
 }
@@ -182,35 +184,6 @@ fn size(value: &Value) -> String {
         .map_or_else(|| "-".to_owned(), samara_protocol::units::show_bytes)
 }
 
-fn commit() -> String {
-    let asked = Command::new("git")
-        .args(["describe", "--always", "--dirty", "--abbrev=12"])
-        .current_dir(samara_tests::binary::repository())
-        .output();
-    asked.map_or_else(
-        |_| "unknown".to_owned(),
-        |output| String::from_utf8_lossy(&output.stdout).trim().to_owned(),
-    )
-}
-
-/// Cores, model, memory and kernel, from the kernel.
-fn machine() -> String {
-    let field = |file: &str, key: &str| {
-        let text = fs::read_to_string(file).unwrap_or_default();
-        let line = text.lines().find(|line| line.starts_with(key)).map(str::to_owned);
-        line.and_then(|line| Some(line.split_once(':')?.1.trim().to_owned()))
-            .unwrap_or_default()
-    };
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    format!(
-        "{cores} x {}, {}, Linux {}",
-        field("/proc/cpuinfo", "model name"),
-        field("/proc/meminfo", "MemTotal"),
-        kernel.trim()
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -248,5 +221,6 @@ mod tests {
         assert!(page.contains("| 1.00 GiB | 32 | 4 | 48.2 |"), "{page}");
         assert!(page.contains("| samara | 1.20 | 1.10 | 1.00 | 1.05 | true |"), "{page}");
         assert!(!page.contains("sendme"), "{page}");
+        assert_eq!(page.matches("Commit unknown").count(), 3, "{page}");
     }
 }

@@ -66,13 +66,6 @@ pub enum Request {
         /// Which.
         release: ReleaseName,
     },
-    /// Keep a release and follow no channel of its product meanwhile: [`Response::Done`].
-    Pin {
-        /// Which product.
-        product: String,
-        /// Which version; `None` takes the pin away.
-        version: Option<Version>,
-    },
     /// Stop as after SIGTERM: [`Response::Done`], then the socket goes away.
     Shutdown,
 }
@@ -92,7 +85,6 @@ impl Request {
             Self::Reload => "reload",
             Self::Want { .. } => "want",
             Self::Release { .. } => "release",
-            Self::Pin { .. } => "pin",
             Self::Shutdown => "shutdown",
         }
     }
@@ -111,7 +103,6 @@ impl Request {
             | Self::Reload
             | Self::Want { .. }
             | Self::Release { .. }
-            | Self::Pin { .. }
             | Self::Shutdown => 0,
         }
     }

@@ -69,14 +69,6 @@ impl Driver {
                 Ok(()) => reply.finish(Response::Done),
                 Err(error) => reply.refuse(Refusal::new(RefusalKind::Failure, "the node's home", error.to_string())),
             },
-            Request::Pin { .. } => {
-                let refusal = Refusal::new(
-                    RefusalKind::Usage,
-                    "the node",
-                    "this version of the node cannot do that while running",
-                );
-                reply.refuse(refusal.way_out("restart the node with the changed configuration"));
-            }
         }
     }
 

@@ -17,11 +17,13 @@ use samara_protocol::wire::control::ControlMessage;
 use samara_protocol::wire::data::Ask;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 use super::fetching::Fetching;
 use super::report::Report;
 use super::serving::{COMMANDS_MAX, ServeBudget, ServeCommand, Serving};
 use crate::net::{NetHandle, ReplySink};
+use crate::observe::span;
 use crate::store::Store;
 
 /// What the scheduler's outputs act on.
@@ -82,7 +84,7 @@ impl Shell {
             reply: None,
             spare: Vec::new(),
         };
-        tokio::spawn(serving.run());
+        tokio::spawn(serving.run().instrument(span::answering(peer, layout, serve)));
         serve
     }
 
@@ -143,7 +145,8 @@ impl Shell {
                 cancelled,
                 reports,
             }
-            .run(),
+            .run()
+            .instrument(span::asking(peer, id, request)),
         );
     }
 

@@ -14,6 +14,7 @@ use samara_protocol::trust::grant::ChannelName;
 use samara_protocol::trust::key::SigningKey;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 use super::checkpoints::Checkpoints;
 use super::clock::Clock;
@@ -32,7 +33,7 @@ use crate::access::AccessError;
 use crate::access::machine::JoinedProduct;
 use crate::admin::server::Call;
 use crate::net::{Net, NetConfig, NetError};
-use crate::observe::{Event, Observer};
+use crate::observe::{Event, Observer, span};
 use crate::store::{Store, StoreError, StoreOptions};
 
 /// What an engine is started with.
@@ -176,7 +177,8 @@ impl Engine {
             renewal_due: FIRST_LOOK,
             stopping: false,
         };
-        let task = tokio::spawn(driver.run(network, reported, called));
+        let node = span::node(driver.shell.net.local());
+        let task = tokio::spawn(driver.run(network, reported, called).instrument(node));
         Ok(Self {
             store,
             selections,

@@ -1,7 +1,7 @@
 //! The spans that log lines stand in: node > peer > transfer > request. Whoever works for one of these enters its span,
 //! so that its lines, and those of libraries below, name the peer and the release.
 
-use samara_protocol::id::{LayoutId, NodeId, Part, RequestId};
+use samara_protocol::id::{LayoutId, NodeId, Part, RequestId, ServeId};
 use tracing::Span;
 
 use super::fact::TARGET;
@@ -18,18 +18,24 @@ pub fn peer(peer: NodeId) -> Span {
     tracing::info_span!(target: TARGET, "peer", peer = %peer)
 }
 
-/// Work on one layout.
+/// One data request of ours: peer > transfer > request.
 #[must_use]
-pub fn transfer(layout: LayoutId) -> Span {
+pub fn asking(of: NodeId, layout: LayoutId, request: RequestId) -> Span {
+    peer(of)
+        .in_scope(|| transfer(layout).in_scope(|| tracing::info_span!(target: TARGET, "request", request = request.0)))
+}
+
+/// One data request of a peer's: peer > transfer > serve.
+#[must_use]
+pub fn answering(to: NodeId, layout: LayoutId, serve: ServeId) -> Span {
+    peer(to).in_scope(|| transfer(layout).in_scope(|| tracing::info_span!(target: TARGET, "serve", serve = serve.0)))
+}
+
+/// Work on one layout.
+fn transfer(layout: LayoutId) -> Span {
     let part = match layout.part {
         Part::Entries => "entries",
         Part::Payload => "payload",
     };
     tracing::info_span!(target: TARGET, "transfer", manifest = %layout.manifest.short(), part)
-}
-
-/// One data request, ours or a peer's.
-#[must_use]
-pub fn request(request: RequestId) -> Span {
-    tracing::debug_span!(target: TARGET, "request", request = request.0)
 }

@@ -3,7 +3,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use samara_protocol::id::{LayoutId, ManifestId, NodeId, Part, ProductId};
+use samara_protocol::id::{LayoutId, ManifestId, NodeId, Part, ProductId, RequestId};
 use samara_protocol::limits::EVENT_FEED_MAX;
 use samara_protocol::swarm::event::{Event as SwarmEvent, Sources};
 use samara_protocol::swarm::io::{DisconnectReason, Distance};
@@ -300,7 +300,7 @@ fn logged(format: LogFormat, run: impl FnOnce()) -> String {
 fn a_json_line_is_an_object_with_the_events_fields_and_its_spans() {
     let text = logged(LogFormat::Json, || {
         let _node = span::node(PEER).entered();
-        let _peer = span::peer(PEER).entered();
+        let _request = span::asking(PEER, LAYOUT, RequestId(7)).entered();
         Observer::new().emit(Event::GroupsLost {
             layout: LAYOUT,
             groups: groups(),
@@ -320,10 +320,9 @@ fn a_json_line_is_an_object_with_the_events_fields_and_its_spans() {
     );
     assert_eq!(lines[0]["fields"]["groups"], 3);
     assert_eq!(lines[0]["fields"]["manifest"], LAYOUT.manifest.to_string());
-    assert_eq!(
-        (&lines[0]["spans"][0]["name"], &lines[0]["spans"][1]["name"]),
-        (&"node".into(), &"peer".into())
-    );
+    let names: Vec<_> = (0..4).map(|at| lines[0]["spans"][at]["name"].clone()).collect();
+    assert_eq!(names, ["node", "peer", "transfer", "request"]);
+    assert_eq!(lines[0]["spans"][3]["request"], 7);
     assert_eq!(lines[0]["spans"][1]["peer"], PEER.to_string());
     assert!(lines[1]["event"].is_null());
     assert_eq!(

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::bits::Bits;
 use crate::id::{LayoutId, NodeId, RequestId, ServeId};
-use crate::manifest::layout::BlockTable;
+use crate::manifest::blocks::BlockTable;
 use crate::tree::ranges::RangeSet;
 use crate::units::ByteRate;
 use crate::wire::message::SwarmMessage;

@@ -7,7 +7,7 @@ use super::io::{Distance, FetchFault, Refusal, UploadAudience};
 use super::*;
 use crate::id::{ManifestId, Part};
 use crate::limits::{GROUP_BYTES, REQUEST_BYTES_MAX, REQUEST_RANGES_MAX};
-use crate::manifest::layout::{Block, BlockTable};
+use crate::manifest::blocks::{Block, BlockTable};
 use crate::rng::Rng;
 use crate::wire::message::SwarmMessage;
 use proptest::prelude::*;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::bits::Bits;
 use crate::limits::GROUP_BYTES;
-use crate::manifest::layout::BlockTable;
+use crate::manifest::blocks::BlockTable;
 use crate::time::Timestamp;
 use crate::tree::ranges::RangeSet;
 
