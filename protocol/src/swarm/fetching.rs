@@ -386,10 +386,13 @@ impl Swarm {
 
     /// Watches for peers that bring nothing.
     pub(super) fn tick_sources(&mut self, now: Timestamp) {
-        let (mut stalled, mut given_up) = (Vec::new(), Vec::new());
+        let (mut stalled, mut given_up, mut relieved) = (Vec::new(), Vec::new(), Vec::new());
         for (id, peer) in &mut self.peers {
             let source = &mut peer.source;
             if source.requests.is_empty() {
+                if source.stalled {
+                    relieved.push(*id);
+                }
                 continue;
             }
             source.meter.add(now, 0);
@@ -407,6 +410,21 @@ impl Swarm {
         for id in given_up {
             self.give_up(now, id);
         }
+        for id in relieved {
+            self.relieve(now, id);
+        }
+    }
+
+    /// A stalled peer owes nothing any more: others brought it, or it said that it is busy. It may be the only one that
+    /// has what is still missing, so it is asked again, a little and after a pause that doubles until it brings something.
+    fn relieve(&mut self, now: Timestamp, id: NodeId) {
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        let source = &mut peer.source;
+        source.stalled = false;
+        source.failures += 1;
+        source.window.collapse(SPAN_MIN);
+        let pause = backoff(source.failures);
+        self.pause(now, id, pause);
     }
 
     fn give_up(&mut self, now: Timestamp, id: NodeId) {
