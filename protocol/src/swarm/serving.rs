@@ -316,8 +316,14 @@ impl Swarm {
         if peer.sink.issued + quantum > 2 * quantum {
             return false;
         }
+        // Crumbs cost as much work as loaves: who still has something on its way waits for a loaf.
+        let least = if peer.sink.issued == 0 {
+            GROUP_BYTES
+        } else {
+            quantum.min(QUANTUM_MIN)
+        };
         let quantum = quantum.min(share(self.admission.issued, peer.sink.issued));
-        if quantum == 0 {
+        if quantum < least {
             return false;
         }
         if !self.up.is_open(now) {
