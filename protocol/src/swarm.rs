@@ -29,6 +29,7 @@ pub mod score;
 mod seeding;
 mod serving;
 pub mod snapshot;
+mod stalling;
 pub mod stats;
 mod stealing;
 pub mod step;

@@ -12,6 +12,7 @@ use samara_protocol::swarm::io::Limits;
 use samara_protocol::swarm::snapshot::Snapshot;
 use samara_protocol::time::Timestamp;
 use samara_protocol::tree::ranges::RangeSet;
+use samara_protocol::units::ByteRate;
 
 use crate::bound::Rates;
 use crate::scenario::Behaviour;
@@ -39,6 +40,19 @@ pub struct Nature {
     pub holds: f64,
     /// When it joins.
     pub joins: Timestamp,
+}
+
+impl Nature {
+    /// What of its links its operator lets it use.
+    #[must_use]
+    pub fn usable(&self) -> Rates {
+        #[expect(clippy::cast_precision_loss, reason = "rates are below 2^53")]
+        let least = |link: f64, limit: Option<ByteRate>| limit.map_or(link, |limit| link.min(limit.0 as f64));
+        Rates {
+            up: least(self.rates.up, self.limits.up),
+            down: least(self.rates.down, self.limits.down),
+        }
+    }
 }
 
 /// A fetch that runs.

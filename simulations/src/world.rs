@@ -164,15 +164,15 @@ impl World {
         self.hash.finalize().to_hex().to_string()
     }
 
-    /// The least time in seconds in which all releases together could reach all honest nodes: Kumar and Ross, and one
-    /// copy from the origins for each group of nodes that may feed each other.
+    /// The least time in seconds in which all releases together could reach all honest nodes, by their links and their
+    /// operators' limits: Kumar and Ross, and one copy from the origins for each group of nodes that may feed each other.
     #[must_use]
     pub fn bound(&self) -> f64 {
         let origins = self.nodes.iter().filter(|node| node.nature.role == Role::Origin);
-        let origin_up: f64 = origins.map(|node| node.nature.rates.up).sum();
+        let origin_up: f64 = origins.map(|node| node.nature.usable().up).sum();
         let (mut sites, mut domains, mut alone) = (Vec::new(), BTreeSet::new(), 0.0);
         for node in self.nodes.iter().filter(|node| node.counts()) {
-            let (nature, mut rates) = (&node.nature, node.nature.rates);
+            let (nature, mut rates) = (&node.nature, node.nature.usable());
             if nature.role == Role::Host {
                 rates.up = 0.0;
             }

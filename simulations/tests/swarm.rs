@@ -106,6 +106,33 @@ fn all_finish_when_the_origin_dies_with_one_copy_out() {
 }
 
 #[test]
+fn sites_behind_narrow_limits_all_finish_after_the_origin_died_with_one_copy_out() {
+    for (sites, seed) in [(3, 1), (4, 2), (5, 1), (5, 2), (8, 1), (8, 2)] {
+        let mut plan = scenario(
+            "[[nodes]]\ncount = 3\nrole = \"site\"\nup = \"1gbit\"\ndown = \"1gbit\"\nlimit_up = \"20mbit\"\n\
+             [[fault]]\nkind = \"origin-dies\"\nat_s = 4.3\n",
+        );
+        plan.seed = seed;
+        plan.set_sites(sites);
+        plan.release[0].size = "48MiB".to_owned();
+        plan.nodes[0].up = "100mbit".to_owned();
+        let (world, report) = play(&plan);
+        let last = report.last_over_bound * report.bound_s;
+        assert!(
+            !world.nodes[0].alive && last > 4.3,
+            "nobody had all when the origin died"
+        );
+        // The other copies go over the sites' own uplinks, which are to be busy all the time.
+        let (all, given, rate) = (sites as f64 * 50.4e6, world.nodes[0].sent as f64, sites as f64 * 2.5e6);
+        let least = (all - given) / rate;
+        assert!(
+            last <= 1.15 * least,
+            "{sites} sites, seed {seed}: {last} s, at least {least} s: {report:?}"
+        );
+    }
+}
+
+#[test]
 fn a_site_that_holds_half_serves_its_half() {
     let mut plan = scenario(
         "[[nodes]]\ncount = 1\nrole = \"site\"\nup = \"50mbit\"\ndown = \"100mbit\"\nholds = 0.5\n\

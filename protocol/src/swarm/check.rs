@@ -7,6 +7,8 @@ use crate::limits::{REQUESTS_PER_PEER_MAX, SERVE_BYTES_MAX, TRANSFERS_MAX};
 use crate::tree::ranges::RangeSet;
 
 use super::Swarm;
+use super::config::QUANTUM_MAX;
+use super::peer::View;
 use super::transfer::{Transfer, nominal};
 
 impl Swarm {
@@ -73,6 +75,7 @@ impl Swarm {
         for (id, peer) in &self.peers {
             let issued: u64 = peer.sink.serves.iter().map(|serve| self.serves[serve].issued).sum();
             assert_eq!(peer.sink.issued, issued, "issued to {id:?}");
+            assert!(issued <= 2 * QUANTUM_MAX, "{issued} bytes are {id:?}'s alone");
             all += issued;
         }
         assert_eq!(self.admission.issued, all, "issued in all");
@@ -112,16 +115,11 @@ impl Swarm {
         );
         let durable = transfer.held_durable.difference(&transfer.held);
         assert!(durable.is_empty(), "durable and not held");
+        let sources = self.peers.values().filter(|peer| peer.info.serves);
+        let sources: Vec<&View> = sources.filter_map(|peer| peer.view(&layout)).collect();
         for block in 0..transfer.table.len() {
-            let holders = self.peers.values().filter(|peer| {
-                let has = peer.view(&layout).is_some_and(|view| view.have.get(block));
-                peer.info.serves && has
-            });
-            assert_eq!(
-                usize::from(transfer.avail[block as usize]),
-                holders.count(),
-                "who has {block}"
-            );
+            let holders = sources.iter().filter(|view| view.have.get(block)).count();
+            assert_eq!(usize::from(transfer.avail[block as usize]), holders, "who has {block}");
             let idle = !transfer.have.get(block) && !transfer.askable(block).is_empty();
             assert!(!(idle && transfer.busy.get(block)), "block {block} is forgotten");
         }

@@ -12,7 +12,7 @@ use crate::time::Timestamp;
 use crate::tree::ranges::RangeSet;
 
 use super::Swarm;
-use super::config::{GIVE_UP_TIME, PIPELINE_TIME, SPAN_MIN, SPAN_SHARE, SPAN_TIME, STALL_TIME};
+use super::config::{PIPELINE_TIME, SPAN_MIN, SPAN_SHARE, SPAN_TIME};
 use super::event::Event;
 use super::io::{DisconnectReason, Distance, FetchFault, Output};
 use super::peer::Source;
@@ -21,9 +21,6 @@ use super::rate::bytes_in;
 use super::score::{BLAME_ABSENT, BLAME_INVALID, backoff};
 use super::timer::Timers;
 use super::transfer::{Transfer, nominal};
-
-/// Silent for this long and asked again and again, a peer is let go.
-const GIVE_UPS_MAX: u32 = 3;
 
 /// A running fetch.
 #[derive(Debug)]
@@ -269,7 +266,7 @@ impl Swarm {
     }
 
     /// Leaves `peer` alone for about `pause`: up to a quarter longer, so that not all come back at once.
-    fn pause(&mut self, now: Timestamp, peer: NodeId, pause: Duration) {
+    pub(super) fn pause(&mut self, now: Timestamp, peer: NodeId, pause: Duration) {
         let jitter = self.rng.below(u64::try_from(pause.as_micros() / 4).unwrap_or(u64::MAX));
         if let Some(peer) = self.peers.get_mut(&peer) {
             let until = now.after(pause + Duration::from_micros(jitter));
@@ -381,48 +378,6 @@ impl Swarm {
         let ids: Vec<RequestId> = unwanted.map(|(id, _)| *id).collect();
         for id in ids {
             self.drop_request(id, true);
-        }
-    }
-
-    /// Watches for peers that bring nothing.
-    pub(super) fn tick_sources(&mut self, now: Timestamp) {
-        let (mut stalled, mut given_up) = (Vec::new(), Vec::new());
-        for (id, peer) in &mut self.peers {
-            let source = &mut peer.source;
-            if source.requests.is_empty() {
-                continue;
-            }
-            source.meter.add(now, 0);
-            let silent = now.since(source.last_byte);
-            if silent >= GIVE_UP_TIME {
-                given_up.push(*id);
-            } else if silent >= STALL_TIME + 4 * source.rtt_or_guess() && !source.stalled {
-                source.stalled = true;
-                stalled.push(*id);
-            }
-        }
-        for id in stalled {
-            self.share_requests(id);
-        }
-        for id in given_up {
-            self.give_up(now, id);
-        }
-    }
-
-    fn give_up(&mut self, now: Timestamp, id: NodeId) {
-        let Some(peer) = self.peers.get_mut(&id) else { return };
-        let source = &mut peer.source;
-        source.give_ups += 1;
-        source.stalled = false;
-        source.last_byte = now;
-        let give_ups = source.give_ups;
-        for request in source.requests.clone() {
-            self.drop_request(request, true);
-        }
-        if give_ups >= GIVE_UPS_MAX {
-            self.punish(now, id, DisconnectReason::Stalled);
-        } else {
-            self.pause(now, id, backoff(give_ups + 2));
         }
     }
 }

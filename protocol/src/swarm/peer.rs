@@ -209,6 +209,8 @@ pub(super) struct Sink {
     pub(super) slot: Option<Slot>,
     /// When it last got a slot.
     pub(super) last_slot: Option<Timestamp>,
+    /// Which of all quanta was its last; 0 before the first.
+    pub(super) last_quantum: u64,
 }
 
 /// A place among those served now.

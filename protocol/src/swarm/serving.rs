@@ -49,6 +49,8 @@ pub(super) struct Admission {
     /// Nominal bytes given to the shell and not yet sent, over all peers.
     pub(super) issued: u64,
     pub(super) meter: Meter,
+    /// Quanta so far.
+    quanta: u64,
     /// Slots for other sites.
     pub(super) slots: usize,
     /// A further slot is being tried since then, against this rate.
@@ -61,6 +63,7 @@ impl Default for Admission {
         Self {
             issued: 0,
             meter: Meter::default(),
+            quanta: 0,
             slots: UPLOAD_SLOTS,
             probe: None,
             probe_after: Timestamp::ZERO,
@@ -205,14 +208,15 @@ impl Swarm {
         Some(serve.peer)
     }
 
-    /// Fills slots, then sends quanta through them, until nothing more can go.
+    /// Fills slots, then sends quanta through them, until nothing more can go. Who has had none for longest goes first:
+    /// a narrow uplink opens for one quantum at a time, and were that always the same peer's, the others would starve.
     pub(super) fn pump(&mut self, now: Timestamp) {
         self.free_slots();
         self.fill_slots(now);
         let mut served: Vec<(u64, NodeId)> = Vec::new();
         for (id, peer) in &self.peers {
             if peer.sink.slot.is_some_and(|slot| !slot.closing) {
-                served.push((peer.sink.issued, *id));
+                served.push((peer.sink.last_quantum, *id));
             }
         }
         served.sort_unstable();
@@ -309,8 +313,17 @@ impl Swarm {
             return false;
         };
         let quantum = quantum(peer, self.up.rate().map(|rate| rate.0));
-        let budget = SERVE_BYTES_MAX.saturating_sub(self.admission.issued);
-        if peer.sink.issued + quantum > 2 * quantum.max(GROUP_BYTES) || budget < quantum {
+        if peer.sink.issued + quantum > 2 * quantum {
+            return false;
+        }
+        // Crumbs cost as much work as loaves: who still has something on its way waits for a loaf.
+        let least = if peer.sink.issued == 0 {
+            GROUP_BYTES
+        } else {
+            quantum.min(QUANTUM_MIN)
+        };
+        let quantum = quantum.min(share(self.admission.issued, peer.sink.issued));
+        if quantum < least {
             return false;
         }
         if !self.up.is_open(now) {
@@ -330,6 +343,8 @@ impl Swarm {
         serve.waits_since = now;
         let last = serve.left.is_empty();
         self.admission.issued += bytes;
+        self.admission.quanta += 1;
+        let number = self.admission.quanta;
         self.up.take(now, bytes);
         self.out.push_back(Output::Serve {
             serve: serve_id,
@@ -343,6 +358,7 @@ impl Swarm {
                 peer.sink.last_sent = now;
             }
             peer.sink.issued += bytes;
+            peer.sink.last_quantum = number;
             peer.sink.slot = Some(Slot { closing, ..slot });
         }
         true
@@ -416,6 +432,14 @@ impl Swarm {
             _ => {}
         }
     }
+}
+
+/// How much more a peer may be given when `all` is given to everybody and `own` to it: whole groups, such that it holds at
+/// most half of what it leaves. Whoever then stops reading holds that, and the next one gets half of the rest, so a few
+/// who read nothing never hold everything.
+fn share(all: u64, own: u64) -> u64 {
+    let free = SERVE_BYTES_MAX.saturating_sub(all);
+    free.saturating_sub(2 * own) / 3 / GROUP_BYTES * GROUP_BYTES
 }
 
 /// Bytes of the next quantum for a peer: what it takes in 50 ms, more than a moment's worth of no limit, whole groups.

@@ -1,0 +1,74 @@
+//! Peers that bring nothing: stalled, asked again, given up.
+
+use crate::id::NodeId;
+use crate::time::Timestamp;
+
+use super::Swarm;
+use super::config::{GIVE_UP_TIME, SPAN_MIN, STALL_TIME};
+use super::io::DisconnectReason;
+use super::score::backoff;
+
+/// Silent for this long and asked again and again, a peer is let go.
+const GIVE_UPS_MAX: u32 = 3;
+
+impl Swarm {
+    /// Watches for peers that bring nothing.
+    pub(super) fn tick_sources(&mut self, now: Timestamp) {
+        let (mut stalled, mut given_up, mut relieved) = (Vec::new(), Vec::new(), Vec::new());
+        for (id, peer) in &mut self.peers {
+            let source = &mut peer.source;
+            if source.requests.is_empty() {
+                if source.stalled {
+                    relieved.push(*id);
+                }
+                continue;
+            }
+            source.meter.add(now, 0);
+            let silent = now.since(source.last_byte);
+            if silent >= GIVE_UP_TIME {
+                given_up.push(*id);
+            } else if silent >= STALL_TIME + 4 * source.rtt_or_guess() && !source.stalled {
+                source.stalled = true;
+                stalled.push(*id);
+            }
+        }
+        for id in stalled {
+            self.share_requests(id);
+        }
+        for id in given_up {
+            self.give_up(now, id);
+        }
+        for id in relieved {
+            self.relieve(now, id);
+        }
+    }
+
+    /// A stalled peer owes nothing any more: others brought it, or it said that it is busy. It may be the only one that
+    /// has what is still missing, so it is asked again, a little and after a pause that doubles until it brings something.
+    fn relieve(&mut self, now: Timestamp, id: NodeId) {
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        let source = &mut peer.source;
+        source.stalled = false;
+        source.failures += 1;
+        source.window.collapse(SPAN_MIN);
+        let pause = backoff(source.failures);
+        self.pause(now, id, pause);
+    }
+
+    fn give_up(&mut self, now: Timestamp, id: NodeId) {
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        let source = &mut peer.source;
+        source.give_ups += 1;
+        source.stalled = false;
+        source.last_byte = now;
+        let give_ups = source.give_ups;
+        for request in source.requests.clone() {
+            self.drop_request(request, true);
+        }
+        if give_ups >= GIVE_UPS_MAX {
+            self.punish(now, id, DisconnectReason::Stalled);
+        } else {
+            self.pause(now, id, backoff(give_ups + 2));
+        }
+    }
+}
