@@ -24,6 +24,8 @@ pub const PATH_BYTES_MAX: usize = 4096;
 pub const PATH_COMPONENT_BYTES_MAX: usize = 255;
 /// Components of a path inside a release: each costs an open folder while a release is placed.
 pub const PATH_COMPONENTS_MAX: usize = 64;
+/// Bytes of what is remembered of a release that lies in a folder: its list, with a stamp for each entry.
+pub const RECORD_BYTES_MAX: u64 = 4 * ENTRIES_BYTES_MAX;
 /// Different platform sets in one release.
 pub const PLATFORM_SETS_MAX: usize = 64;
 /// Platforms in one of them.
@@ -95,6 +97,8 @@ pub const CONTROL_BYTES_MAX: usize = 64 << 10;
 pub const CONTACTS_PER_MESSAGE_MAX: usize = 16;
 /// Bytes of one signed contact.
 pub const CONTACT_BYTES_MAX: usize = 3 << 10;
+/// Pings and control messages of unknown types taken from one peer in one second: nobody has a use for so many.
+pub const CONTROL_NOISE_MAX: u32 = 200;
 /// Control messages queued towards one peer.
 pub const CONTROL_QUEUE_MAX: usize = 256;
 /// Bytes of them; a peer that lets more gather is disconnected.
@@ -179,6 +183,10 @@ const _: () = assert!(
 const _: () = assert!(
     CONTROL_BYTES_MAX <= CONTROL_QUEUE_BYTES_MAX,
     "the largest message can be queued"
+);
+const _: () = assert!(
+    (CONTROL_NOISE_MAX as usize) < CONTROL_QUEUE_MAX,
+    "a flood of pings is seen before its answers fill the queue"
 );
 const _: () = assert!(
     SERVE_BYTES_MAX + RECEIVE_BYTES_MAX <= 16 << 20,

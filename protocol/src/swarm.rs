@@ -116,6 +116,8 @@ impl Swarm {
             Input::PeerUp { peer, info } => self.peer_up(now, peer, info),
             Input::PeerCovers { peer, product } => self.peer_covers(now, peer, product),
             Input::PeerDown { peer } => self.peer_down(now, peer),
+            Input::PeerBroke { peer } => self.peer_broke(now, peer),
+            Input::PeerBothered { peer } => self.peer_bothered(now, peer),
             Input::Message { peer, message } => self.message(now, peer, message),
             Input::Open(open) => self.open(now, open),
             Input::Close { layout } => self.close(now, layout),
@@ -245,6 +247,19 @@ impl Swarm {
         self.to_fill.remove(&id);
         self.fill_everybody();
         self.to_pump = true;
+    }
+
+    /// What is no message closes the connection; who does it again and again is not let in again for a while.
+    fn peer_broke(&mut self, now: Timestamp, id: NodeId) {
+        if self.standings.blame(id, score::BLAME_INVALID) {
+            self.punish(now, id, DisconnectReason::Misbehaved);
+        }
+    }
+
+    fn peer_bothered(&mut self, now: Timestamp, id: NodeId) {
+        if self.peers.get_mut(&id).is_some_and(|peer| peer.flood.add(now, 1)) {
+            self.punish(now, id, DisconnectReason::Misbehaved);
+        }
     }
 
     /// Takes a peer's connection down and remembers why.

@@ -7,6 +7,7 @@ mod compose;
 mod demo;
 mod disks;
 mod hostile_names;
+mod hostile_peers;
 mod limits;
 mod links;
 mod many_sites;

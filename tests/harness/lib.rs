@@ -6,6 +6,7 @@
 
 pub mod binary;
 pub mod docker;
+pub mod hostile;
 pub mod namespace;
 pub mod network;
 pub mod process;

@@ -215,13 +215,14 @@ impl Driver {
             Report::ServeFailed { serve, layout, lost } => {
                 self.shell.is_serving(serve, true);
                 self.input(Input::ServeFailed { serve });
-                self.lost(layout, lost);
+                self.rotten(layout, lost);
             }
             Report::ServeGone { serve } => {
                 self.shell.is_serving(serve, true);
                 self.input(Input::ServeCancelled { serve });
             }
-            Report::Rechecked { layout, lost } => self.lost(layout, lost),
+            Report::Rechecked { layout, lost } => self.rotten(layout, lost),
+            Report::FoundLost { layout, lost } => self.lost(layout, lost),
             Report::Checkpointed(checkpoint) => self.on_checkpoint(checkpoint),
             Report::Imported(imported) => self.on_imported(imported),
             Report::Opened { manifest, outcome } => self.on_opened(manifest, outcome),
@@ -263,6 +264,14 @@ impl Driver {
                 groups: groups.clone(),
             });
             self.input(Input::Lost { layout, groups });
+        }
+    }
+
+    /// Groups turned out to be rotten: there may be more of them.
+    fn rotten(&mut self, layout: LayoutId, groups: samara_protocol::tree::ranges::RangeSet) {
+        if !groups.is_empty() {
+            self.shell.check_all(layout);
+            self.lost(layout, groups);
         }
     }
 

@@ -183,9 +183,8 @@ fn ended(status: EndStatus, complete: bool) -> Ending {
             FetchFault::Busy(Duration::from_millis(millis.into())),
             "busy".to_owned(),
         ),
-        EndStatus::Absent | EndStatus::Failed => {
-            Ending::Failed(FetchFault::Absent, "the peer does not have it".to_owned())
-        }
+        EndStatus::Absent => Ending::Failed(FetchFault::Absent, "the peer does not have it".to_owned()),
+        EndStatus::Failed => Ending::Failed(FetchFault::Unreadable, "the peer cannot read it".to_owned()),
         EndStatus::Cancelled => Ending::Failed(FetchFault::Broken, "the peer ended it".to_owned()),
     }
 }

@@ -29,6 +29,10 @@ impl Driver {
             NetEvent::CoverRefused { peer, product } => {
                 tracing::debug!(%peer, %product, "a further product was not opened");
             }
+            NetEvent::Broke { peer, what } => {
+                self.observer.emit(Event::ProtocolBroken { peer, what });
+                self.input(Input::PeerBroke { peer });
+            }
             NetEvent::Down { peer } => self.on_down(peer),
             NetEvent::DialFailed { peer, error } => self.observer.emit(Event::DialFailed { peer, error }),
             NetEvent::Control { peer, message } => self.on_control(peer, message),
@@ -47,6 +51,7 @@ impl Driver {
                         groups,
                     });
                 } else {
+                    self.input(Input::PeerBothered { peer });
                     self.shell.refuse(serve, UNKNOWN_LAYOUT);
                 }
             }
@@ -55,6 +60,7 @@ impl Driver {
                 ask: Ask::File { product, name, offset },
                 reply,
             } => {
+                self.input(Input::PeerBothered { peer });
                 let file = self.file_for(peer, product, &name);
                 if file.is_none() {
                     self.take_up_for(peer, product, &name);
@@ -126,6 +132,9 @@ impl Driver {
     }
 
     fn on_control(&mut self, peer: NodeId, message: ControlMessage) {
+        if !matches!(message, ControlMessage::Swarm(_)) {
+            self.input(Input::PeerBothered { peer });
+        }
         match message {
             ControlMessage::Swarm(message) => self.input(Input::Message { peer, message }),
             ControlMessage::Metadata { product, summary } => {

@@ -16,6 +16,7 @@ use samara_protocol::tree::ranges::RangeSet;
 use samara_protocol::wire::control::ControlMessage;
 use samara_protocol::wire::data::Ask;
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
@@ -37,7 +38,12 @@ pub(super) struct Shell {
     fetches: BTreeMap<RequestId, (NodeId, CancellationToken)>,
     serves: BTreeMap<ServeId, (NodeId, mpsc::Sender<ServeCommand>)>,
     budget: ServeBudget,
+    /// Layouts of which everything is being read and checked.
+    checks: BTreeMap<LayoutId, JoinHandle<()>>,
 }
+
+/// Groups that are read and checked before what is lost of them is told: 16 MiB.
+const CHECK_GROUPS: u32 = 256;
 
 /// What the driver has to look at after a step.
 #[derive(Debug)]
@@ -63,6 +69,7 @@ impl Shell {
             fetches: BTreeMap::new(),
             serves: BTreeMap::new(),
             budget: ServeBudget::new(),
+            checks: BTreeMap::new(),
         }
     }
 
@@ -166,6 +173,39 @@ impl Shell {
         if ends {
             self.serves.remove(&serve);
         }
+    }
+
+    /// Reads and checks all that is held of a layout: where one group has rotted others may have, and neighbours ask for
+    /// each of them in vain until they are told. One such run at a time.
+    pub(super) fn check_all(&mut self, id: LayoutId) {
+        self.checks.retain(|_, check| !check.is_finished());
+        let Some(layout) = self.layouts.get(&id).cloned().filter(|_| self.checks.is_empty()) else {
+            return;
+        };
+        let (store, reports) = (self.store.clone(), self.reports.clone());
+        let check = tokio::spawn(async move {
+            let mut from = 0;
+            while from < layout.group_count() {
+                let (store, layout) = (store.clone(), Arc::clone(&layout));
+                let part = from..layout.group_count().min(from + CHECK_GROUPS);
+                from = part.end;
+                let checked = tokio::task::spawn_blocking(move || {
+                    let held = store.open_layout(id, layout)?;
+                    let mut groups = held.durable;
+                    groups.union_with(&held.volatile);
+                    store.recheck(id, &groups.intersection(&RangeSet::from(part)))
+                });
+                let Ok(lost) = checked.await.expect("checking does not panic and is not aborted") else {
+                    // It was closed meanwhile.
+                    return;
+                };
+                let layout = id;
+                if !lost.is_empty() && reports.send(Report::FoundLost { layout, lost }).await.is_err() {
+                    return;
+                }
+            }
+        });
+        self.checks.insert(id, check);
     }
 
     fn recheck(&self, id: LayoutId, groups: RangeSet) {

@@ -44,6 +44,13 @@ pub enum NetEvent {
         /// For which product.
         product: ProductId,
     },
+    /// A peer sent what cannot be a message, or more than the limits allow; `Down` follows.
+    Broke {
+        /// Who.
+        peer: NodeId,
+        /// For people.
+        what: String,
+    },
     /// An admitted peer is gone; its sources and sinks are closed.
     Down {
         /// Who.

@@ -62,6 +62,8 @@ pub(super) enum SessionError {
     Decode(#[from] samara_protocol::wire::codec::DecodeError),
     #[error("protocol: {0}")]
     Protocol(&'static str),
+    #[error("this node's own mistake: {0}")]
+    Own(&'static str),
     #[error("nothing came and nothing went for {0:?}")]
     Silent(std::time::Duration),
     #[error("it said goodbye: {0:?}")]
@@ -70,6 +72,13 @@ pub(super) enum SessionError {
     Closed,
     #[error("the connection is gone")]
     Gone,
+}
+
+impl SessionError {
+    /// Whether an honest peer of this version never does that.
+    const fn is_the_peers_doing(&self) -> bool {
+        matches!(self, Self::Frame(_) | Self::Decode(_) | Self::Protocol(_))
+    }
 }
 
 /// Starts the session of a peer that was just admitted.
@@ -87,9 +96,9 @@ pub(super) fn spawn(
     let (inbound, inbound_streams) = mpsc::channel(SUBSTREAMS_MAX);
     let (opens, opens_wanted) = mpsc::channel(SUBSTREAMS_MAX);
     let (control_queue, control_messages) = mpsc::channel(CONTROL_QUEUE_MAX);
-    let (asks, asked) = mpsc::channel(REQUESTS_PER_PEER_MAX);
+    let (asks, asked) = mpsc::channel(2 * REQUESTS_PER_PEER_MAX);
     let (hellos, hellos_wanted) = mpsc::channel(HELLO_QUEUE_MAX);
-    let link = Link::new(control_queue, asks, hellos, dialled, admission.product);
+    let link = Link::new(peer, control_queue, asks, hellos, dialled, admission.product);
     let closed = link.close.clone();
     let former = shared.replace_link(peer, link.clone())?;
     let session = Arc::new(Session {
@@ -134,6 +143,10 @@ impl Session {
         let error = self.serve_streams(&mut tasks, control, queues).await;
         tracing::debug!(peer = %self.peer, %error, "the session ends");
         tasks.shutdown().await;
+        if error.is_the_peers_doing() {
+            let (peer, what) = (self.peer, error.to_string());
+            self.tell(NetEvent::Broke { peer, what }).await;
+        }
         self.shared.remove_link(self.peer, &self.link);
         self.tell(NetEvent::Down { peer: self.peer }).await;
         self.link.over.cancel();
@@ -159,7 +172,7 @@ impl Session {
                 Some(ended) = tasks.join_next() => match ended {
                     Ok(Ok(())) => continue,
                     Ok(Err(error)) => return error,
-                    Err(_) => return SessionError::Protocol("a task of the session failed"),
+                    Err(_) => return SessionError::Own("a task of the session failed"),
                 },
                 stream = queues.inbound_streams.recv() => stream,
             };

@@ -49,6 +49,7 @@ pub(super) struct Shared {
 /// The way to an admitted peer.
 #[derive(Debug, Clone)]
 pub(super) struct Link {
+    peer: NodeId,
     control: mpsc::Sender<Vec<u8>>,
     queued: Arc<AtomicUsize>,
     asks: mpsc::Sender<AskOrder>,
@@ -75,6 +76,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Link {
     pub(super) fn new(
+        peer: NodeId,
         control: mpsc::Sender<Vec<u8>>,
         asks: mpsc::Sender<AskOrder>,
         hellos: mpsc::Sender<ProductId>,
@@ -82,6 +84,7 @@ impl Link {
         product: ProductId,
     ) -> Self {
         Self {
+            peer,
             control,
             queued: Arc::new(AtomicUsize::new(0)),
             asks,
@@ -99,7 +102,7 @@ impl Link {
         let len = bytes.len();
         let fits = self.queued.fetch_add(len, Ordering::Relaxed) + len <= CONTROL_QUEUE_BYTES_MAX;
         if !fits || matches!(self.control.try_send(bytes), Err(mpsc::error::TrySendError::Full(_))) {
-            tracing::info!("a peer does not take its control messages, disconnecting it");
+            tracing::info!(peer = %self.peer, "a peer does not take its control messages, disconnecting it");
             self.close.cancel();
         }
     }

@@ -18,6 +18,7 @@ pub(super) fn describe(event: &Event) -> Option<Fact> {
             SwarmEvent::PeerQuarantined { .. }
             | SwarmEvent::GroupsRejected { .. }
             | SwarmEvent::HaveWasFalse { .. }
+            | SwarmEvent::PeerStalled { .. }
             | SwarmEvent::SpanStolen { .. } => swarm_peer(event)?,
             SwarmEvent::TransferProgress { .. }
             | SwarmEvent::TransferComplete { .. }
@@ -33,6 +34,7 @@ pub(super) fn describe(event: &Event) -> Option<Fact> {
         | Event::PeerDown { .. }
         | Event::PeerDropped { .. }
         | Event::DialFailed { .. }
+        | Event::ProtocolBroken { .. }
         | Event::GroupRejected { .. }
         | Event::HeadRefused { .. } => peer(event)?,
         Event::MetadataTaken { .. }
@@ -104,6 +106,12 @@ fn peer(event: &Event) -> Option<Fact> {
             Fact::new(Debug, "dial_failed", message)
                 .by(*peer)
                 .foreign("error", error)
+        }
+        Event::ProtocolBroken { peer, what } => {
+            let message = format!("peer {} broke the protocol: {}", peer.short(), super::fact::shown(what));
+            Fact::new(Warn, "protocol_broken", message)
+                .by(*peer)
+                .foreign("what", what)
         }
         Event::GroupRejected { peer, what } => {
             let message = format!(
@@ -273,6 +281,16 @@ fn swarm_peer(event: &SwarmEvent) -> Option<Fact> {
         .by(*peer)
         .layout(*layout)
         .with("groups", groups.count()),
+        SwarmEvent::PeerStalled { peer, silent } => {
+            let message = format!(
+                "peer {} has brought nothing for {} s: others are asked",
+                peer.short(),
+                silent.as_secs()
+            );
+            Fact::new(Info, "peer_stalled", message)
+                .by(*peer)
+                .with("silent_seconds", silent.as_secs_f64())
+        }
         SwarmEvent::SpanStolen {
             layout,
             from,

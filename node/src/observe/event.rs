@@ -83,6 +83,13 @@ pub enum Event {
         /// How much.
         bytes: u64,
     },
+    /// A peer sent what cannot be a message, or more than the limits allow; the connection is closed.
+    ProtocolBroken {
+        /// Who.
+        peer: NodeId,
+        /// What was wrong.
+        what: String,
+    },
     /// A frame from a peer was no proof of what it carried.
     GroupRejected {
         /// Who sent it.

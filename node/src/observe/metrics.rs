@@ -60,6 +60,7 @@ struct Net {
     peers: Gauge,
     admitted: Counter,
     dials_failed: Counter,
+    protocol_broken: Counter,
     dropped: Family<Reason, Counter>,
 }
 
@@ -74,6 +75,7 @@ impl Net {
             peers: net.add("peers", "Admitted peers that are connected"),
             admitted: net.add("peers_admitted", "Peers admitted"),
             dials_failed: net.add("dials_failed", "Dials that came to nothing"),
+            protocol_broken: net.add("protocol_broken", "Connections whose peer broke the protocol"),
             dropped: net.add("peers_dropped", "Peers disconnected on purpose, by reason"),
         }
     }
@@ -213,6 +215,7 @@ impl Metrics {
                     .inc());
             }
             Event::DialFailed { .. } => one(self.net.dials_failed.inc()),
+            Event::ProtocolBroken { .. } => one(self.net.protocol_broken.inc()),
             Event::BytesReceived { distance, bytes } => {
                 one(self.net.received.get_or_create(&label(*distance)).inc_by(*bytes));
             }
@@ -248,6 +251,7 @@ impl Metrics {
             }
             // The reply was counted when its frame was refused.
             SwarmEvent::GroupsRejected { .. }
+            | SwarmEvent::PeerStalled { .. }
             | SwarmEvent::TransferProgress { .. }
             | SwarmEvent::TransferDurable { .. } => {}
             SwarmEvent::HaveWasFalse { .. } => one(self.swarm.false_haves.inc()),

@@ -67,6 +67,10 @@ fn every_event() -> Vec<Event> {
             peer: PEER,
             error: text.clone(),
         },
+        Event::ProtocolBroken {
+            peer: PEER,
+            what: text.clone(),
+        },
         Event::BytesReceived {
             distance: Distance::Origin,
             bytes: 100,
@@ -132,6 +136,10 @@ fn every_event() -> Vec<Event> {
             peer: PEER,
             reason,
             quarantine,
+        }),
+        Event::Swarm(SwarmEvent::PeerStalled {
+            peer: PEER,
+            silent: Duration::from_secs(3),
         }),
         Event::Swarm(SwarmEvent::GroupsRejected {
             peer: PEER,

@@ -65,6 +65,13 @@ pub enum Event {
         /// What it was asked for.
         groups: RangeSet,
     },
+    /// A peer brings nothing of what it was asked for: it is asked for nothing more meanwhile, and others are.
+    PeerStalled {
+        /// Who.
+        peer: NodeId,
+        /// For how long nothing has come.
+        silent: Duration,
+    },
     /// The unreceived part of a slow or stalled span was asked of somebody else.
     SpanStolen {
         /// Of which layout.

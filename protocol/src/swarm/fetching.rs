@@ -248,21 +248,30 @@ impl Swarm {
 
     pub(super) fn fetch_failed(&mut self, now: Timestamp, id: RequestId, fault: FetchFault) {
         let Some(request) = self.requests.get(&id) else { return };
-        let (peer, layout, left) = (request.peer, request.layout, request.left.clone());
+        let (peer, layout, left, asked) = (request.peer, request.layout, request.left.clone(), request.asked);
         self.drop_request(id, false);
         match fault {
-            FetchFault::Invalid => self.blame_invalid(now, peer, layout, left),
+            FetchFault::Invalid => self.blame_invalid(now, peer, layout, left, asked),
             FetchFault::Absent => self.blame_absent(now, peer, layout, left),
             FetchFault::Busy(pause) => self.pause(now, peer, pause.max(Duration::from_millis(50))),
-            FetchFault::Broken | FetchFault::Local => {
-                let failures = self.peers.get_mut(&peer).map_or(0, |peer| {
-                    peer.source.failures += 1;
-                    peer.source.failures - 1
-                });
-                self.pause(now, peer, backoff(failures));
+            FetchFault::Unreadable => {
+                let groups = left;
+                self.out
+                    .push_back(Output::Event(Event::HaveWasFalse { peer, layout, groups }));
+                self.back_off(now, peer);
             }
+            FetchFault::Broken | FetchFault::Local => self.back_off(now, peer),
         }
         self.fill_everybody();
+    }
+
+    /// Leaves `peer` alone for longer with each failure in a row.
+    fn back_off(&mut self, now: Timestamp, peer: NodeId) {
+        let failures = self.peers.get_mut(&peer).map_or(0, |peer| {
+            peer.source.failures += 1;
+            peer.source.failures - 1
+        });
+        self.pause(now, peer, backoff(failures));
     }
 
     /// Leaves `peer` alone for about `pause`: up to a quarter longer, so that not all come back at once.
@@ -275,8 +284,11 @@ impl Swarm {
         }
     }
 
-    fn blame_invalid(&mut self, now: Timestamp, id: NodeId, layout: LayoutId, groups: RangeSet) {
-        let too_much = self.standings.blame(id, BLAME_INVALID);
+    fn blame_invalid(&mut self, now: Timestamp, id: NodeId, layout: LayoutId, groups: RangeSet, asked: Timestamp) {
+        // Of what was asked before it was told, one is as telling as many: it has not had the time to look at its disk.
+        let source = self.peers.get_mut(&id).map(|peer| &mut peer.source);
+        let told = source.is_some_and(|source| source.blamed.replace(now).is_some_and(|told| asked <= told));
+        let too_much = self.standings.blame(id, if told { 0 } else { BLAME_INVALID });
         let blame = self.standings.blame_of(&id);
         if let (Some(peer), Some(transfer)) = (self.peers.get_mut(&id), self.transfers.get(&layout))
             && let Some(line) = peer.lines.get_mut(&layout)

@@ -90,6 +90,8 @@ pub enum FetchFault {
     Busy(Duration),
     /// The peer does not have it (any more) or does not show it to us.
     Absent,
+    /// The peer says that it has it and cannot read it: its disk is at fault, and it will tell what is lost.
+    Unreadable,
     /// The stream or connection ended.
     Broken,
     /// This node could not write: no one is to blame.
@@ -124,6 +126,17 @@ pub enum Input {
     },
     /// A peer is gone. All its requests and serves are over; the shell drops them without further inputs.
     PeerDown {
+        /// Who.
+        peer: NodeId,
+    },
+    /// A peer sent what cannot be a message, or more than the limits allow; its connection is being closed.
+    PeerBroke {
+        /// Who.
+        peer: NodeId,
+    },
+    /// A peer made work that is no affair of the scheduler's and that nobody needs without end: metadata versions,
+    /// contacts, asks for files.
+    PeerBothered {
         /// Who.
         peer: NodeId,
     },

@@ -166,6 +166,8 @@ pub(super) struct Source {
     pub(super) backoff_until: Option<Timestamp>,
     /// Failures in a row; the backoff doubles with each.
     pub(super) failures: u32,
+    /// When something of it last did not verify.
+    pub(super) blamed: Option<Timestamp>,
     /// How often in a row everything was taken back for want of progress.
     pub(super) give_ups: u32,
 }
@@ -182,6 +184,7 @@ impl Source {
             stalled: false,
             backoff_until: None,
             failures: 0,
+            blamed: None,
             give_ups: 0,
         }
     }

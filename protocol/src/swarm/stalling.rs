@@ -5,7 +5,8 @@ use crate::time::Timestamp;
 
 use super::Swarm;
 use super::config::{GIVE_UP_TIME, SPAN_MIN, STALL_TIME};
-use super::io::DisconnectReason;
+use super::event::Event;
+use super::io::{DisconnectReason, Output};
 use super::score::backoff;
 
 /// Silent for this long and asked again and again, a peer is let go.
@@ -29,11 +30,12 @@ impl Swarm {
                 given_up.push(*id);
             } else if silent >= STALL_TIME + 4 * source.rtt_or_guess() && !source.stalled {
                 source.stalled = true;
-                stalled.push(*id);
+                stalled.push((*id, silent));
             }
         }
-        for id in stalled {
-            self.share_requests(id);
+        for (peer, silent) in stalled {
+            self.out.push_back(Output::Event(Event::PeerStalled { peer, silent }));
+            self.share_requests(peer);
         }
         for id in given_up {
             self.give_up(now, id);

@@ -38,6 +38,8 @@ pub struct NodeConfig {
     pub proxy: Option<String>,
     /// `[store] dir`, when not below the home.
     pub store: Option<PathBuf>,
+    /// `[log] level`; with one, the log is JSON.
+    pub log: Option<&'static str>,
     /// Where the vendor's online keys are; at the origin that signs.
     pub signer: Option<PathBuf>,
 }
@@ -289,6 +291,9 @@ impl Node {
             if let Some(value) = value {
                 writeln!(text, "{key} = \"{value}\"")?;
             }
+        }
+        if let Some(level) = config.log {
+            writeln!(text, "\n[log]\nformat = \"json\"\nlevel = \"{level}\"")?;
         }
         writeln!(text, "\n[store]\ndir = \"{}\"", self.store().display())?;
         for (key, value) in [("quota", &config.quota), ("reserve", &config.reserve)] {

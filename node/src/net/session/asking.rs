@@ -12,7 +12,7 @@ use libp2p::swarm::Stream;
 use samara_protocol::limits::{DATA_STREAMS_MAX, REQUESTS_PER_PEER_MAX};
 use samara_protocol::wire::data::{AskFrame, ReplyHeader};
 use samara_protocol::wire::frame;
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinSet;
 
 use super::{Session, SessionError};
@@ -25,15 +25,19 @@ const ASKS_PER_STREAM: usize = REQUESTS_PER_PEER_MAX / DATA_STREAMS_MAX;
 
 /// One of our streams, as the manager sees it.
 struct Lane {
-    orders: mpsc::Sender<AskOrder>,
+    orders: mpsc::Sender<Placed>,
     open_asks: Arc<AtomicUsize>,
 }
+
+/// An order and its place among those that are open: kept until the peer has ended its reply, also where it was taken back.
+type Placed = (AskOrder, OwnedSemaphorePermit);
 
 /// Gives orders to streams until the session ends. A stream that breaks takes its own asks with it and no others;
 /// one that breaks the protocol ends the session.
 pub(super) async fn manage(session: Arc<Session>, mut orders: mpsc::Receiver<AskOrder>) -> Result<(), SessionError> {
     let mut lanes: Vec<Lane> = Vec::new();
     let mut tasks = JoinSet::new();
+    let places = Arc::new(Semaphore::new(REQUESTS_PER_PEER_MAX));
     loop {
         let order = tokio::select! {
             order = orders.recv() => order,
@@ -43,6 +47,12 @@ pub(super) async fn manage(session: Arc<Session>, mut orders: mpsc::Receiver<Ask
             },
         };
         let Some(order) = order else { return Ok(()) };
+        // Files are asked for beside what the scheduler counts, and what it took back is open until its end has come.
+        let place = tokio::select! {
+            place = Arc::clone(&places).acquire_owned() => place,
+            () = order.cancelled.cancelled() => continue,
+        };
+        let Ok(place) = place else { return Ok(()) };
         lanes.retain(|lane| !lane.orders.is_closed());
         let least = lanes.iter().map(|lane| lane.open_asks.load(Ordering::Relaxed)).min();
         if least.is_none_or(|least| least >= ASKS_PER_STREAM) && lanes.len() < DATA_STREAMS_MAX {
@@ -59,7 +69,7 @@ pub(super) async fn manage(session: Arc<Session>, mut orders: mpsc::Receiver<Ask
         if let Some(lane) = lane {
             lane.open_asks.fetch_add(1, Ordering::Relaxed);
             // Full or closed drops the order, and its source is broken: the scheduler asks again elsewhere.
-            if lane.orders.try_send(order).is_err() {
+            if lane.orders.try_send((order, place)).is_err() {
                 lane.open_asks.fetch_sub(1, Ordering::Relaxed);
             }
         }
@@ -68,17 +78,20 @@ pub(super) async fn manage(session: Arc<Session>, mut orders: mpsc::Receiver<Ask
 
 /// The asks that are open on one stream.
 #[derive(Default)]
-struct Table(Mutex<HashMap<u32, mpsc::Sender<ReplyFrame>>>);
+struct Table(Mutex<HashMap<u32, Open>>);
+
+/// Where the frames of one ask's reply go, and its place.
+type Open = (mpsc::Sender<ReplyFrame>, OwnedSemaphorePermit);
 
 impl Table {
-    fn with<T>(&self, f: impl FnOnce(&mut HashMap<u32, mpsc::Sender<ReplyFrame>>) -> T) -> T {
+    fn with<T>(&self, f: impl FnOnce(&mut HashMap<u32, Open>) -> T) -> T {
         f(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
 async fn run(
     session: Arc<Session>,
-    orders: mpsc::Receiver<AskOrder>,
+    orders: mpsc::Receiver<Placed>,
     open_asks: Arc<AtomicUsize>,
 ) -> Result<(), SessionError> {
     let (reader, writer) = session.open(Protocol::Data).await?.split();
@@ -93,17 +106,17 @@ async fn write(
     session: &Session,
     table: &Table,
     mut stream: WriteHalf<Stream>,
-    mut orders: mpsc::Receiver<AskOrder>,
+    mut orders: mpsc::Receiver<Placed>,
 ) -> Result<(), SessionError> {
     let mut cancels: FuturesUnordered<BoxFuture<'static, u32>> = FuturesUnordered::new();
     let mut next_id = 0_u32;
     loop {
         let frame = tokio::select! {
             order = orders.recv() => {
-                let Some(AskOrder { ask, frames, cancelled }) = order else { return Ok(()) };
+                let Some((AskOrder { ask, frames, cancelled }, place)) = order else { return Ok(()) };
                 let id = next_id;
                 next_id = next_id.wrapping_add(1);
-                table.with(|table| table.insert(id, frames));
+                table.with(|table| table.insert(id, (frames, place)));
                 cancels.push(async move { cancelled.cancelled_owned().map(|()| id).await }.boxed());
                 AskFrame::Ask { id, ask }
             }
@@ -132,7 +145,7 @@ async fn read(
         session.live.touch();
         let header = ReplyHeader::decode(&header)?;
         let id = header.id();
-        let Some(frames) = table.with(|table| table.get(&id).cloned()) else {
+        let Some(frames) = table.with(|table| table.get(&id).map(|open| open.0.clone())) else {
             return Err(SessionError::Protocol("a reply to what was not asked"));
         };
         let len = header.body_len();

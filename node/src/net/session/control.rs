@@ -1,11 +1,12 @@
 //! The control stream: frames in, frames out, pings.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use futures::io::{ReadHalf, WriteHalf};
 use futures::{AsyncReadExt, AsyncWriteExt};
 use libp2p::swarm::Stream;
-use samara_protocol::limits::CONTROL_BYTES_MAX;
+use samara_protocol::limits::{CONTROL_BYTES_MAX, CONTROL_NOISE_MAX};
 use samara_protocol::wire::control::ControlMessage;
 use samara_protocol::wire::frame::{self, Decoder};
 use tokio::sync::mpsc;
@@ -23,6 +24,7 @@ const READ_BYTES: usize = 16 << 10;
 pub(super) async fn read(session: Arc<Session>, mut stream: ReadHalf<Stream>) -> Result<(), SessionError> {
     let mut decoder = Decoder::new(CONTROL_BYTES_MAX);
     let mut bytes = vec![0; READ_BYTES];
+    let mut noise = Noise::default();
     loop {
         let count = stream.read(&mut bytes).await?;
         if count == 0 {
@@ -32,9 +34,12 @@ pub(super) async fn read(session: Arc<Session>, mut stream: ReadHalf<Stream>) ->
         decoder.push(&bytes[..count]);
         while let Some(frame) = decoder.next_frame()? {
             match ControlMessage::decode(&frame)? {
-                None => tracing::trace!(peer = %session.peer, "skipped a control message of an unknown type"),
-                Some(ControlMessage::Ping(number)) => session.link.send(&ControlMessage::Pong(number)),
-                Some(ControlMessage::Pong(_)) => {}
+                None => noise.add(Instant::now())?,
+                Some(ControlMessage::Ping(number)) => {
+                    noise.add(Instant::now())?;
+                    session.link.send(&ControlMessage::Pong(number));
+                }
+                Some(ControlMessage::Pong(_)) => noise.add(Instant::now())?,
                 Some(ControlMessage::Goodbye(reason)) => return Err(SessionError::Goodbye(reason)),
                 Some(message) => {
                     let peer = session.peer;
@@ -42,6 +47,29 @@ pub(super) async fn read(session: Arc<Session>, mut stream: ReadHalf<Stream>) ->
                 }
             }
         }
+    }
+}
+
+/// Counts what the daemon never hears of; everything else it counts itself.
+#[derive(Default)]
+struct Noise {
+    since: Option<Instant>,
+    count: u32,
+}
+
+impl Noise {
+    fn add(&mut self, now: Instant) -> Result<(), SessionError> {
+        let begun = *self.since.get_or_insert(now);
+        if now.duration_since(begun) >= Duration::from_secs(1) {
+            (self.since, self.count) = (Some(now), 0);
+        }
+        self.count += 1;
+        if self.count > CONTROL_NOISE_MAX {
+            return Err(SessionError::Protocol(
+                "more pings and unknown messages than the limits allow",
+            ));
+        }
+        Ok(())
     }
 }
 

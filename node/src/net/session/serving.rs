@@ -193,9 +193,13 @@ async fn write_one(
     outgoing: Outgoing,
 ) -> Result<(), SessionError> {
     let Outgoing { bytes, written, ends } = outgoing;
+    if let Some(id) = ends {
+        // Before the peer can have read it: with the end in hand it may ask again at once, under the same id.
+        table.with(|table| table.remove(&id));
+    }
     let mut rest = bytes.as_slice();
     while !rest.is_empty() {
-        let (run, id) = next_run(rest).ok_or(SessionError::Protocol("the daemon sent what is no frame"))?;
+        let (run, id) = next_run(rest).ok_or(SessionError::Own("the daemon sent what is no frame"))?;
         let is_cancelled = table.with(|table| table.get(&id).is_some_and(|open| open.cancelled.is_cancelled()));
         if is_cancelled && ends.is_none() {
             break;
@@ -210,9 +214,6 @@ async fn write_one(
         rest = &rest[run..];
     }
     stream.flush().await?;
-    if let Some(id) = ends {
-        table.with(|table| table.remove(&id));
-    }
     if let Some(written) = written {
         // Nobody may be waiting.
         let _ = written.send(bytes);

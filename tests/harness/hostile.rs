@@ -1,0 +1,168 @@
+//! A peer that means harm: a site with a grant and an enrolment like any other, whose node is this instead of ours.
+//!
+//! It is made of stock libp2p parts and of the wire types of `samara-protocol`, holds the true bytes of a release, and
+//! serves them as its [`Conduct`] says. It dials its victims and, when they hang up, dials them again.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use samara_protocol::id::NodeId;
+use tokio::runtime::Runtime;
+
+mod floods;
+mod insider;
+mod link;
+mod session;
+mod wares;
+
+pub use insider::Insider;
+pub use link::{CONTROL, DATA, Link};
+pub use wares::Wares;
+
+/// How long it rests before it dials again.
+const REDIAL: Duration = Duration::from_millis(200);
+
+/// What it does to whoever lets it in. It always claims to have everything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Conduct {
+    /// Serves what was asked for: what the others are measured against.
+    Truth,
+    /// One bit of each group's data is wrong.
+    WrongData,
+    /// One bit of the first proof of each reply is wrong.
+    WrongProof,
+    /// Takes asks and answers nothing.
+    Stall,
+    /// Sends half a group and nothing more.
+    HalfFrame,
+    /// Sends a kilobyte now and then.
+    Drip,
+    /// Does not have what it has just announced, and announces it again.
+    Lie,
+    /// Announces the same block as fast as it can.
+    FloodHaves,
+    /// Sends pings as fast as it can, and reads the answers.
+    FloodPings,
+    /// Sends messages of a type that nobody knows, as fast as it can.
+    FloodUnknown,
+    /// Says again and again which metadata it has.
+    FloodMetadata,
+    /// Asks for what nobody has as fast as it is told so.
+    FloodAsks,
+    /// A control message that claims four gigabytes.
+    OversizedControl,
+    /// An ask that claims more than an ask may have.
+    OversizedAsk,
+    /// A group that claims more bytes than a group has.
+    OversizedReply,
+    /// A reply of a type that nobody knows.
+    UnknownReply,
+}
+
+/// What one victim has done with it so far.
+#[derive(Debug, Default)]
+pub struct Seen {
+    admitted: AtomicU64,
+    refused: AtomicU64,
+    asks: AtomicU64,
+}
+
+impl Seen {
+    /// How often it was let in.
+    #[must_use]
+    pub fn admitted(&self) -> u64 {
+        self.admitted.load(Ordering::SeqCst)
+    }
+
+    /// How often the victim answered the connection and not the hello.
+    #[must_use]
+    pub fn refused(&self) -> u64 {
+        self.refused.load(Ordering::SeqCst)
+    }
+
+    /// How many asks for groups came.
+    #[must_use]
+    pub fn asks(&self) -> u64 {
+        self.asks.load(Ordering::SeqCst)
+    }
+}
+
+/// A running one; ends on drop.
+#[derive(Debug)]
+pub struct Hostile {
+    node: NodeId,
+    seen: Vec<Arc<Seen>>,
+    last: Arc<Mutex<String>>,
+    runtime: Option<Runtime>,
+}
+
+impl Hostile {
+    /// Starts one that dials every victim until it is dropped.
+    ///
+    /// # Errors
+    /// When no thread can be started.
+    pub fn start(insider: Insider, wares: Wares, conduct: Conduct, victims: &[String]) -> Result<Self> {
+        let runtime = runtime()?;
+        let (node, shared) = (insider.node(), Arc::new((insider, wares)));
+        let last = Arc::new(Mutex::new(String::new()));
+        let mut seen = Vec::new();
+        for victim in victims {
+            let one = Arc::new(Seen::default());
+            seen.push(Arc::clone(&one));
+            let (shared, victim, last) = (Arc::clone(&shared), victim.clone(), Arc::clone(&last));
+            runtime.spawn(async move {
+                loop {
+                    let ended = session::run(&shared.0, &shared.1, conduct, &victim, &one).await;
+                    if let Err(error) = ended {
+                        *last.lock().unwrap_or_else(PoisonError::into_inner) = format!("{victim}: {error:#}");
+                    }
+                    tokio::time::sleep(REDIAL).await;
+                }
+            });
+        }
+        Ok(Self {
+            node,
+            seen,
+            last,
+            runtime: Some(runtime),
+        })
+    }
+
+    /// Its name.
+    #[must_use]
+    pub const fn node(&self) -> NodeId {
+        self.node
+    }
+
+    /// What each victim has done with it, in the order that they were named.
+    #[must_use]
+    pub fn seen(&self) -> &[Arc<Seen>] {
+        &self.seen
+    }
+
+    /// How its last connection ended, for people.
+    #[must_use]
+    pub fn last_error(&self) -> String {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Drop for Hostile {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// Where what is asynchronous here runs.
+///
+/// # Errors
+/// When no thread can be started.
+pub fn runtime() -> Result<Runtime> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder.worker_threads(1).enable_all();
+    builder.build().context("starting a runtime")
+}
