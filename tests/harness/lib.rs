@@ -8,6 +8,7 @@ pub mod binary;
 pub mod docker;
 pub mod namespace;
 pub mod network;
+pub mod ports;
 pub mod process;
 pub mod proxy;
 pub mod seed;
