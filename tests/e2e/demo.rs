@@ -1,11 +1,13 @@
 //! What a newcomer runs first.
 
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use samara_tests::tree::{Tree, b3sum, same};
-use samara_tests::{Finished, binary};
+use samara_tests::{Finished, Process, binary, runnable, wait};
+use tempfile::TempDir;
 
 const DEMO: Duration = Duration::from_secs(300);
 
@@ -93,29 +95,117 @@ fn the_demo_leaves_nothing_behind() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let file = folder.path().join("tiny");
     std::fs::write(&file, "hello")?;
-    let temporary = folder.path().join("tmp");
-    std::fs::create_dir(&temporary)?;
-    let mut demo = Command::new(binary::samara());
-    demo.arg("demo")
-        .arg(&file)
-        .args(["--sites", "1", "--hosts", "1"])
-        .env("TMPDIR", &temporary)
-        .env("HOME", folder.path());
+    let mut demo = demo_in(&folder)?;
+    demo.arg(&file).args(["--sites", "1", "--hosts", "1"]);
     Finished::of(&mut demo, DEMO)?.success()?;
+    nothing_is_left(&folder)
+}
+
+#[test]
+fn a_demo_that_is_interrupted_or_killed_half_way_leaves_nothing_behind() -> Result<()> {
+    for (signal, code) in [(libc::SIGINT, Some(7)), (libc::SIGTERM, Some(7)), (libc::SIGKILL, None)] {
+        let folder = tempfile::tempdir()?;
+        let mut tree = Tree::new(folder.path().join("release"), 2)?;
+        tree.file("large.bin", 48 << 20)?;
+        let demo = Process::start(
+            demo_in(&folder)?
+                .arg(tree.root())
+                .args(["--keep"])
+                .arg(folder.path().join("kept")),
+        )?;
+        demo.line("bytes on their way", DEMO, |line| line.starts_with("origin sent"))?;
+        ensure!(!processes(&folder.path().join("tmp")).is_empty(), "nodes and hosts run");
+        demo.signal(signal)?;
+        let finished = demo.finish(Duration::from_secs(30))?;
+        ensure!(
+            finished.code() == code,
+            "{signal}: {:?}\n{}",
+            finished.status,
+            finished.stderr
+        );
+        nothing_is_left(&folder)?;
+        // Whoever ends it with kill -9 has to remove what was to be kept.
+        ensure!(
+            code.is_none() || !folder.path().join("kept").exists(),
+            "no half results are kept"
+        );
+    }
+    Ok(())
+}
+
+#[test]
+fn on_a_terminal_the_demo_draws_how_far_everybody_is() -> Result<()> {
+    if !runnable("a terminal", &["script"], false) {
+        return Ok(());
+    }
+    let folder = tempfile::tempdir()?;
+    let mut tree = Tree::new(folder.path().join("release"), 3)?;
+    tree.file("large.bin", 8 << 20)?;
+    let line = format!("{} demo {}", binary::samara().display(), tree.root().display());
+    let mut script = Command::new("script");
+    script.args(["--quiet", "--return", "--command", &line, "/dev/null"]);
+    script.env("TERM", "xterm").env("TMPDIR", folder.path());
+    let shown = Finished::of(&mut script, DEMO)?.success()?.text();
+    for name in ["origin", "site1", "site2", "site3", "host1", "host2", "host3"] {
+        let bar = shown.split('\r').flat_map(|part| part.split('\n'));
+        let mut bar = bar.filter(|line| line.contains(name) && line.contains('%'));
+        ensure!(bar.next().is_some(), "no bar of {name}:\n{shown}");
+    }
     ensure!(
-        std::fs::read_dir(&temporary)?.next().is_none(),
-        "the temporary folder is empty again"
+        shown.contains("every host has exactly the files of the source"),
+        "{shown}"
     );
     Ok(())
 }
 
+#[test]
+fn a_path_that_is_not_there_is_named_and_nothing_is_started() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let finished = Finished::of(demo_in(&folder)?.arg("no/such/thing"), DEMO)?;
+    ensure!(finished.code() == Some(3), "{:?}", finished.status);
+    ensure!(finished.stderr.contains("no/such/thing"), "{}", finished.stderr);
+    nothing_is_left(&folder)
+}
+
+/// `samara demo`, with its temporary and home folders below `folder`.
+fn demo_in(folder: &TempDir) -> Result<Command> {
+    let temporary = folder.path().join("tmp");
+    std::fs::create_dir(&temporary)?;
+    let mut demo = Command::new(binary::samara());
+    demo.arg("demo").env("TMPDIR", &temporary).env("HOME", folder.path());
+    Ok(demo)
+}
+
+/// Waits until the temporary folder is empty and no process works below it: after `kill -9` that takes a moment.
+fn nothing_is_left(folder: &TempDir) -> Result<()> {
+    let temporary = folder.path().join("tmp");
+    let waited = wait::until("everything to be gone", Duration::from_secs(20), || {
+        let is_empty = std::fs::read_dir(&temporary)?.next().is_none();
+        Ok((is_empty && processes(&temporary).is_empty()).then_some(()))
+    });
+    waited.with_context(|| format!("still there: {:?}", processes(&temporary)))
+}
+
+/// The command lines of all processes that work in a folder or name it.
+fn processes(below: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let numbers = entries.filter(|entry| entry.file_name().to_string_lossy().parse::<u32>().is_ok());
+    let named = numbers.filter_map(|entry| {
+        let line = std::fs::read(entry.path().join("cmdline")).ok()?;
+        let line = String::from_utf8_lossy(&line).replace('\0', " ");
+        let works_there = std::fs::read_link(entry.path().join("cwd")).is_ok_and(|at| at.starts_with(below));
+        (works_there || line.contains(&*below.to_string_lossy())).then_some(line)
+    });
+    named.collect()
+}
+
 /// The host's folder itself, or the one folder in it that the release lies in.
-fn release_in(host: &std::path::Path) -> Result<std::path::PathBuf> {
+fn release_in(host: &Path) -> Result<PathBuf> {
     let found = find(host, "large.bin")?;
     Ok(found.parent().context("it lies in a folder")?.to_path_buf())
 }
 
-fn find(folder: &std::path::Path, name: &str) -> Result<std::path::PathBuf> {
+fn find(folder: &Path, name: &str) -> Result<PathBuf> {
     let mut open = vec![folder.to_path_buf()];
     while let Some(folder) = open.pop() {
         for entry in std::fs::read_dir(&folder)? {

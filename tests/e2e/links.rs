@@ -1,5 +1,6 @@
 //! Links that fail, and the one way out of a site.
 
+use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,8 +8,8 @@ use anyhow::{Result, ensure};
 use samara_tests::namespace::{Place, Star};
 use samara_tests::network::{Network, PRODUCT, Plan};
 use samara_tests::proxy::Proxy;
-use samara_tests::runnable;
 use samara_tests::tree::{Tree, same};
+use samara_tests::{Process, runnable};
 
 const SOON: Duration = Duration::from_secs(300);
 
@@ -52,18 +53,83 @@ fn a_link_that_goes_away_without_a_word_costs_time_and_nothing_else() -> Result<
 
 #[test]
 fn a_site_whose_only_way_out_is_a_proxy_fetches_through_it() -> Result<()> {
-    let proxy = Proxy::start()?;
-    let mut plan = Plan::default();
+    if !runnable("a proxy as the only way out", &["ip", "tc"], true) {
+        return Ok(());
+    }
+    let places = ["o", "p", "s1"].map(|name| Place::new(name, None, None));
+    let star = Arc::new(Star::new(places.into())?);
+    let proxy = Proxy::start_in(&star, "p")?;
+    star.only_way_out("s1", "p")?;
+    let mut plan = Plan {
+        star: Some(star.clone()),
+        ..Plan::default()
+    };
     plan.site.proxy = Some(proxy.url());
     let network = Network::start(&plan)?;
+    let origin = network.origin.address();
+    let direct = star.inside("s1", || TcpStream::connect(&origin))?;
+    ensure!(direct.is_err(), "the site reaches the origin without its proxy");
+    goes_through(&proxy, &network)?;
+    let into = network.folder("out")?;
+    network.sites[0].fetch(&format!("{PRODUCT}@1.0.0"), &into)?;
+    same(&network.folder("release")?, &into)
+}
+
+#[test]
+fn a_site_that_nobody_can_dial_fetches_through_its_proxy() -> Result<()> {
+    let proxy = Proxy::start()?;
+    let mut plan = Plan {
+        hosts: 0,
+        ..Plan::default()
+    };
+    plan.site.proxy = Some(proxy.url());
+    // On loopback the origin could dial the site, and then all would go past the proxy.
+    plan.site.external = Some("127.0.0.1:1".to_owned());
+    let network = Network::start(&plan)?;
+    goes_through(&proxy, &network)
+}
+
+/// What comes out between a node's hello and the end of its admission was in no hello and is pushed to no peer.
+#[test]
+fn what_is_published_while_sites_connect_over_a_slow_link_is_not_missed() -> Result<()> {
+    let proxy = Proxy::slow(Duration::from_millis(300))?;
+    let mut plan = Plan {
+        sites: 10,
+        hosts: 0,
+        ..Plan::default()
+    };
+    plan.site.proxy = Some(proxy.url());
+    plan.site.external = Some("127.0.0.1:1".to_owned());
+    let mut network = Network::prepare(&plan)?;
+    network.origin.start()?;
+    let mut tree = Tree::new(network.folder("release")?, 3)?;
+    tree.file("small", 1000)?;
+    // One after the other: when it is published, each is at another point of its way in.
+    let mut publish = network.publish_command(tree.root(), "1.0.0");
+    for site in &mut network.sites[..6] {
+        site.node.start()?;
+    }
+    let publishing = Process::start(&mut publish)?;
+    for site in &mut network.sites[6..] {
+        site.node.start()?;
+    }
+    publishing.finish(SOON)?.success()?;
+    for site in &network.sites {
+        site.node.wait_staged("1.0.0", Duration::from_secs(30))?;
+    }
+    Ok(())
+}
+
+/// Publishes 6 MiB and waits until the site has them; all of it must have passed the proxy.
+fn goes_through(proxy: &Proxy, network: &Network) -> Result<()> {
     let mut tree = Tree::new(network.folder("release")?, 2)?;
     tree.file("large", 6 << 20)?;
     network.publish(tree.root(), "1.0.0")?;
-    network.sites[0].node.wait_staged("1.0.0", SOON)?;
+    let done = network.sites[0].node.wait_staged("1.0.0", SOON)?;
     ensure!(proxy.tunnels() >= 1, "a tunnel was opened");
     ensure!(
-        proxy.bytes() >= 6 << 20,
-        "the release went through it: {} bytes",
+        proxy.bytes() >= 6 << 20 && done.from("origin") >= 6 << 20,
+        "the release went through it: {} bytes of {done:?}",
         proxy.bytes()
     );
     Ok(())

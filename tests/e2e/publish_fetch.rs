@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
@@ -69,25 +70,23 @@ fn a_channel_leads_to_its_newest_release_and_replaces_the_older_one() -> Result<
 }
 
 #[test]
-fn a_host_waits_while_its_site_does_not_have_the_release_yet() -> Result<()> {
+fn a_host_is_fed_while_its_site_does_not_have_the_release_yet() -> Result<()> {
     let mut plan = Plan::default();
     plan.origin.up = Some("4MB/s".to_owned());
     let network = Network::start(&plan)?;
     let mut tree = Tree::new(network.folder("release")?, 3)?;
-    tree.file("large", 12 << 20)?;
+    tree.file("large", 24 << 20)?;
     network.publish(tree.root(), "1.0.0")?;
     let into = network.folder("out")?;
-    let fetching = Process::start(&mut fetch_command(
-        &network.sites[0].hosts[0],
-        &format!("{PRODUCT}@1.0.0"),
-        &into,
-    ))?;
-    let finished = fetching.finish(FETCH)?.success()?;
+    let site = &network.sites[0];
+    let fetching = Process::start(&mut fetch_command(&site.hosts[0], &format!("{PRODUCT}@1.0.0"), &into))?;
+    until_bytes_arrive(&fetching, &into)?;
+    let now = site.node.transfer("1.0.0")?;
     ensure!(
-        finished.elapsed > Duration::from_secs(2),
-        "the origin's limit holds: {:?}",
-        finished.elapsed
+        now.as_ref().is_some_and(|now| now.have < now.wanted),
+        "the host has something and its site not yet everything: {now:?}"
     );
+    fetching.finish(FETCH)?.success()?;
     same(tree.root(), &into)
 }
 
@@ -110,18 +109,23 @@ fn a_host_gets_what_its_site_has_never_asked_for() -> Result<()> {
 
 #[test]
 fn two_fetches_run_side_by_side_on_one_host() -> Result<()> {
-    let network = Network::start(&Plan::default())?;
+    let mut plan = Plan::default();
+    // So slow that neither is over before the other has begun.
+    plan.site.up = Some("10MB/s".to_owned());
+    let network = Network::start(&plan)?;
     let mut tree = Tree::new(network.folder("release")?, 4)?;
-    tree.file("large", 40 << 20)?.small_files(300, 1000, 9000)?;
+    tree.file("large", 24 << 20)?.small_files(300, 1000, 9000)?;
     network.publish(tree.root(), "1.0.0")?;
     let host = &network.sites[0].hosts[0];
     let folders = [network.folder("a")?, network.folder("b")?];
-    let started: Result<Vec<_>> = folders
-        .iter()
-        .map(|into| Process::start(&mut fetch_command(host, &format!("{PRODUCT}@1.0.0"), into)))
-        .collect();
-    for (process, into) in started?.iter().zip(&folders) {
-        process.finish(FETCH)?.success()?;
+    let start = |into: &Path| Process::start(&mut fetch_command(host, &format!("{PRODUCT}@1.0.0"), into));
+    let both = [start(&folders[0])?, start(&folders[1])?];
+    for (fetching, into) in both.iter().zip(&folders) {
+        until_bytes_arrive(fetching, into)?;
+    }
+    ensure!(both.iter().all(Process::is_running), "both are under way");
+    for (fetching, into) in both.iter().zip(&folders) {
+        fetching.finish(FETCH)?.success()?;
         same(tree.root(), into)?;
     }
     Ok(())
@@ -258,8 +262,16 @@ fn a_fetch_never_shows_a_half_file_under_its_name() -> Result<()> {
     Ok(())
 }
 
+/// Waits until a running fetch has written payload.
+fn until_bytes_arrive(fetching: &Process, into: &Path) -> Result<()> {
+    samara_tests::wait::until("bytes of a fetch", Duration::from_secs(60), || {
+        ensure!(fetching.is_running(), "the fetch ended: {:?}", fetching.lines());
+        Ok((folder_bytes(&into.join(".samara"))? > 1 << 20).then_some(()))
+    })
+}
+
 /// Disk bytes of all files below a folder; 0 where it is not there yet.
-fn folder_bytes(folder: &std::path::Path) -> Result<u64> {
+fn folder_bytes(folder: &Path) -> Result<u64> {
     let mut total = 0;
     let mut open = vec![folder.to_path_buf()];
     while let Some(folder) = open.pop() {

@@ -1,25 +1,24 @@
 //! The Docker engine and `docker-compose`, where they can be had.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use tempfile::TempDir;
 
 use crate::{Finished, Process, binary, skip, usage, wait};
 
 /// How long an engine may take to start.
 const ENGINE_START: Duration = Duration::from_secs(30);
+/// How long it may take to say what it knows.
+const ENGINE_ANSWER: Duration = Duration::from_secs(30);
 
-/// An engine that answers: one that ran already, or one started here, which is left running for the next test.
+/// An engine that answers: one that ran already, or one started here, in a session of its own: it outlives this program.
 ///
 /// # Errors
 /// Why there is none.
 pub fn engine() -> Result<()> {
-    if std::env::var_os("SAMARA_NO_DOCKER").is_some() {
-        bail!("SAMARA_NO_DOCKER is set");
-    }
     ensure!(skip::has("docker"), "`docker` is not installed");
     if answers() {
         return Ok(());
@@ -30,7 +29,9 @@ pub fn engine() -> Result<()> {
     );
     ensure!(skip::has("dockerd"), "`dockerd` is not installed");
     let log = std::fs::File::create(std::env::temp_dir().join("samara-dockerd.log"))?;
-    let started = Command::new("dockerd")
+    let started = Command::new("setsid")
+        .arg("dockerd")
+        .stdin(Stdio::null())
         .stdout(log.try_clone()?)
         .stderr(log)
         .spawn()
@@ -48,32 +49,20 @@ fn answers() -> bool {
     asked.is_ok_and(|output| output.status.success() && !output.stdout.is_empty())
 }
 
-/// Builds the static program: the same source, linked with nothing outside itself.
+/// Builds the static program by the README's command: the same source, linked with nothing outside itself.
 ///
 /// # Errors
 /// What cargo said.
 pub fn static_binary() -> Result<PathBuf> {
     let triple = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
-    let target = binary::profile_folder()?
-        .parent()
-        .context("a target folder")?
-        .join("static");
+    let profile = binary::profile_folder()?;
+    let target = profile.parent().context("a target folder")?;
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
     let mut build = Command::new(cargo);
-    build.args([
-        "build",
-        "--locked",
-        "--release",
-        "--package",
-        "samara-node",
-        "--bin",
-        "samara",
-        "--target",
-        &triple,
-    ]);
+    build.args(["build", "--locked", "--release", "--bin", "samara", "--target", &triple]);
     build
         .arg("--target-dir")
-        .arg(&target)
+        .arg(target)
         .env("RUSTFLAGS", "-C target-feature=+crt-static");
     build.current_dir(binary::repository());
     Finished::of(&mut build, Duration::from_secs(1200))?.success()?;
@@ -98,17 +87,19 @@ pub fn image_context(program: &Path) -> Result<TempDir> {
 pub struct Compose {
     project: String,
     images: TempDir,
+    origin_up: String,
 }
 
 impl Compose {
-    /// Builds the images and brings everything up in the background.
+    /// Builds the images and brings everything up in the background, the origin's uplink limited to `origin_up`.
     ///
     /// # Errors
     /// What `docker-compose` said.
-    pub fn up(project: &str, images: TempDir) -> Result<Self> {
+    pub fn up(project: &str, images: TempDir, origin_up: &str) -> Result<Self> {
         let compose = Self {
             project: project.to_owned(),
             images,
+            origin_up: origin_up.to_owned(),
         };
         compose.run(&["build", "set-up", "origin"])?;
         compose.run(&["up", "--detach", "--no-build"])?;
@@ -136,16 +127,8 @@ impl Compose {
     /// # Errors
     /// The container's last lines when it does not within `limit`.
     pub fn healthy(&self, service: &str, limit: Duration) -> Result<()> {
-        let waited = wait::until(&format!("{service} to be healthy"), limit, || {
-            let id = self.container(service)?;
-            let format = "{{if .State.Health}}{{.State.Health.Status}}{{end}}";
-            let asked = Finished::of(
-                Command::new("docker").args(["inspect", "--format", format, &id]),
-                Duration::from_secs(20),
-            )?;
-            Ok((asked.text().trim() == "healthy").then_some(()))
-        });
-        waited.with_context(|| self.logs(service))
+        let format = "{{if .State.Health}}{{.State.Health.Status}}{{end}}";
+        self.reaches(service, format, "healthy", limit)
     }
 
     /// Waits until the service's container has ended with 0.
@@ -153,15 +136,45 @@ impl Compose {
     /// # Errors
     /// The container's last lines when it does not within `limit`.
     pub fn ended(&self, service: &str, limit: Duration) -> Result<()> {
-        let waited = wait::until(&format!("{service} to end well"), limit, || {
-            let id = self.container(service)?;
-            let format = "{{.State.Status}} {{.State.ExitCode}}";
-            let mut inspect = Command::new("docker");
-            let asked = Finished::of(
-                inspect.args(["inspect", "--format", format, &id]),
-                Duration::from_secs(20),
-            )?;
-            Ok((asked.text().trim() == "exited 0").then_some(()))
+        self.reaches(service, "{{.State.Status}} {{.State.ExitCode}}", "exited 0", limit)
+    }
+
+    /// What the engine knows of a service's container, in Go's template language.
+    ///
+    /// # Errors
+    /// When there is no such container.
+    pub fn inspect(&self, service: &str, format: &str) -> Result<String> {
+        let id = self.container(service)?;
+        let mut inspect = Command::new("docker");
+        let asked = Finished::of(inspect.args(["inspect", "--format", format, &id]), ENGINE_ANSWER)?;
+        Ok(asked.success()?.text().trim().to_owned())
+    }
+
+    /// Copies what lies at `path` in a service's container to `into`, which is not there yet.
+    ///
+    /// # Errors
+    /// What the engine said.
+    pub fn copy_out(&self, service: &str, path: &str, into: &Path) -> Result<()> {
+        let from = format!("{}:{path}", self.container(service)?);
+        let mut copy = Command::new("docker");
+        Finished::of(copy.args(["cp", &from]).arg(into), Duration::from_secs(120))?.success()?;
+        Ok(())
+    }
+
+    /// Every file of the container's own, by its path; what is mounted there is not its own.
+    ///
+    /// # Errors
+    /// What the engine said.
+    pub fn files(&self, service: &str) -> Result<String> {
+        let id = self.container(service)?;
+        let list = format!("docker export {id} | tar --list --verbose");
+        let listed = Finished::of(Command::new("sh").args(["-c", &list]), Duration::from_secs(60))?;
+        Ok(listed.success()?.text())
+    }
+
+    fn reaches(&self, service: &str, format: &str, wanted: &str, limit: Duration) -> Result<()> {
+        let waited = wait::until(&format!("{service} to be {wanted}"), limit, || {
+            Ok((self.inspect(service, format)? == wanted).then_some(()))
         });
         waited.with_context(|| self.logs(service))
     }
@@ -171,17 +184,14 @@ impl Compose {
     /// # Errors
     /// When there is none.
     pub fn container(&self, service: &str) -> Result<String> {
-        let asked = self.run(&["ps", "-q", service])?;
+        let asked = self.run(&["ps", "--quiet", service])?;
         let id = asked.text().trim().to_owned();
         ensure!(!id.is_empty(), "no container of {service}");
         Ok(id)
     }
 
     fn logs(&self, service: &str) -> String {
-        let asked = Finished::of(
-            &mut self.command(&["logs", "--tail", "30", service]),
-            Duration::from_secs(20),
-        );
+        let asked = Finished::of(&mut self.command(&["logs", "--tail", "30", service]), ENGINE_ANSWER);
         asked.map_or_else(
             |error| error.to_string(),
             |logs| format!("{}\n{}", logs.text(), logs.stderr),
@@ -198,15 +208,15 @@ impl Compose {
         command.env("DOCKER_BUILDKIT", "0").env("COMPOSE_DOCKER_CLI_BUILD", "0");
         command
             .env("PWD", binary::repository())
-            .env("SAMARA_IMAGE", self.images.path());
+            .env("SAMARA_IMAGE", self.images.path())
+            .env("SAMARA_ORIGIN_UP", &self.origin_up);
         command
     }
 }
 
 impl Drop for Compose {
     fn drop(&mut self) {
-        let down = self.command(&["down", "--volumes", "--remove-orphans", "--timeout", "5"]);
-        let mut down = down;
+        let mut down = self.command(&["down", "--volumes", "--remove-orphans", "--timeout", "5"]);
         let _ = Process::start(&mut down).and_then(|down| down.finish(Duration::from_secs(120)));
     }
 }

@@ -9,6 +9,7 @@ pub mod docker;
 pub mod hostile;
 pub mod namespace;
 pub mod network;
+pub mod ports;
 pub mod process;
 pub mod proxy;
 pub mod seed;

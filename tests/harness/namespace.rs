@@ -4,6 +4,8 @@
 //! No delay is added. Needs root and `ip`, `tc`; everything is removed on drop. Names carry this process's number, so that
 //! several stars may stand side by side.
 
+use std::fs::File;
+use std::os::fd::AsRawFd;
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -121,6 +123,34 @@ impl Star {
             received: field(0)?,
             sent: field(8)?,
         })
+    }
+
+    /// Runs `act` on a thread inside a place. Threads that it starts, and sockets that it opens, stay there.
+    ///
+    /// # Errors
+    /// When the place cannot be entered.
+    pub fn inside<T: Send>(&self, name: &str, act: impl FnOnce() -> T + Send) -> Result<T> {
+        let path = format!("/run/netns/{}", self.namespace(name));
+        let space = File::open(&path).with_context(|| path.clone())?;
+        let entered = || -> Result<T> {
+            // SAFETY: setns takes two numbers and changes the namespace of this thread alone.
+            #[expect(unsafe_code, reason = "std knows no namespaces")]
+            let outcome = unsafe { libc::setns(space.as_raw_fd(), libc::CLONE_NEWNET) };
+            ensure!(outcome == 0, "entering {path}: {}", std::io::Error::last_os_error());
+            Ok(act())
+        };
+        std::thread::scope(|scope| scope.spawn(entered).join()).unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    }
+
+    /// Takes away every way out of a place but the one to `to`: what it sends to anybody else has no route.
+    ///
+    /// # Errors
+    /// When `ip` fails.
+    pub fn only_way_out(&self, name: &str, to: &str) -> Result<()> {
+        let space = self.namespace(name);
+        run("ip", &["-n", &space, "route", "flush", "dev", "eth0"])?;
+        let route = format!("{}/32", self.address(to));
+        run("ip", &["-n", &space, "route", "add", &route, "dev", "eth0"]).map(drop)
     }
 
     /// Takes a place's link down, or up again.

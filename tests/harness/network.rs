@@ -164,9 +164,15 @@ impl Network {
     /// # Errors
     /// What `publish` said.
     pub fn publish(&self, path: &Path, version: &str) -> Result<Finished> {
+        Finished::of(&mut self.publish_command(path, version), FETCH)?.success()
+    }
+
+    /// The same, to be started by the caller.
+    #[must_use]
+    pub fn publish_command(&self, path: &Path, version: &str) -> Command {
         let mut publish = self.vendor_command(["publish", "--product", PRODUCT, "--version", version]);
         publish.args(["--channel", CHANNEL, "--json"]).arg(path);
-        Finished::of(&mut publish, FETCH)?.success()
+        publish
     }
 
     /// A file that a verb of one actor writes and another reads.

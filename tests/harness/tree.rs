@@ -170,7 +170,10 @@ pub fn random_file(path: &Path, size: u64, seed: u64) -> Result<()> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Item {
     /// A folder.
-    Folder,
+    Folder {
+        /// Permission bits.
+        mode: u32,
+    },
     /// A link and where it leads.
     Link(PathBuf),
     /// A file: its bytes' number and hash, and whether it may be run.
@@ -179,9 +182,22 @@ pub enum Item {
         size: u64,
         /// BLAKE3 of its bytes, as `b3sum` prints it.
         hash: String,
-        /// The owner's execute bit.
-        executable: bool,
+        /// Permission bits.
+        mode: u32,
     },
+}
+
+impl Item {
+    /// As a release has it: whatever the publisher's umask was, 0755 for folders and what may be run, else 0644.
+    fn released(&self) -> Self {
+        let mut item = self.clone();
+        match &mut item {
+            Self::Folder { mode } => *mode = 0o755,
+            Self::File { mode, .. } => *mode = if *mode & 0o111 != 0 { 0o755 } else { 0o644 },
+            Self::Link(_) => {}
+        }
+        item
+    }
 }
 
 /// Everything below `root`, by its path from there; what lies under `.samara` is left out.
@@ -202,16 +218,17 @@ pub fn scan(root: &Path) -> Result<BTreeMap<PathBuf, Item>> {
             let kind = entry.file_type()?;
             let item = if kind.is_dir() {
                 open.push(path.clone());
-                Item::Folder
+                Item::Folder {
+                    mode: entry.metadata()?.permissions().mode() & 0o7777,
+                }
             } else if kind.is_symlink() {
                 Item::Link(fs::read_link(entry.path())?)
             } else {
                 let metadata = entry.metadata()?;
-                let executable = metadata.permissions().mode() & 0o100 != 0;
                 Item::File {
                     size: metadata.len(),
                     hash: b3sum(&entry.path())?,
-                    executable,
+                    mode: metadata.permissions().mode() & 0o7777,
                 }
             };
             items.insert(path, item);
@@ -237,7 +254,7 @@ pub fn b3sum(path: &Path) -> Result<String> {
     }
 }
 
-/// Fails with the first differences unless both folders hold the same.
+/// Fails with the first differences unless `actual` holds what a release of `expected` does, modes included.
 ///
 /// # Errors
 /// When they differ or cannot be read.
@@ -247,7 +264,9 @@ pub fn same(expected: &Path, actual: &Path) -> Result<()> {
     for (path, item) in &left {
         match right.get(path) {
             None => differences.push(format!("missing: {}", path.display())),
-            Some(other) if other != item => differences.push(format!("{}: {item:?} became {other:?}", path.display())),
+            Some(other) if *other != item.released() => {
+                differences.push(format!("{}: {item:?} became {other:?}", path.display()))
+            }
             Some(_) => {}
         }
     }
@@ -289,6 +308,15 @@ pub fn total_bytes(root: &Path) -> Result<u64> {
 mod tests {
     use super::*;
 
+    /// Gives everything the mode that a release gives it, whatever this process's umask is.
+    fn released(root: &Path) {
+        for (path, item) in scan(root).expect("is ours") {
+            if let Item::Folder { mode } | Item::File { mode, .. } = item.released() {
+                fs::set_permissions(root.join(path), Permissions::from_mode(mode)).expect("is ours");
+            }
+        }
+    }
+
     #[test]
     fn the_same_seed_makes_the_same_tree_and_a_changed_byte_is_seen() {
         let folder = tempfile::tempdir().expect("a folder");
@@ -298,6 +326,10 @@ mod tests {
                 .and_then(|mut tree| tree.assortment().map(drop))
                 .expect("it is written");
         }
+        fs::set_permissions(b.join("bin"), Permissions::from_mode(0o700)).expect("is ours");
+        let error = same(&a, &b).expect_err("a mode has changed").to_string();
+        assert!(error.contains("bin: Folder"), "{error}");
+        released(&b);
         same(&a, &b).expect("the same seed");
         assert!(
             disk_bytes(&a.join("holes.img")).expect("is there") < 1 << 20,

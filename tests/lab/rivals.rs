@@ -6,10 +6,10 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use samara_tests::Process;
 use samara_tests::skip::find;
 use samara_tests::usage::Usage;
 use samara_tests::web::{self, Certificate, Server};
+use samara_tests::{Process, ports};
 use tempfile::TempDir;
 
 use crate::measure::Transfer;
@@ -80,11 +80,6 @@ pub(crate) fn timed(sender: &Process, receiver: &mut Command, done: Option<&str>
     })
 }
 
-/// A free port of loopback.
-pub(crate) fn free_port() -> Result<u16> {
-    Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
-}
-
 fn file_name(source: &Path) -> Result<&str> {
     source
         .file_name()
@@ -104,7 +99,7 @@ impl Web {
     fn start(source: &Path, encrypted: bool) -> Result<Self> {
         let folder = source.parent().context("the source lies in a folder")?;
         let certificate = if encrypted { Some(Certificate::new()?) } else { None };
-        let port = free_port()?;
+        let port = ports::free()?;
         let program = find("nginx").context("nginx")?;
         let server = web::serve(Command::new(program), folder, "127.0.0.1", port, certificate.as_ref())?;
         let name = if encrypted { "https" } else { "http" };
@@ -145,7 +140,7 @@ impl Rqbit {
         let folder = tempfile::tempdir()?;
         let torrent = folder.path().join("x.torrent");
         fs::write(&torrent, torrent::of_file(source)?)?;
-        let port = free_port()?;
+        let port = ports::free()?;
         let mut command = Self::command(port)?;
         command.args(["download", "--disable-http-api", "--overwrite", "-o"]);
         command
@@ -190,7 +185,7 @@ impl Rival for Rqbit {
     }
 
     fn fetch(&mut self, into: &Path) -> Result<(Transfer, PathBuf)> {
-        let mut command = Self::command(free_port()?)?;
+        let mut command = Self::command(ports::free()?)?;
         command.args([
             "download",
             "--disable-http-api",

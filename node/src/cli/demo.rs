@@ -28,6 +28,7 @@ use self::display::Display;
 use self::guard::Guard;
 use self::keep::Keep;
 use self::kill::Kill;
+use self::node::Host;
 use self::place::Place;
 use self::process::Runner;
 use self::report::{Report, Run};
@@ -105,6 +106,7 @@ fn demonstrate(args: &Args, interrupt: &super::Interrupt, printer: &mut Printer)
     let interruptible = source.bytes >= INTERRUPTED_MIN;
     let up = interruptible.then_some(ByteRate(source.bytes / COPY_SECONDS));
     say_plan(&source, sites, hosts, up, printer);
+    printer.note("making everybody's keys, grants and configuration files");
     let mut network = setup::network(Shape { sites, hosts, up }, &runner, printer)?;
     let kill = if interruptible {
         Kill::Planned { site: sites.min(2) - 1 }
@@ -133,6 +135,7 @@ fn carry(
     printer: &mut Printer,
 ) -> Result<(Kill, Run), CliError> {
     watch::start_nodes(network, runner, printer)?;
+    printer.note("publishing: the origin reads, hashes and signs the release");
     let path = source.path.display().to_string();
     let words = [
         "--home",
@@ -166,7 +169,8 @@ fn carry(
     Ok((kill, run))
 }
 
-/// Every host's folder against the source, twice: by this process and by `samara verify`.
+/// Every host's folder against the source, twice: by this process and by `samara verify`, of which as many run at a time as
+/// there are processors.
 fn check(
     network: &Network,
     source: &Source,
@@ -174,19 +178,27 @@ fn check(
     runner: &Runner,
     printer: &mut Printer,
 ) -> Result<Vec<Vec<String>>, CliError> {
+    let hosts = count(network.hosts.len(), "host");
+    printer.note(format_args!("checking every file of {hosts} against the source"));
     let tree = compare::read(&source.path)?;
+    let at_a_time = std::thread::available_parallelism().map_or(1, usize::from);
     let mut all = Vec::new();
-    for host in &network.hosts {
-        runner.interrupt().check()?;
-        let folder = folders.join(&host.name);
-        let mut wrong = compare::differences(&tree, &compare::read(&folder)?);
-        let words = ["--home", &host.name, "--json", "verify", &folder.display().to_string()];
-        match runner.run(&words, printer) {
-            Ok(_) => {}
-            Err(error) if error.status() == ExitStatus::Unverified => wrong.push(error.to_string()),
-            Err(error) => return Err(error),
+    for hosts in network.hosts.chunks(at_a_time) {
+        let verify = |host: &Host| {
+            let folder = folders.join(&host.name).display().to_string();
+            let words = ["--home", &host.name, "--json", "verify", &folder];
+            runner.start(&format!("{}-verify", host.name), &words, printer)
+        };
+        let verifying: Vec<_> = hosts.iter().map(verify).collect::<Result<_, _>>()?;
+        for (host, mut verifying) in hosts.iter().zip(verifying) {
+            let mut wrong = compare::differences(&tree, &compare::read(&folders.join(&host.name))?);
+            match runner.finish(&mut verifying) {
+                Ok(_) => {}
+                Err(error) if error.status() == ExitStatus::Unverified => wrong.push(error.to_string()),
+                Err(error) => return Err(error),
+            }
+            all.push(wrong);
         }
-        all.push(wrong);
     }
     Ok(all)
 }

@@ -48,14 +48,14 @@ impl Driver {
 
     /// What is configured as external, else what is listened on.
     fn addresses(&self) -> Vec<String> {
-        let external = self.shell.net.external();
-        let from = if external.is_empty() {
-            self.shell.net.listening()
-        } else {
-            external
-        };
-        let parsed = from.iter().filter_map(|address| Address::parse_external(address).ok());
-        let mut addresses: Vec<String> = parsed.flat_map(|address| address.multiaddrs()).collect();
+        let mut addresses = self.shell.net.external();
+        if addresses.is_empty() {
+            let listening = self.shell.net.listening();
+            let parsed = listening
+                .iter()
+                .filter_map(|address| Address::parse_external(address).ok());
+            addresses = parsed.flat_map(|address| address.multiaddrs()).collect();
+        }
         addresses.truncate(samara_protocol::limits::CONTACT_ADDRESSES_MAX);
         addresses
     }

@@ -110,6 +110,7 @@ impl Driver {
         let Some(known) = self.peers.get_mut(peer) else { return };
         known.products.insert(product, Shown { credentials, covered });
         self.compare(peer, product, &summary);
+        self.tell_if_behind(peer, product, &summary);
         self.show_releases(peer, product);
         self.send_contacts(peer, product);
         for (manifest, of) in self.releases.without_head() {
@@ -169,6 +170,19 @@ impl Driver {
             self.ask_file(peer, product, FileName::Metadata);
         } else if !std::mem::replace(&mut known.is_current, true) {
             self.serve_waiters();
+        }
+    }
+
+    /// Something may have been published after our hello and before the peer was up, when nobody told it. One that is behind
+    /// is told what there is now; where it knew that from the hello, it has asked already.
+    fn tell_if_behind(&self, peer: NodeId, product: ProductId, summary: &[u8]) {
+        let Some((theirs, known)) = Summary::decode(summary).zip(self.products.get(product)) else {
+            return;
+        };
+        let ours = known.trust.summary();
+        if ours.is_ahead_of(&theirs) {
+            let summary = ours.encode();
+            self.shell.net.send(peer, ControlMessage::Metadata { product, summary });
         }
     }
 

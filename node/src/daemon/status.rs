@@ -51,16 +51,17 @@ impl Driver {
 
     fn node_status(&self) -> NodeStatus {
         let listening = self.shell.net.listening();
+        let external = self.shell.net.external_shown();
         let beyond = listening
             .iter()
-            .chain(&self.shell.net.external())
+            .chain(&external)
             .any(|address| !address.starts_with("127.") && !address.starts_with("[::1]"));
         NodeStatus {
             peer: self.shell.net.local(),
             role: self.config.role.to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             uptime_seconds: self.clock.now().0.saturating_sub(1_000_000) / 1_000_000,
-            external: self.shell.net.external(),
+            external,
             dialable: match (self.shell.net.was_dialled(), beyond) {
                 (true, _) => Dialable::Yes,
                 (false, true) => Dialable::Unknown,

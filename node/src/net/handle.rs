@@ -8,6 +8,7 @@ use samara_protocol::wire::control::ControlMessage;
 use samara_protocol::wire::data::Ask;
 use tokio::sync::mpsc;
 
+use super::address;
 use super::config::{NetConfig, NetError};
 use super::event::NetEvent;
 use super::gate::Gate;
@@ -98,10 +99,24 @@ impl NetHandle {
         self.shared.listening()
     }
 
-    /// The addresses configured as external.
+    /// The addresses configured as external: multiaddrs, as others are told.
     #[must_use]
     pub fn external(&self) -> Vec<String> {
-        self.shared.external.clone()
+        let parsed = self.shared.external.iter().filter_map(|text| address::parse(text).ok());
+        let both = parsed.flat_map(|parsed| [parsed.tcp, parsed.quic]);
+        both.flatten().map(|address| address.to_string()).collect()
+    }
+
+    /// The same for people: `host:port`, each once.
+    #[must_use]
+    pub fn external_shown(&self) -> Vec<String> {
+        let parsed = self.shared.external.iter().filter_map(|text| address::parse(text).ok());
+        let mut shown: Vec<String> = parsed
+            .filter_map(|parsed| parsed.tcp.or(parsed.quic))
+            .map(|address| address::show(&address))
+            .collect();
+        shown.dedup();
+        shown
     }
 
     /// Whether any connection from outside has come in since the start: shown as "dialable" in `status`.

@@ -238,6 +238,10 @@ impl Shared {
         product: ProductId,
         once: bool,
     ) -> Result<(), NetError> {
+        // A contact or a grant may name this very node.
+        if peer == self.local {
+            return Ok(());
+        }
         let addresses = addresses
             .iter()
             .map(|text| address::parse(text))

@@ -2,7 +2,6 @@
 
 use std::fmt::Write;
 use std::fs;
-use std::net::TcpListener;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -10,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 use super::{Actor, CHANNEL, PRODUCT};
-use crate::{Finished, Process, wait};
+use crate::{Finished, Process, ports, wait};
 
 /// How long a node may take to answer after its start.
 const ANSWER: Duration = Duration::from_secs(20);
@@ -36,6 +35,8 @@ pub struct NodeConfig {
     pub platforms: Vec<String>,
     /// `[node] proxy`.
     pub proxy: Option<String>,
+    /// `[node] external`, when others are to dial something else than what is listened on; a host alone gets the own port.
+    pub external: Option<String>,
     /// `[store] dir`, when not below the home.
     pub store: Option<PathBuf>,
     /// `[log] level`; with one, the log is JSON.
@@ -106,7 +107,7 @@ impl Node {
     pub fn new(actor: Actor, role: &'static str, config: &NodeConfig) -> Result<Self> {
         // In a namespace of its own any port is free.
         let port = if actor.ip() == "127.0.0.1" {
-            TcpListener::bind("127.0.0.1:0")?.local_addr()?.port()
+            ports::free()?
         } else {
             4901
         };
@@ -285,6 +286,14 @@ impl Node {
         );
         if let Some(proxy) = &config.proxy {
             writeln!(text, "proxy = \"{proxy}\"")?;
+        }
+        if let Some(external) = &config.external {
+            let port = if external.contains(':') {
+                String::new()
+            } else {
+                format!(":{}", self.port)
+            };
+            writeln!(text, "external = [\"{external}{port}\"]")?;
         }
         text.push_str("\n[limits]\n");
         for (key, value) in [("up", &config.up), ("down", &config.down), ("upload", &config.upload)] {

@@ -1,9 +1,10 @@
 //! `kill -9` of one site in mid-transfer, and what it cost.
 
+use samara_protocol::id::NodeId;
 use samara_protocol::units::show_bytes;
 
-use super::node::Node;
 use super::process::Runner;
+use super::setup::Network;
 use crate::admin::api::Stage;
 use crate::admin::status::{SourceClass, TransferStatus};
 use crate::cli::{CliError, Printer};
@@ -30,6 +31,8 @@ pub(super) enum Kill {
 pub(super) struct Killed {
     /// Index of the site.
     pub(super) site: usize,
+    /// Its node's id.
+    pub(super) peer: NodeId,
     /// Bytes verified and written, as it said last before the kill.
     pub(super) had: u64,
     /// Bytes of the release.
@@ -40,12 +43,12 @@ impl Kill {
     /// Kills and restarts when it is time. Returns what to tell.
     pub(super) fn look(
         &mut self,
-        sites: &mut [Node],
+        network: &mut Network,
         runner: &Runner,
         printer: &mut Printer,
     ) -> Result<Option<String>, CliError> {
         let Self::Planned { site } = *self else { return Ok(None) };
-        let node = &mut sites[site];
+        let node = &network.sites[site];
         let Some(payload) = node.payload() else { return Ok(None) };
         if payload.stage == Stage::Staged || payload.have_bytes == payload.wanted_bytes {
             *self = Self::Never(format!("{} had all of it before it could be interrupted", node.name));
@@ -55,8 +58,12 @@ impl Kill {
         if had * 1000 < wanted * AT {
             return Ok(None);
         }
-        // As late as possible: what it has and has sent at its end.
-        node.look()?;
+        // As late as possible: what it has at its end, and what everybody has sent it until then.
+        network.look_at_nodes()?;
+        let node = &mut network.sites[site];
+        let Some(peer) = node.status.as_ref().map(|status| status.node.peer) else {
+            return Ok(None);
+        };
         let had = node.payload().map_or(had, |payload| payload.have_bytes.max(had));
         node.kill(runner, printer);
         node.start(runner, printer)?;
@@ -66,7 +73,12 @@ impl Kill {
             had * 100 / wanted,
             show_bytes(had)
         );
-        *self = Self::Done(Killed { site, had, wanted });
+        *self = Self::Done(Killed {
+            site,
+            peer,
+            had,
+            wanted,
+        });
         Ok(Some(told))
     }
 }

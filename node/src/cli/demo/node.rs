@@ -1,8 +1,10 @@
 //! Who takes part, as the demo sees them: a node through its admin socket, a host through its process and its site.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use samara_protocol::id::NodeId;
 use serde::Serialize;
 
 use super::process::{Process, Runner};
@@ -37,6 +39,8 @@ pub(super) struct Node {
     pub(super) finished: Option<Instant>,
     /// Payload that an earlier process of it, killed since, had sent.
     pub(super) sent_before: u64,
+    /// Payload to each neighbour.
+    sent_to: BTreeMap<NodeId, Progress>,
 }
 
 impl Node {
@@ -50,6 +54,7 @@ impl Node {
             status: None,
             finished: None,
             sent_before: 0,
+            sent_to: BTreeMap::new(),
         }
     }
 
@@ -76,7 +81,12 @@ impl Node {
         }
         let Some(client) = &mut self.client else { return Ok(()) };
         match client.ask(&Request::Status, &[], ANSWER) {
-            Ok(Response::Status(status)) => self.status = Some(*status),
+            Ok(Response::Status(status)) => {
+                for peer in &status.peers {
+                    self.sent_to.entry(peer.peer).or_default().saw(peer.sent_bytes);
+                }
+                self.status = Some(*status);
+            }
             _ => self.client = None,
         }
         let staged = self.payload().is_some_and(|payload| payload.stage == Stage::Staged);
@@ -95,6 +105,11 @@ impl Node {
     /// Payload bytes sent, by all of its processes.
     pub(super) fn sent(&self) -> u64 {
         self.sent_before + self.payload().map_or(0, |payload| payload.sent_bytes)
+    }
+
+    /// Payload bytes sent to one neighbour, over all of its connections.
+    pub(super) fn sent_to(&self, peer: NodeId) -> u64 {
+        self.sent_to.get(&peer).map_or(0, Progress::total)
     }
 
     /// How many it is connected to.
@@ -136,6 +151,7 @@ pub(super) struct Host {
     pub(super) finished: Option<Instant>,
     /// What its fetch printed.
     pub(super) fetched: Option<Fetched>,
+    /// Bytes that its site's node has sent it.
     progress: Progress,
 }
 
@@ -145,7 +161,7 @@ pub(super) struct Fetched {
     pub(super) sources: Vec<SourceBytes>,
 }
 
-/// Bytes that its site's node has sent it, over restarts of that node.
+/// A count that starts again with each connection.
 #[derive(Debug, Default)]
 struct Progress {
     earlier: u64,
@@ -158,6 +174,10 @@ impl Progress {
             self.earlier += self.last;
         }
         self.last = sent;
+    }
+
+    const fn total(&self) -> u64 {
+        self.earlier + self.last
     }
 }
 
@@ -213,7 +233,7 @@ impl Host {
 
     /// About how many bytes it has.
     pub(super) fn have(&self) -> u64 {
-        self.progress.earlier + self.progress.last
+        self.progress.total()
     }
 
     /// That it does not get on.

@@ -53,6 +53,11 @@ impl Runner {
     /// Runs a verb to its end and returns what it printed.
     pub(super) fn run(&self, arguments: &[&str], printer: &mut Printer) -> Result<String, CliError> {
         let mut process = self.start("verb", arguments, printer)?;
+        self.finish(&mut process)
+    }
+
+    /// Waits for the end of a verb that was started and returns what it printed.
+    pub(super) fn finish(&self, process: &mut Process) -> Result<String, CliError> {
         loop {
             if let Some(exit) = process.exit()? {
                 return if exit.success() {

@@ -39,7 +39,8 @@ pub(super) struct Report {
     pub(super) killed: Option<KillReport>,
     /// Of what it had verified and written, bytes that crossed the wire again.
     pub(super) refetched_bytes_after_kill: Option<u64>,
-    /// Payload that was sent and never became part of anybody's release: what was in sockets at the kill, and what came twice.
+    /// Payload that was sent to the killed site and never became part of its release: what was in sockets or memory at the
+    /// kill, and what came twice.
     pub(super) in_flight_lost_bytes: Option<u64>,
     /// Where the hosts' folders are.
     pub(super) kept: Option<PathBuf>,
@@ -130,9 +131,9 @@ impl Report {
         nodes.extend(network.sites.iter().map(|site| node_row(site, run.published)));
         let hosts = network.hosts.iter().zip(&run.wrong);
         nodes.extend(hosts.map(|(host, wrong)| host_row(host, network, run.published, wrong.is_empty())));
-        let killed = match kill {
-            Kill::Done(killed) => Some(kill_report(killed, network)),
-            _ => None,
+        let (killed, lost) = match kill {
+            Kill::Done(killed) => (Some(kill_report(killed, network)), Some(lost(killed, network))),
+            _ => (None, None),
         };
         let names = network.hosts.iter().zip(&run.wrong);
         let wrong = names.flat_map(|(host, wrong)| wrong.iter().map(|what| format!("{}: {what}", host.name)));
@@ -155,7 +156,7 @@ impl Report {
             refetched_bytes_after_kill: killed
                 .as_ref()
                 .map(|killed| killed.had_bytes.saturating_sub(killed.resumed_bytes)),
-            in_flight_lost_bytes: killed.as_ref().map(|_| lost(network, artifact_bytes)),
+            in_flight_lost_bytes: lost,
             killed,
             kept: run.kept,
             nodes,
@@ -206,16 +207,18 @@ fn kill_report(killed: &Killed, network: &Network) -> KillReport {
     }
 }
 
-/// Everything sent, less everything that became part of a release somewhere. What the killed site sent in the moment before
-/// its end is not known and makes this a little less.
-fn lost(network: &Network, artifact_bytes: u64) -> u64 {
-    let nodes = std::iter::once(&network.origin).chain(&network.sites);
-    let sent: u64 = nodes.map(Node::sent).sum();
-    let sites = network.sites.iter().filter_map(Node::payload);
-    let sites = sites.map(|payload| payload.have_bytes.saturating_sub(Sources::of(&payload.sources).reused));
-    let hosts = network.hosts.iter().filter_map(|host| host.fetched.as_ref());
-    let hosts = hosts.map(|fetched| artifact_bytes.saturating_sub(Sources::of(&fetched.sources).reused));
-    sent.saturating_sub(sites.chain(hosts).sum())
+/// What was sent to the killed site, by all of its neighbours, less what it has made of it. What they sent in the last
+/// moment before the kill, after they were asked, is not in it.
+fn lost(killed: &Killed, network: &Network) -> u64 {
+    let others = network.sites.iter().enumerate();
+    let others = others.filter_map(|(index, site)| (index != killed.site).then_some(site));
+    let senders = std::iter::once(&network.origin).chain(others);
+    let sent: u64 = senders.map(|node| node.sent_to(killed.peer)).sum();
+    let of_use = network.sites[killed.site].payload().map_or(0, |payload| {
+        let refetched = killed.had.saturating_sub(Killed::resumed(payload));
+        payload.have_bytes - Sources::of(&payload.sources).reused.min(payload.have_bytes) + refetched
+    });
+    sent.saturating_sub(of_use)
 }
 
 #[expect(clippy::cast_precision_loss, reason = "shown with three digits")]

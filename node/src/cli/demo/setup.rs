@@ -1,7 +1,7 @@
 //! From nothing to configuration files: a vendor with its origin, sites that are each a tenant of their own, and hosts.
 //! Public verbs only, in the order in which people would run them.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 
 use samara_protocol::units::ByteRate;
 
@@ -23,6 +23,14 @@ pub(super) struct Network {
     pub(super) hosts: Vec<Host>,
 }
 
+impl Network {
+    /// Asks the origin and every site how they are.
+    pub(super) fn look_at_nodes(&mut self) -> Result<(), CliError> {
+        self.origin.look()?;
+        self.sites.iter_mut().try_for_each(Node::look)
+    }
+}
+
 /// What the network is to be.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Shape {
@@ -34,7 +42,7 @@ pub(super) struct Shape {
 
 /// Makes keys, grants, enrolments and configuration files; starts nothing.
 pub(super) fn network(shape: Shape, runner: &Runner, printer: &mut Printer) -> Result<Network, CliError> {
-    let mut ports = Ports::default();
+    let mut ports = Ports::new();
     let origin = vendor(shape.up, ports.take()?, runner, printer)?;
     let sites = (1..=shape.sites).map(|number| site(number, ports.take()?, runner, printer));
     let sites: Vec<Node> = sites.collect::<Result<_, _>>()?;
@@ -102,16 +110,31 @@ fn configure(name: &str, text: &str, runner: &Runner, printer: &mut Printer) -> 
     std::fs::write(&path, text).map_err(|error| CliError::io(&path, &error))
 }
 
-/// Ports of loopback that nobody uses. All stay taken until the last is chosen, so no two are equal.
-#[derive(Debug, Default)]
-struct Ports(Vec<TcpListener>);
+/// Ports of loopback that nobody uses, below those that Linux gives to outgoing connections: one of these could take a
+/// port again before its node listens. All stay taken until the last is chosen, so no two are equal.
+#[derive(Debug)]
+struct Ports {
+    candidates: std::ops::Range<u16>,
+    taken: Vec<TcpListener>,
+}
 
 impl Ports {
+    /// Begins somewhere else in each process, so that two demos rarely look at the same.
+    fn new() -> Self {
+        let spread = u16::try_from(std::process::id() % 100).unwrap_or(0) * 100;
+        Self {
+            candidates: 20_000 + spread..32_000,
+            taken: Vec::new(),
+        }
+    }
+
     fn take(&mut self) -> Result<SocketAddr, CliError> {
+        let bind = |port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).ok();
+        let free = self.candidates.find_map(bind);
+        let listener = free.ok_or_else(|| CliError::failure("127.0.0.1", "no port below 32000 is free"))?;
         let failed = |error| CliError::failure("127.0.0.1", format!("no port can be had: {error}"));
-        let listener = TcpListener::bind(("127.0.0.1", 0)).map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
-        self.0.push(listener);
+        self.taken.push(listener);
         Ok(address)
     }
 }

@@ -72,7 +72,7 @@ pub(super) fn until_all_have_it(
     loop {
         pause(runner)?;
         look(network)?;
-        if let Some(told) = display.aside(|| kill.look(&mut network.sites, runner, printer))? {
+        if let Some(told) = display.aside(|| kill.look(network, runner, printer))? {
             display.aside(|| printer.note(&told));
         }
         display.show(network, printer);
@@ -90,10 +90,7 @@ pub(super) fn until_all_have_it(
 }
 
 fn look(network: &mut Network) -> Result<(), CliError> {
-    network.origin.look()?;
-    for site in &mut network.sites {
-        site.look()?;
-    }
+    network.look_at_nodes()?;
     for index in 0..network.hosts.len() {
         let site = network.hosts[index].site;
         let hosts = network.hosts.iter();
