@@ -26,6 +26,22 @@ pub fn repository() -> &'static Path {
     here.parent().expect("the tests crate lies one level below the root")
 }
 
+/// The target folder, whether or not this program was built for a target named to Cargo.
+///
+/// # Errors
+/// When this program does not lie in a target folder.
+pub fn target_folder() -> Result<PathBuf> {
+    let profile = profile_folder()?;
+    let folder = profile
+        .parent()
+        .context("the profile's folder lies in the target folder")?;
+    let named = std::env::var_os("CARGO_BUILD_TARGET");
+    match named {
+        Some(triple) if folder.ends_with(&triple) => folder.parent().context("a target folder").map(Path::to_path_buf),
+        _ => Ok(folder.to_path_buf()),
+    }
+}
+
 /// `target/<profile>`, which this program itself was started from.
 ///
 /// # Errors
@@ -67,10 +83,10 @@ fn locate() -> Result<PathBuf> {
             "--profile",
         ])
         .arg(profile);
-    let target = folder
-        .parent()
-        .context("the profile's folder lies in the target folder")?;
-    build.arg("--target-dir").arg(target).current_dir(repository());
+    build
+        .arg("--target-dir")
+        .arg(target_folder()?)
+        .current_dir(repository());
     let status = build.status().context("running cargo build")?;
     ensure!(status.success(), "cargo build failed");
     ensure!(path.is_file(), "{} is not there after building it", path.display());

@@ -9,6 +9,8 @@ use tempfile::TempDir;
 
 use crate::{Finished, Process, binary, skip, usage, wait};
 
+/// What makes the program static; the same words as in `.ci/run` and README.md, so that nothing is built twice.
+const STATIC: &str = "-C target-feature=+crt-static";
 /// How long an engine may take to start.
 const ENGINE_START: Duration = Duration::from_secs(30);
 /// How long it may take to say what it knows.
@@ -55,15 +57,11 @@ fn answers() -> bool {
 /// What cargo said.
 pub fn static_binary() -> Result<PathBuf> {
     let triple = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
-    let profile = binary::profile_folder()?;
-    let target = profile.parent().context("a target folder")?;
+    let target = binary::target_folder()?;
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
     let mut build = Command::new(cargo);
     build.args(["build", "--locked", "--release", "--bin", "samara", "--target", &triple]);
-    build
-        .arg("--target-dir")
-        .arg(target)
-        .env("RUSTFLAGS", "-C target-feature=+crt-static");
+    build.arg("--target-dir").arg(&target).env("RUSTFLAGS", STATIC);
     build.current_dir(binary::repository());
     Finished::of(&mut build, Duration::from_secs(1200))?.success()?;
     Ok(target.join(triple).join("release/samara"))
