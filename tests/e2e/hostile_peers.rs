@@ -401,12 +401,13 @@ impl Beside {
     fn complete(&self) -> Result<()> {
         for (number, site) in self.network.sites[..HONEST].iter().enumerate() {
             let staged = site.node.wait_staged("1.0.0", SOON)?;
+            let resident = site.node.process()?.usage().peak_rss >> 20;
             println!(
-                "site {number}: {} bytes from the origin, {} from other sites, {} MiB resident",
+                "site {number}: {} bytes from the origin, {} from other sites, {resident} MiB resident at most",
                 staged.from("origin"),
-                staged.from("other"),
-                site.node.process()?.usage().peak_rss >> 20
+                staged.from("other")
             );
+            ensure!(resident <= 64, "{resident} MiB resident");
             let into = self.network.folder(&format!("out{number}"))?;
             site.fetch(&format!("{PRODUCT}@1.0.0"), &into)?;
             same(self.tree.root(), &into)?;

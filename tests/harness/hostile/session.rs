@@ -1,5 +1,6 @@
 //! One connection with a victim, from hello to hang-up.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -34,7 +35,7 @@ pub(super) async fn run(
     wares: &Wares,
     conduct: Conduct,
     victim: &str,
-    seen: &std::sync::Arc<Seen>,
+    seen: &Arc<Seen>,
 ) -> Result<()> {
     let mut link = Link::dial(insider, victim).await?;
     if link.hello(&insider.hello().encode()).await?.is_none() {
@@ -56,7 +57,7 @@ pub(super) async fn run(
             ended = tasks.join_next() => return ended.context("a task runs")?.context("no panic")?,
             stream = link.accept() => {
                 let Some((_, stream)) = stream else { return Ok(()) };
-                let (wares, out, seen) = (wares.clone(), out.clone(), std::sync::Arc::clone(seen));
+                let (wares, out, seen) = (wares.clone(), out.clone(), Arc::clone(seen));
                 tokio::spawn(async move {
                     // The victim may close a stream whenever it likes.
                     let _ = serve(stream, conduct, &wares, &out, &seen).await;
