@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use samara_protocol::id::{LayoutId, ManifestId, NodeId, ProductId};
+use samara_protocol::id::{LayoutId, ManifestId, NodeId, ProductId, ServeId};
 use samara_protocol::swarm::Swarm;
 use samara_protocol::swarm::io::{Distance, FetchFault, Input, Limits};
 use samara_protocol::swarm::step::step;
@@ -213,14 +213,11 @@ impl Driver {
                 self.input(Input::ServeSent { serve, groups, bytes });
             }
             Report::ServeFailed { serve, layout, lost } => {
-                self.shell.is_serving(serve, true);
+                self.shell.end_serve(serve);
                 self.input(Input::ServeFailed { serve });
                 self.lost(layout, lost);
             }
-            Report::ServeGone { serve } => {
-                self.shell.is_serving(serve, true);
-                self.input(Input::ServeCancelled { serve });
-            }
+            Report::ServeGone { serve } => self.serve_over(serve),
             Report::Rechecked { layout, lost } => self.lost(layout, lost),
             Report::Checkpointed(checkpoint) => self.on_checkpoint(checkpoint),
             Report::Imported(imported) => self.on_imported(imported),
@@ -253,6 +250,13 @@ impl Driver {
                 });
             }
         }
+    }
+
+    /// Nobody waits for an answer any more. All of it may have been granted already, and only the scheduler knows what of
+    /// that is still to be sent.
+    pub(super) fn serve_over(&mut self, serve: ServeId) {
+        self.shell.end_serve(serve);
+        self.input(Input::ServeCancelled { serve });
     }
 
     /// Groups turned out not to be held: peers are told, and they are fetched again.

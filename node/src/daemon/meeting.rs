@@ -61,11 +61,7 @@ impl Driver {
                 }
                 tokio::spawn(send_file(reply, file, offset));
             }
-            NetEvent::AskCancelled { serve, .. } => {
-                if self.shell.is_serving(serve, true) {
-                    self.input(Input::ServeCancelled { serve });
-                }
-            }
+            NetEvent::AskCancelled { serve, .. } => self.serve_over(serve),
         }
     }
 
