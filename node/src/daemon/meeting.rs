@@ -283,10 +283,8 @@ impl Driver {
         let member = |node: NodeId| self.peers.get(node).and_then(|peer| peer.covered(product)).cloned();
         let mut envelopes = known.contacts_for(covered, member);
         envelopes.extend(self.own_contact(product));
-        if !envelopes.is_empty() {
-            self.shell
-                .net
-                .send(peer, ControlMessage::Contacts { product, envelopes });
+        for message in ControlMessage::contacts(product, envelopes) {
+            self.shell.net.send(peer, message);
         }
     }
 
