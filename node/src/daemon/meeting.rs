@@ -107,6 +107,23 @@ impl Driver {
                 self.ask_for_head(manifest);
             }
         }
+        self.remind(peer, product);
+    }
+
+    /// Asks a node of the own site, which has just come up, for the heads of releases that are on their way here. What
+    /// they are is known; the question is what makes it carry them ([`Self::take_up_for`]), and a node that was restarted
+    /// has forgotten that it was asked.
+    fn remind(&mut self, peer: NodeId, product: ProductId) {
+        let own = self.products.get(product).and_then(|known| known.own.as_ref());
+        let theirs = self.peers.get(peer).and_then(|known| known.covered(product));
+        let is_own_site = own
+            .zip(theirs)
+            .is_some_and(|(own, theirs)| own.site == theirs.site && theirs.kind == MemberKind::Node);
+        if is_own_site {
+            for manifest in self.releases.under_way(product) {
+                self.ask_file(peer, product, FileName::Head(manifest));
+            }
+        }
     }
 
     fn on_down(&mut self, peer: NodeId) {
