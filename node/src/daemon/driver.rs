@@ -24,6 +24,7 @@ use super::publishing::Publishings;
 use super::releases::Releases;
 use super::report::Report;
 use super::shell::{Fact, Shell};
+use super::standings::Standings;
 use super::throughput::Throughput;
 use crate::admin::server::Call;
 use crate::net::NetEvent;
@@ -70,6 +71,7 @@ pub(super) struct Driver {
     pub(super) peers: Peers,
     pub(super) checkpoints: Checkpoints,
     pub(super) publishings: Publishings,
+    pub(super) standings: Standings,
     /// Payload of this run.
     pub(super) sent: Throughput,
     /// See `sent`.
@@ -161,6 +163,7 @@ impl Driver {
         }
         self.renew_timestamps();
         self.sweep_publishings();
+        self.keep_standings();
         self.serve_waiters();
     }
 
@@ -193,6 +196,7 @@ impl Driver {
             Report::FetchFailed { request, fault, what } => {
                 let peer = self.shell.asked_of(request);
                 if self.shell.is_fetching(request, true) {
+                    self.standings.faulted(fault);
                     if let Some(peer) = peer.filter(|_| fault == FetchFault::Invalid) {
                         self.observer.emit(Event::GroupRejected { peer, what });
                     }
@@ -243,6 +247,7 @@ impl Driver {
                 reason,
                 quarantine,
             } => {
+                self.standings.quarantined();
                 self.observer.emit(Event::PeerDropped {
                     peer,
                     reason,
@@ -281,9 +286,10 @@ impl Driver {
     }
 
     /// Says goodbye, and makes durable what was written.
-    async fn stop(self) {
+    async fn stop(mut self) {
         self.observer.emit(Event::NodeStopping);
         self.shell.net.shutdown().await;
+        self.keep_last_standings().await;
         let store = self.store.clone();
         let checkpoint = tokio::task::spawn_blocking(move || store.checkpoint()).await;
         if let Some(error) = checkpoint
