@@ -4,7 +4,8 @@ use std::fs;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use samara_tests::network::{Network, PRODUCT, Plan};
+use samara_tests::Process;
+use samara_tests::network::{Network, PRODUCT, Plan, fetch_command};
 use samara_tests::tree::{Tree, same};
 
 /// What may cross the wire again of what was verified and written before a kill.
@@ -94,6 +95,26 @@ fn an_origin_that_is_killed_comes_back_and_goes_on_serving() -> Result<()> {
     network.origin.start()?;
     network.sites[0].node.wait_staged("1.0.0", SOON)?;
     Ok(())
+}
+
+#[test]
+fn a_host_goes_on_with_what_its_site_carries_for_it_alone_after_the_site_was_killed() -> Result<()> {
+    let mut plan = following("40mbit");
+    // The site takes nothing by itself: it carries the release because the host asked for it, and forgets that.
+    plan.site.follow = false;
+    let mut network = Network::start(&plan)?;
+    let mut tree = Tree::new(network.folder("release")?, 5)?;
+    tree.file("large", 32 << 20)?;
+    network.publish(tree.root(), "1.0.0")?;
+    let into = network.folder("out")?;
+    let host = network.sites[0].hosts.first().context("the site has a host")?;
+    let fetch = Process::start(&mut fetch_command(host, &format!("{PRODUCT}@1.0.0"), &into))?;
+    let node = &mut network.sites[0].node;
+    node.wait_transfer("1.0.0", "a quarter", SOON, |now| now.have > 8 << 20)?;
+    node.kill()?;
+    node.start()?;
+    fetch.finish(SOON)?.success()?;
+    same(tree.root(), &into)
 }
 
 #[test]
