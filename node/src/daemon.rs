@@ -24,6 +24,7 @@ mod renewing;
 mod report;
 mod serving;
 mod shell;
+mod standings;
 mod start;
 mod status;
 mod throughput;

@@ -138,6 +138,11 @@ pub const CHECKPOINT_BYTES: u64 = 2 << 30;
 /// Artifacts and packs whose files the store keeps open; each has two.
 pub const STORE_OPEN_BODIES_MAX: usize = 192;
 
+/// Peers that something is held against at the most; the least blamed are forgotten first.
+pub const STANDINGS_MAX: usize = 1024;
+/// Bytes of the file that keeps them from one run of a node to the next.
+pub const STANDINGS_BYTES_MAX: u64 = 512 << 10;
+
 /// Transfers known at a time (fetching or serving), two per release.
 pub const TRANSFERS_MAX: usize = 512;
 /// Contacts remembered for a product.
@@ -200,5 +205,9 @@ const _: () = assert!(
 const _: () = assert!(
     BLOCKS_MAX as usize / 8 + 256 <= CONTROL_BYTES_MAX,
     "a whole bitmap fits one control message"
+);
+const _: () = assert!(
+    STANDINGS_MAX as u64 * 512 <= STANDINGS_BYTES_MAX,
+    "every standing fits the file"
 );
 const _: () = assert!(ADMIN_FILES_MAX <= 253, "the kernel passes at most 253 files at once");

@@ -88,6 +88,25 @@ fn two_hundred_sites_with_crashes_and_liars_finish() {
 }
 
 #[test]
+fn two_hundred_sites_with_crashes_and_liars_replay_to_the_same_hash_with_every_step_checked() {
+    let mut plan = Scenario::load("liars-and-crashes").expect("built in");
+    plan.release[0].size = "16MiB".to_owned();
+    plan.release[0].blocks = Some(64);
+    for fault in &mut plan.fault {
+        (fault.at_s, fault.until_s, fault.for_s) = (0.5, 3.5, 1.0);
+    }
+    let hash = |check_every: u64| {
+        let mut world = World::new(&plan).expect("a world");
+        world.check_every = check_every;
+        world.run();
+        oracle::judge(&world).expect("no objection");
+        assert_eq!(world.nodes.len(), 201, "an origin and two hundred sites");
+        world.trace_hash()
+    };
+    assert_eq!(hash(1), hash(u64::MAX));
+}
+
+#[test]
 fn all_finish_when_the_origin_dies_with_one_copy_out() {
     let (world, report) = play(&Scenario::load("origin-dies").expect("built in"));
     assert!(!world.nodes[0].alive, "the origin is dead");

@@ -64,8 +64,9 @@ fn sites_that_are_known_by_a_name_feed_each_other() -> Result<()> {
 #[test]
 fn three_sites_of_which_none_has_all_finish_after_the_origin_died() -> Result<()> {
     let mut plan = swarm(3, "100mbit");
-    // Slower than the origin, so that the sites still have much to tell each other when it has sent everything once.
-    plan.site.up = Some("60mbit".to_owned());
+    // Far slower than the origin, so that the sites still have nearly everything to tell each other when it has sent
+    // everything once, and each of them has to serve two at a time through an uplink that opens for one.
+    plan.site.up = Some("20mbit".to_owned());
     let mut network = Network::start(&plan)?;
     let mut tree = Tree::new(network.folder("release")?, 2)?;
     tree.file("large", 48 << 20)?;
@@ -180,5 +181,47 @@ fn an_uplink_that_is_off_serves_nobody_beyond_the_site() -> Result<()> {
             "everything came from the origin: {done:?}"
         );
     }
+    Ok(())
+}
+
+#[test]
+fn a_site_that_was_restarted_still_avoids_whom_it_had_quarantined() -> Result<()> {
+    let mut network = Network::start(&swarm(2, "40mbit"))?;
+    let id = |status: &serde_json::Value| status["node"]["peer"].as_str().map(str::to_owned);
+    let shunned = id(&network.sites[0].node.status()?).context("a status names its node")?;
+    let file = network.sites[1].node.store().join("standings.json");
+    network.sites[1].node.stop()?;
+    ensure!(!file.exists(), "nothing was held against anybody");
+    let now = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)?
+        .as_secs();
+    let record = serde_json::json!({"peer": shunned, "blame": 12, "quarantines": 1, "quarantine_left_s": 3600});
+    let written = serde_json::json!({"schema": 0, "at": now, "peers": [record]});
+    std::fs::write(&file, written.to_string())?;
+    network.sites[1].node.start()?;
+    let mut tree = Tree::new(network.folder("release")?, 6)?;
+    tree.file("large", 16 << 20)?;
+    network.publish(tree.root(), "1.0.0")?;
+    for site in &network.sites {
+        let done = site.node.wait_staged("1.0.0", SOON)?;
+        ensure!(
+            done.from("other") == 0,
+            "the two have nothing to do with each other: {done:?}"
+        );
+    }
+    network.sites[1].node.stop()?;
+    let kept: serde_json::Value = serde_json::from_slice(&std::fs::read(&file)?)?;
+    let left = kept["peers"][0]["quarantine_left_s"].as_u64();
+    ensure!(
+        kept["peers"][0]["peer"] == shunned.as_str() && left.is_some_and(|left| (3000..3600).contains(&left)),
+        "it is still remembered, and the time goes on: {kept}"
+    );
+    std::fs::write(&file, "not what it should be")?;
+    network.sites[1].node.start()?;
+    let lines = network.sites[1].node.process()?.lines();
+    ensure!(
+        lines.iter().any(|line| line.contains("standings.json")),
+        "a bad file is warned of: {lines:?}"
+    );
     Ok(())
 }

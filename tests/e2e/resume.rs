@@ -223,6 +223,26 @@ fn an_origin_that_is_killed_comes_back_and_goes_on_serving() -> Result<()> {
 }
 
 #[test]
+fn a_host_goes_on_with_what_its_site_carries_for_it_alone_after_the_site_was_killed() -> Result<()> {
+    let mut plan = following("40mbit");
+    // The site takes nothing by itself: it carries the release because the host asked for it, and forgets that.
+    plan.site.follow = false;
+    let mut network = Network::start(&plan)?;
+    let mut tree = Tree::new(network.folder("release")?, 5)?;
+    tree.file("large", 32 << 20)?;
+    network.publish(tree.root(), "1.0.0")?;
+    let into = network.folder("out")?;
+    let host = network.sites[0].hosts.first().context("the site has a host")?;
+    let fetch = Process::start(&mut fetch_command(host, &format!("{PRODUCT}@1.0.0"), &into))?;
+    let node = &mut network.sites[0].node;
+    node.wait_transfer("1.0.0", "a quarter", SOON, |now| now.have > 8 << 20)?;
+    node.kill()?;
+    node.start()?;
+    fetch.finish(SOON)?.success()?;
+    same(tree.root(), &into)
+}
+
+#[test]
 fn the_index_file_can_be_deleted_and_nothing_is_fetched_again() -> Result<()> {
     let mut network = Network::start(&following("400mbit"))?;
     let mut tree = Tree::new(network.folder("release")?, 4)?;

@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use samara_protocol::id::{LayoutId, ManifestId, NodeId, ProductId};
+use samara_protocol::id::{LayoutId, ManifestId, NodeId, ProductId, ServeId};
 use samara_protocol::swarm::Swarm;
 use samara_protocol::swarm::io::{Distance, FetchFault, Input, Limits};
 use samara_protocol::swarm::step::step;
@@ -24,6 +24,7 @@ use super::publishing::Publishings;
 use super::releases::Releases;
 use super::report::Report;
 use super::shell::{Fact, Shell};
+use super::standings::Standings;
 use super::throughput::Throughput;
 use crate::admin::server::Call;
 use crate::net::NetEvent;
@@ -70,6 +71,7 @@ pub(super) struct Driver {
     pub(super) peers: Peers,
     pub(super) checkpoints: Checkpoints,
     pub(super) publishings: Publishings,
+    pub(super) standings: Standings,
     /// Payload of this run.
     pub(super) sent: Throughput,
     /// See `sent`.
@@ -161,6 +163,7 @@ impl Driver {
         }
         self.renew_timestamps();
         self.sweep_publishings();
+        self.keep_standings();
         self.serve_waiters();
     }
 
@@ -193,6 +196,7 @@ impl Driver {
             Report::FetchFailed { request, fault, what } => {
                 let peer = self.shell.asked_of(request);
                 if self.shell.is_fetching(request, true) {
+                    self.standings.faulted(fault);
                     if let Some(peer) = peer.filter(|_| fault == FetchFault::Invalid) {
                         self.observer.emit(Event::GroupRejected { peer, what });
                     }
@@ -213,14 +217,11 @@ impl Driver {
                 self.input(Input::ServeSent { serve, groups, bytes });
             }
             Report::ServeFailed { serve, layout, lost } => {
-                self.shell.is_serving(serve, true);
+                self.shell.end_serve(serve);
                 self.input(Input::ServeFailed { serve });
                 self.rotten(layout, lost);
             }
-            Report::ServeGone { serve } => {
-                self.shell.is_serving(serve, true);
-                self.input(Input::ServeCancelled { serve });
-            }
+            Report::ServeGone { serve } => self.serve_over(serve),
             Report::Rechecked { layout, lost } => self.rotten(layout, lost),
             Report::FoundLost { layout, lost } => self.lost(layout, lost),
             Report::Checkpointed(checkpoint) => self.on_checkpoint(checkpoint),
@@ -247,6 +248,7 @@ impl Driver {
                 reason,
                 quarantine,
             } => {
+                self.standings.quarantined();
                 self.observer.emit(Event::PeerDropped {
                     peer,
                     reason,
@@ -254,6 +256,13 @@ impl Driver {
                 });
             }
         }
+    }
+
+    /// Nobody waits for an answer any more. All of it may have been granted already, and only the scheduler knows what of
+    /// that is still to be sent.
+    pub(super) fn serve_over(&mut self, serve: ServeId) {
+        self.shell.end_serve(serve);
+        self.input(Input::ServeCancelled { serve });
     }
 
     /// Groups turned out not to be held: peers are told, and they are fetched again.
@@ -286,9 +295,10 @@ impl Driver {
     }
 
     /// Says goodbye, and makes durable what was written.
-    async fn stop(self) {
+    async fn stop(mut self) {
         self.observer.emit(Event::NodeStopping);
         self.shell.net.shutdown().await;
+        self.keep_last_standings().await;
         let store = self.store.clone();
         let checkpoint = tokio::task::spawn_blocking(move || store.checkpoint()).await;
         if let Some(error) = checkpoint

@@ -67,11 +67,7 @@ impl Driver {
                 }
                 tokio::spawn(send_file(reply, file, offset));
             }
-            NetEvent::AskCancelled { serve, .. } => {
-                if self.shell.is_serving(serve, true) {
-                    self.input(Input::ServeCancelled { serve });
-                }
-            }
+            NetEvent::AskCancelled { serve, .. } => self.serve_over(serve),
         }
     }
 
@@ -116,6 +112,23 @@ impl Driver {
         for (manifest, of) in self.releases.without_head() {
             if of == product {
                 self.ask_for_head(manifest);
+            }
+        }
+        self.remind(peer, product);
+    }
+
+    /// Asks a node of the own site, which has just come up, for the heads of releases that are on their way here. What
+    /// they are is known; the question is what makes it carry them ([`Self::take_up_for`]), and a node that was restarted
+    /// has forgotten that it was asked.
+    fn remind(&mut self, peer: NodeId, product: ProductId) {
+        let own = self.products.get(product).and_then(|known| known.own.as_ref());
+        let theirs = self.peers.get(peer).and_then(|known| known.covered(product));
+        let is_own_site = own
+            .zip(theirs)
+            .is_some_and(|(own, theirs)| own.site == theirs.site && theirs.kind == MemberKind::Node);
+        if is_own_site {
+            for manifest in self.releases.under_way(product) {
+                self.ask_file(peer, product, FileName::Head(manifest));
             }
         }
     }
@@ -310,10 +323,8 @@ impl Driver {
         let member = |node: NodeId| self.peers.get(node).and_then(|peer| peer.covered(product)).cloned();
         let mut envelopes = known.contacts_for(covered, member);
         envelopes.extend(self.own_contact(product));
-        if !envelopes.is_empty() {
-            self.shell
-                .net
-                .send(peer, ControlMessage::Contacts { product, envelopes });
+        for message in ControlMessage::contacts(product, envelopes) {
+            self.shell.net.send(peer, message);
         }
     }
 

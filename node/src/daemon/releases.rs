@@ -192,6 +192,15 @@ impl Releases {
         waiting.map(|(manifest, release)| (manifest, release.product)).collect()
     }
 
+    /// Those whose head is here and that are not staged.
+    pub(super) fn under_way(&self, product: ProductId) -> Vec<ManifestId> {
+        let moving = |release: &Release| matches!(release.phase, Phase::Opening(_) | Phase::Moving(_));
+        self.iter()
+            .filter(|(_, release)| release.product == product && moving(release))
+            .map(|(manifest, _)| manifest)
+            .collect()
+    }
+
     /// Those whose head `peer` is being asked for.
     pub(super) fn asking(&self, peer: NodeId) -> Vec<(ManifestId, ProductId)> {
         let asked = self

@@ -1,11 +1,14 @@
 //! One ask's answer: read, encoded and handed to the socket, in the portions that the scheduler grants.
 //!
 //! Memory is bounded twice: two portions of an ask are on their way at the most, and all asks together share one budget
-//! of bytes. A peer that does not read holds its portions, never more.
+//! of bytes. A portion gives its part back as soon as the socket took it, or the ask is taken back, whatever the task is
+//! waiting for at that moment: a peer that does not read holds its own portions (how much that is, the scheduler bounds),
+//! and nobody waits for a peer that no longer wants an answer.
 
 use std::sync::Arc;
 
 use futures::StreamExt;
+use futures::future::BoxFuture;
 use futures::stream::FuturesOrdered;
 use samara_protocol::id::{LayoutId, NodeId, ServeId};
 use samara_protocol::limits::SERVE_BYTES_MAX;
@@ -18,6 +21,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use super::report::Report;
 use crate::net::{ReplySink, Written};
 use crate::store::{FrameShape, Reply, Served, Store, StoreError};
+
+#[cfg(test)]
+mod tests;
 
 /// Commands to one serve that may wait: the scheduler keeps two portions outstanding, and a refusal may follow.
 pub(super) const COMMANDS_MAX: usize = 8;
@@ -68,76 +74,128 @@ pub(super) struct Serving {
     pub(super) reports: mpsc::Sender<Report>,
     /// Which pairs the reply has carried so far.
     pub(super) reply: Option<Reply>,
-    /// A buffer that the socket gave back.
-    pub(super) spare: Vec<u8>,
 }
 
-/// A portion on its way.
+/// The stream ended under the reply.
+struct Broken;
+
+/// A portion that was read.
 struct Portion {
     groups: RangeSet,
     bytes: u64,
-    _permit: OwnedSemaphorePermit,
+    permit: OwnedSemaphorePermit,
+}
+
+/// The portions of one ask that the socket has not taken yet.
+struct Sending {
+    serve: ServeId,
+    peer: NodeId,
+    reports: mpsc::Sender<Report>,
+    portions: FuturesOrdered<BoxFuture<'static, (Portion, Option<Vec<u8>>)>>,
+    /// A buffer that the socket gave back.
+    spare: Vec<u8>,
+}
+
+impl Sending {
+    fn push(&mut self, portion: Portion, written: Written) {
+        self.portions
+            .push_back(Box::pin(async move { (portion, written.await.ok()) }));
+    }
+
+    /// Does `work` while portions leave: what it waits for may be what they hold.
+    async fn meanwhile<T>(&mut self, work: impl Future<Output = T>) -> Result<T, Broken> {
+        tokio::pin!(work);
+        loop {
+            tokio::select! {
+                biased;
+                Some((portion, buffer)) = self.portions.next(), if !self.portions.is_empty() => {
+                    self.left(portion, buffer).await?;
+                }
+                done = &mut work => return Ok(done),
+            }
+        }
+    }
+
+    /// Waits until fewer than `count` portions are on their way.
+    async fn until_fewer_than(&mut self, count: usize) -> Result<(), Broken> {
+        while self.portions.len() >= count
+            && let Some((portion, buffer)) = self.portions.next().await
+        {
+            self.left(portion, buffer).await?;
+        }
+        Ok(())
+    }
+
+    /// Gives back what a portion held and reports it, if the socket took it.
+    async fn left(&mut self, portion: Portion, buffer: Option<Vec<u8>>) -> Result<(), Broken> {
+        let Portion { groups, bytes, permit } = portion;
+        drop(permit);
+        self.spare = buffer.ok_or(Broken)?;
+        let report = Report::ServeSent {
+            peer: self.peer,
+            serve: self.serve,
+            groups,
+            bytes,
+        };
+        // The driver is gone only when everything ends.
+        let _ = self.reports.send(report).await;
+        Ok(())
+    }
 }
 
 impl Serving {
     /// Runs until the ask is answered, refused or taken back.
-    pub(super) async fn run(mut self) {
-        let mut sending = FuturesOrdered::new();
-        let status = loop {
-            tokio::select! {
-                biased;
-                Some((portion, taken)) = sending.next(), if !sending.is_empty() => {
-                    let Some(buffer) = taken else { return self.gone().await };
-                    self.spare = buffer;
-                    self.sent(portion).await;
-                }
-                command = self.commands.recv(), if sending.len() < PORTIONS_MAX => match command {
-                    // The scheduler closed it: the peer is gone or took the ask back.
-                    None => return,
-                    Some(ServeCommand::Refuse(reason)) => break refused(reason),
-                    Some(ServeCommand::Send { groups, last }) => {
-                        let Some((portion, written)) = self.read(groups).await else { break EndStatus::Failed };
-                        sending.push_back(async move { (portion, written.await.ok()) });
-                        if last { break EndStatus::Done }
-                    }
-                },
-                () = self.sink.cancelled() => {
-                    return self.gone().await;
-                }
-            }
+    pub(super) async fn run(self) {
+        let (serve, reports, cancelled) = (self.serve, self.reports.clone(), self.sink.cancelled());
+        let answered = tokio::select! {
+            biased;
+            () = cancelled => Err(Broken),
+            answered = self.answer() => answered,
         };
-        let Self {
-            sink,
-            reports,
-            serve,
-            peer,
-            ..
-        } = self;
-        // Gone peers are told to the driver by the network.
-        let _ = sink.end(status).await;
-        while let Some((portion, taken)) = sending.next().await {
-            if taken.is_none() {
-                return;
-            }
-            let _ = reports
-                .send(Report::ServeSent {
-                    peer,
-                    serve,
-                    groups: portion.groups,
-                    bytes: portion.bytes,
-                })
-                .await;
+        if answered.is_err() {
+            // The scheduler still counts what it granted.
+            let _ = reports.send(Report::ServeGone { serve }).await;
         }
     }
 
-    /// Reads and queues a portion; `None` when the disk failed, which has then been reported.
-    async fn read(&mut self, groups: RangeSet) -> Option<(Portion, Written)> {
+    async fn answer(mut self) -> Result<(), Broken> {
+        let mut sending = Sending {
+            serve: self.serve,
+            peer: self.peer,
+            reports: self.reports.clone(),
+            portions: FuturesOrdered::new(),
+            spare: Vec::new(),
+        };
+        let status = loop {
+            sending.until_fewer_than(PORTIONS_MAX).await?;
+            match sending.meanwhile(self.commands.recv()).await? {
+                // The scheduler closed it: the peer is gone or took the ask back.
+                None => return Ok(()),
+                Some(ServeCommand::Refuse(reason)) => break refused(reason),
+                Some(ServeCommand::Send { groups, last }) => {
+                    let spare = std::mem::take(&mut sending.spare);
+                    let Some((portion, frames)) = sending.meanwhile(self.read(groups, spare)).await? else {
+                        break EndStatus::Failed;
+                    };
+                    let written = sending.meanwhile(self.sink.send(frames)).await?.map_err(|_| Broken)?;
+                    sending.push(portion, written);
+                    if last {
+                        break EndStatus::Done;
+                    }
+                }
+            }
+        };
+        sending.meanwhile(self.sink.end(status)).await?.map_err(|_| Broken)?;
+        sending.until_fewer_than(1).await
+    }
+
+    /// Reads a portion into `frames`; `None` when the disk failed, which has then been reported.
+    async fn read(&mut self, groups: RangeSet, mut frames: Vec<u8>) -> Option<(Portion, Vec<u8>)> {
         let layout = self.layout.clone()?;
         let permit = self.budget.take(bytes_of(&layout, &groups)).await;
         let (store, id, wire_id) = (self.store.clone(), self.id, self.sink.wire_id());
-        let reply = self.reply.take();
-        let (wanted, mut frames) = (groups.clone(), std::mem::take(&mut self.spare));
-        let work = move || -> Result<(Reply, Vec<u8>, Served), StoreError> {
+        let (reply, wanted) = (self.reply.take(), groups.clone());
+        let work = move || -> Result<(Reply, Vec<u8>, Served, OwnedSemaphorePermit), StoreError> {
             let mut reply = match reply {
                 Some(reply) => reply,
                 None => store.reply(id)?,
@@ -146,25 +204,18 @@ impl Serving {
             let served = store.read(&mut reply, &wanted, &mut frames, &mut |shape, out| {
                 put_header(wire_id, shape, out);
             })?;
-            Ok((reply, frames, served))
+            Ok((reply, frames, served, permit))
         };
         let read = tokio::task::spawn_blocking(work)
             .await
             .expect("reading does not panic and is not aborted");
         let lost = match read {
-            Ok((reply, frames, served)) if served.lost.is_empty() => {
+            Ok((reply, frames, served, permit)) if served.lost.is_empty() => {
                 self.reply = Some(reply);
-                let written = self.sink.send(frames).await.ok()?;
-                return Some((
-                    Portion {
-                        groups,
-                        bytes: served.bytes,
-                        _permit: permit,
-                    },
-                    written,
-                ));
+                let bytes = served.bytes;
+                return Some((Portion { groups, bytes, permit }, frames));
             }
-            Ok((_, _, served)) => served.lost,
+            Ok((_, _, served, _)) => served.lost,
             Err(error) => {
                 tracing::warn!(%error, layout = ?self.id, "what a neighbour asked for cannot be read");
                 groups
@@ -177,25 +228,6 @@ impl Serving {
         };
         let _ = self.reports.send(report).await;
         None
-    }
-
-    /// Reports a portion that the socket took.
-    async fn sent(&self, portion: Portion) {
-        let Portion { groups, bytes, .. } = portion;
-        let _ = self
-            .reports
-            .send(Report::ServeSent {
-                peer: self.peer,
-                serve: self.serve,
-                groups,
-                bytes,
-            })
-            .await;
-    }
-
-    /// Reports that nobody waits for the answer any more.
-    async fn gone(&self) {
-        let _ = self.reports.send(Report::ServeGone { serve: self.serve }).await;
     }
 }
 

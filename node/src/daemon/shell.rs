@@ -89,7 +89,6 @@ impl Shell {
             budget: self.budget.clone(),
             reports: self.reports.clone(),
             reply: None,
-            spare: Vec::new(),
         };
         tokio::spawn(serving.run().instrument(span::answering(peer, layout, serve)));
         serve
@@ -109,13 +108,9 @@ impl Shell {
         self.fetches.get(&request).map(|(peer, _)| *peer)
     }
 
-    /// Whether the serve is still open; forgets it when `ended`.
-    pub(super) fn is_serving(&mut self, serve: ServeId, ended: bool) -> bool {
-        if ended {
-            self.serves.remove(&serve).is_some()
-        } else {
-            self.serves.contains_key(&serve)
-        }
+    /// Ends the task that answers an ask, unless it has been given all that it is to send.
+    pub(super) fn end_serve(&mut self, serve: ServeId) {
+        self.serves.remove(&serve);
     }
 
     /// Ends all fetches and serves of a peer that is gone.

@@ -28,6 +28,7 @@ use super::releases::Releases;
 use super::renewing::FIRST_LOOK;
 use super::report::REPORTS_MAX;
 use super::shell::Shell;
+use super::standings::Standings;
 use super::throughput::Throughput;
 use crate::access::AccessError;
 use crate::access::machine::JoinedProduct;
@@ -138,11 +139,14 @@ impl Engine {
             limits: config.limits,
             ..SwarmConfig::unlimited(config.role)
         };
+        let mut swarm = Swarm::new(&swarm_config, net.local(), config.seed, clock.now());
+        let standings = Standings::at(&config.store);
+        swarm.restore(clock.now(), &standings.load());
         let (reports, reported) = mpsc::channel(REPORTS_MAX);
         let (stop, selections) = (CancellationToken::new(), Selections::default());
         let (calls, called) = mpsc::channel(ADMIN_CALLS_MAX);
         let driver = Driver {
-            swarm: Swarm::new(&swarm_config, net.local(), config.seed, clock.now()),
+            swarm,
             config: DriverConfig {
                 leaf: config.role == Role::Host,
                 role: match config.role {
@@ -168,6 +172,7 @@ impl Engine {
             peers: Peers::default(),
             checkpoints: Checkpoints::default(),
             publishings: Publishings::default(),
+            standings,
             sent: Throughput::default(),
             received: Throughput::default(),
             observer,

@@ -138,11 +138,14 @@ impl ReplySink {
         self.cancelled.is_cancelled() || self.out.is_closed()
     }
 
-    /// Resolves when the peer took the ask back or is gone.
-    pub async fn cancelled(&self) {
-        tokio::select! {
-            () = self.cancelled.cancelled() => {}
-            () = self.out.closed() => {}
+    /// Resolves when the peer took the ask back or is gone. Does not borrow the sink: it may be given away meanwhile.
+    pub fn cancelled(&self) -> impl Future<Output = ()> + Send + use<> {
+        let (cancelled, out) = (self.cancelled.clone(), self.out.clone());
+        async move {
+            tokio::select! {
+                () = cancelled.cancelled() => {}
+                () = out.closed() => {}
+            }
         }
     }
 

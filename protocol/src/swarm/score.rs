@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::id::NodeId;
+use crate::limits::STANDINGS_MAX;
 use crate::time::Timestamp;
 
 use super::io::DisconnectReason;
@@ -18,8 +19,6 @@ pub const BLAME_MAX: u32 = 24;
 pub(super) const BLAME_INVALID: u32 = 8;
 /// Blame for a have that was false.
 pub(super) const BLAME_ABSENT: u32 = 4;
-/// Standings remembered at the most; the least blamed are forgotten first.
-pub(super) const STANDINGS_MAX: usize = 1024;
 
 /// What is remembered of a peer beyond its connection.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use crate::id::NodeId;
+use crate::limits::STANDINGS_MAX;
 use crate::time::Timestamp;
 
 use super::Swarm;
-use super::score::{STANDINGS_MAX, Standing};
+use super::score::Standing;
 
 /// One peer's standing. Times are left-over durations, since a monotonic time means nothing to the next process.
 #[derive(Debug, Clone, PartialEq, Eq)]

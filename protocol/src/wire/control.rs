@@ -78,6 +78,19 @@ impl ControlMessage {
         out.finish()
     }
 
+    /// Signed contacts of a product, in as many messages as it takes; one that is larger than a contact may be is left
+    /// out, since it would end the connection.
+    #[must_use]
+    pub fn contacts(product: ProductId, envelopes: Vec<Vec<u8>>) -> Vec<Self> {
+        let fits = |envelope: &Vec<u8>| envelope.len() <= CONTACT_BYTES_MAX;
+        let envelopes: Vec<_> = envelopes.into_iter().filter(fits).collect();
+        let message = |envelopes: &[Vec<u8>]| Self::Contacts {
+            product,
+            envelopes: envelopes.to_vec(),
+        };
+        envelopes.chunks(CONTACTS_PER_MESSAGE_MAX).map(message).collect()
+    }
+
     /// Whether it keeps the bounds that the receiver checks.
     #[must_use]
     pub fn is_within_limits(&self) -> bool {

@@ -354,3 +354,25 @@ proptest! {
         prop_assert!(decoder.is_at_boundary());
     }
 }
+
+#[test]
+fn any_number_of_contacts_travels_in_messages_that_their_receiver_takes() {
+    for count in [0, 1, CONTACTS_PER_MESSAGE_MAX, CONTACTS_PER_MESSAGE_MAX + 1, 256] {
+        let envelope = |number: usize| vec![u8::try_from(number % 251).expect("small"); CONTACT_BYTES_MAX];
+        let mut envelopes: Vec<Vec<u8>> = (0..count).map(envelope).collect();
+        let expected = envelopes.clone();
+        envelopes.insert(count / 2, vec![0; CONTACT_BYTES_MAX + 1]);
+        let mut received = Vec::new();
+        for message in ControlMessage::contacts(PRODUCT, envelopes) {
+            assert!(message.is_within_limits());
+            match ControlMessage::decode(&message.encode()) {
+                Ok(Some(ControlMessage::Contacts {
+                    product: PRODUCT,
+                    envelopes,
+                })) => received.extend(envelopes),
+                other => panic!("{count}: {other:?}"),
+            }
+        }
+        assert_eq!(received, expected, "all but the one that is too long, in order");
+    }
+}
