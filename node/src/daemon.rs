@@ -22,10 +22,13 @@ mod publishing;
 mod releases;
 mod renewing;
 mod report;
+mod revoking;
 mod serving;
 mod shell;
+mod standing;
 mod start;
 mod status;
 mod throughput;
 
+pub use standing::{TURNED_AWAY, credentials_check};
 pub use start::{Engine, EngineConfig, ProductConfig, StartError};
