@@ -307,7 +307,9 @@ impl Driver {
             .found
             .and_then(|manifest| Some((manifest, self.releases.get(manifest)?)));
         let (phase, manifest) = match release {
-            None if self.peers.turned_away && self.peers.is_empty() => (TURNED_AWAY.to_owned(), None),
+            found if self.peers.turned_away && self.peers.is_empty() => {
+                (TURNED_AWAY.to_owned(), found.map(|(manifest, _)| manifest))
+            }
             None if self.peers.is_empty() => ("reaching a node that has it".to_owned(), None),
             None => ("reading the product's metadata".to_owned(), None),
             Some((manifest, release)) => (release.phase.in_words().to_owned(), Some(manifest)),
