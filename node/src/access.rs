@@ -12,8 +12,10 @@ pub mod key_file;
 pub mod machine;
 pub mod product;
 pub mod site;
+pub mod standing;
 pub mod vendor;
 
 pub use error::AccessError;
 pub use machine::Machine;
 pub use product::ProductHome;
+pub use standing::Standing;

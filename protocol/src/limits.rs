@@ -60,6 +60,10 @@ pub const CONTACT_TEXT_BYTES_MAX: usize = 160;
 pub const SITES_REMEMBERED_MAX: usize = 256;
 /// Nodes on one site's list of revoked nodes.
 pub const SITE_REVOKED_MAX: usize = 128;
+/// Bytes of such a list, signed, as it travels.
+pub const SITE_REVOCATIONS_BYTES_MAX: usize = 12 << 10;
+/// Bytes of a node's id in JSON: its longest text, quotes and a comma.
+const NODE_ID_JSON_BYTES_MAX: usize = 56;
 /// Bytes of a reason given for a recall.
 pub const REASON_BYTES_MAX: usize = 1024;
 /// Bytes of a request file.
@@ -176,6 +180,14 @@ const _: () = assert!(PROOF_BYTES_MAX >= 64 * 28, "a proof holds a pair a level"
 const _: () = assert!(
     (CONTACT_ADDRESSES_MAX + 1) * (CONTACT_TEXT_BYTES_MAX + 3) * 4 / 3 + 1024 <= CONTACT_BYTES_MAX,
     "a contact's texts in base64, with its other fields and signature, fit a contact"
+);
+const _: () = assert!(
+    (SITE_REVOKED_MAX * NODE_ID_JSON_BYTES_MAX + 256).div_ceil(3) * 4 + 512 <= SITE_REVOCATIONS_BYTES_MAX,
+    "a full list in base64, with its other fields and signature, fits its bound"
+);
+const _: () = assert!(
+    SITE_REVOCATIONS_BYTES_MAX <= ENVELOPE_BYTES_MAX && SITE_REVOCATIONS_BYTES_MAX + 64 <= CONTROL_BYTES_MAX,
+    "a list that travels is a statement like any other, and fits a control message"
 );
 const _: () = assert!(
     METADATA_BYTES_MAX <= METADATA_SET_BYTES_MAX,

@@ -13,26 +13,29 @@ type Case<'a> = (&'a [&'a str], i32, &'a str);
 
 fn refused(actor: &Actor, cases: &[Case<'_>]) -> Result<()> {
     for (arguments, code, word) in cases {
-        let finished = actor.attempt(*arguments)?;
-        let line = arguments.join(" ");
-        ensure!(
-            finished.code() == Some(*code),
-            "`{line}` ended with {}, not {code}:\n{}",
-            finished.status,
-            finished.stderr
-        );
-        ensure!(
-            finished.stderr.contains(word),
-            "`{line}` does not name `{word}`:\n{}",
-            finished.stderr
-        );
-        ensure!(!finished.stderr.contains("panicked"), "`{line}`:\n{}", finished.stderr);
-        ensure!(
-            finished.stdout.is_empty(),
-            "`{line}` printed a result:\n{}",
-            finished.text()
-        );
+        judge(&actor.attempt(*arguments)?, &arguments.join(" "), *code, word)?;
     }
+    Ok(())
+}
+
+fn judge(finished: &Finished, line: &str, code: i32, word: &str) -> Result<()> {
+    ensure!(
+        finished.code() == Some(code),
+        "`{line}` ended with {}, not {code}:\n{}",
+        finished.status,
+        finished.stderr
+    );
+    ensure!(
+        finished.stderr.contains(word),
+        "`{line}` does not name `{word}`:\n{}",
+        finished.stderr
+    );
+    ensure!(!finished.stderr.contains("panicked"), "`{line}`:\n{}", finished.stderr);
+    ensure!(
+        finished.stdout.is_empty(),
+        "`{line}` printed a result:\n{}",
+        finished.text()
+    );
     Ok(())
 }
 
@@ -61,6 +64,162 @@ fn words_that_are_no_command_and_values_that_are_none() -> Result<()> {
             ),
         ],
     )
+}
+
+/// The same with the vendor's keys, which no case may change.
+fn vendor_refused(network: &Network, cases: &[Case<'_>]) -> Result<()> {
+    let before = samara_tests::tree::scan(&network.keys)?;
+    for (arguments, code, word) in cases {
+        let finished = Finished::of(&mut network.vendor_command(*arguments), VERB)?;
+        judge(&finished, &arguments.join(" "), *code, word)?;
+    }
+    let after = samara_tests::tree::scan(&network.keys)?;
+    ensure!(after == before, "and nothing has changed");
+    Ok(())
+}
+
+#[test]
+fn every_verb_about_releases_names_what_is_wrong_and_changes_nothing() -> Result<()> {
+    let network = Network::prepare(&Plan::default())?;
+    let mut tree = Tree::new(network.folder("release")?, 1)?;
+    tree.file("a", 1000)?;
+    network.publish(tree.root(), "1.0.0")?;
+    let release = tree.root().display().to_string();
+    let to = |version| ["--product", "acme/app", "--version", version];
+    let none = "/nonexistent/path";
+    let publish = |from: &[&'static str], version| [&["publish"][..], from, &to(version)].concat();
+    let missing = publish(&[none], "2.0.0");
+    let no_version = publish(&["."], "two");
+    let no_platform = publish(&["--platform", "vax=."], "2.0.0");
+    let no_path = publish(&[], "2.0.0");
+    vendor_refused(
+        &network,
+        &[
+            (&["vendor", "product", "acme"], 2, "acme"),
+            (&["vendor", "product", "acme/app"], 10, "samara publish"),
+            (&missing, 2, none),
+            (&no_version, 2, "two"),
+            (&no_platform, 2, "vax"),
+            (&no_path, 2, "PATH"),
+            (
+                &["publish", &release, "--product", "acme/none", "--version", "2.0.0"],
+                3,
+                "acme/none",
+            ),
+            (&["promote", "acme/app@9.9.9"], 3, "9.9.9"),
+            (&["promote", "acme/none@1.0.0"], 3, "acme/none"),
+            (&["promote", "acme/app@1.0.0", "--channel", "Bad!"], 2, "Bad!"),
+            (&["recall", "acme/app@1.0.0"], 2, "--reason"),
+            (&["recall", "acme/app@1.0.0", "--reason", " "], 2, "--reason"),
+            (&["recall", "acme/app@9.9.9", "--reason", "broken"], 3, "9.9.9"),
+            (
+                &["recall", "acme/app@1.0.0", "--reason", "x", "--replacement", "9.9.9"],
+                3,
+                "9.9.9",
+            ),
+        ],
+    )
+}
+
+#[test]
+fn grants_and_their_end_name_what_is_wrong_and_change_nothing() -> Result<()> {
+    let network = Network::prepare(&Plan::default())?;
+    let path = |name: &str| network.exchange(name).display().to_string();
+    let (join, host, site) = (path("site1.join"), path("host1-1.request"), path("site1.key.request"));
+    let (out, none) = (path("x.out"), "/nonexistent/path");
+    let grant = |request, product| ["grant", request, "--product", product, "-o", &out];
+    let named = [&grant(&site, "acme/none")[..], &["--tenant", "t", "--site", "s"]].concat();
+    let revoke = |more: &[&'static str]| [&["revoke", "--product", "acme/app"][..], more].concat();
+    vendor_refused(
+        &network,
+        &[
+            (&grant(&join, "acme/app"), 2, "samara join"),
+            (&grant(&host, "acme/app"), 2, "samara site enrol"),
+            (&grant(none, "acme/app"), 3, none),
+            (&grant(&site, "acme/app"), 2, "--tenant"),
+            (&named, 3, "acme/none"),
+            (&revoke(&[]), 2, "--grant"),
+            (&revoke(&["--tenant", "t", "--site", "nowhere"]), 3, "nowhere"),
+            (&revoke(&["--peer", "nobody"]), 2, "nobody"),
+        ],
+    )?;
+    ensure!(!network.exchange("x.out").exists(), "and nothing was made");
+    Ok(())
+}
+
+#[test]
+fn every_verb_of_a_site_and_of_a_host_names_what_is_wrong_and_changes_nothing() -> Result<()> {
+    let network = Network::prepare(&Plan::default())?;
+    let path = |name: &str| network.exchange(name).display().to_string();
+    let (keeper, host) = (&network.sites[0].keeper, &network.sites[0].hosts[0]);
+    let (join, request, site) = (path("site1.join"), path("host1-1.request"), path("site1.key.request"));
+    let (out, list) = (path("x.out"), path("x.list"));
+    let folder = network.folder("foreign")?;
+    fs::write(folder.join("mine"), "mine")?;
+    let foreign = folder.display().to_string();
+    let before = (
+        samara_tests::tree::scan(keeper.home())?,
+        samara_tests::tree::scan(host.home())?,
+    );
+    refused(
+        keeper,
+        &[
+            (&["site", "enrol", &join, "-o", &out], 2, "samara join"),
+            (&["site", "enrol", &site, "-o", &out], 2, "vendor"),
+            (
+                &["site", "enrol", &request, "--enrol-right", "-o", &out],
+                2,
+                "--enrol-right",
+            ),
+            (&["site", "enrol", &request, "--until", "never", "-o", &out], 2, "never"),
+            (
+                &["site", "enrol", &request, "--until", "2020-01-01", "-o", &out],
+                2,
+                "--until",
+            ),
+            (&["site", "revoke", "nobody", "-o", &list], 3, "nobody"),
+            (&["join", &request], 2, "samara site enrol"),
+            (&["join", &join], 3, "samara request"),
+        ],
+    )?;
+    refused(
+        host,
+        &[
+            (&["site", "enrol", &request, "-o", &out], 4, "site key"),
+            (&["site", "revoke", "host1-1", "-o", &list], 3, "site.key"),
+            (
+                &["request", "host", "--address", "10.0.0.1:1", "-o", &out],
+                2,
+                "--address",
+            ),
+            (&["request", "node", "--address", "nowhere", "-o", &out], 2, "nowhere"),
+            (&["request", "pilot", "-o", &out], 2, "pilot"),
+            (&["verify", &foreign], 3, "samara fetch"),
+            (&["fetch", "acme/app@1.0.0", "-o", "-"], 2, "--entry"),
+            (&["fetch", "acme/app@1.0.0", "-o", &out, "--wait", "soon"], 2, "soon"),
+            (&["fetch", "acme/app@1.0.0", "-o", &out, "--down", "fast"], 2, "fast"),
+            (&["fetch", "acme/app@1.0.0", "-o", &out, "--platform", "vax"], 2, "vax"),
+            (
+                &["fetch", "acme/app@1.0.0", "-o", &out, "--proxy", "ftp://x"],
+                2,
+                "ftp://x",
+            ),
+            (&["watch"], 8, "node.sock"),
+            (&["config", "check", "/nonexistent.toml"], 2, "/nonexistent.toml"),
+            (&["completions", "klingon"], 2, "klingon"),
+            (&["demo", "/nonexistent"], 3, "/nonexistent"),
+            (&["demo", "--sites", "0"], 2, "--sites"),
+        ],
+    )?;
+    let after = (
+        samara_tests::tree::scan(keeper.home())?,
+        samara_tests::tree::scan(host.home())?,
+    );
+    ensure!(after == before, "and nothing has changed");
+    for made in [&out, &list] {
+        ensure!(!std::path::Path::new(made).exists(), "{made} was made");
+    }
+    Ok(())
 }
 
 #[test]

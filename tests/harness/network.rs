@@ -198,6 +198,24 @@ impl Network {
         Ok(())
     }
 
+    /// Enrols one more node at a site, in a home of its own; it is not started.
+    ///
+    /// # Errors
+    /// The verb that failed.
+    pub fn add_node(&self, site: usize, name: &str) -> Result<Node> {
+        let actor = Actor::new(self.folder.path(), name, self.place(site))?;
+        let node = Node::new(actor, "site", &self.plan.site)?;
+        let joined = self.sites.get(site).context("no such site")?;
+        self.enrol(
+            &node.actor,
+            &joined.keeper,
+            "node",
+            name,
+            &["--address", &node.address()],
+        )?;
+        Ok(node)
+    }
+
     /// Request there, enrolment by the site's key, join there.
     fn enrol(&self, member: &Actor, keeper: &Actor, kind: &str, name: &str, more: &[&str]) -> Result<()> {
         let request = self.exchange(&format!("{name}.request"));

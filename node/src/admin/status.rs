@@ -98,6 +98,10 @@ pub struct ProductStatus {
     pub metadata_at: Option<String>,
     /// When that expires.
     pub metadata_expires: Option<String>,
+    /// How this node's own credentials stand: `good`, `ends_soon` (within 30 days), `ended`, `revoked` or `unusable`.
+    pub credentials: String,
+    /// Until when they are or were good, where that is known.
+    pub credentials_until: Option<String>,
     /// Older than tolerated: verified releases are served, "latest" is refused.
     pub stale: bool,
     /// What its followed channels have promoted last.

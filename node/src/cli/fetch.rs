@@ -30,6 +30,7 @@ use crate::access::machine::JoinedProduct;
 use crate::access::{Machine, entropy};
 use crate::admin::api::ReleaseState;
 use crate::admin::status::SourceBytes;
+use crate::config::proxy::Proxy;
 use crate::daemon::{Engine, EngineConfig, ProductConfig};
 use crate::net::NetConfig;
 use crate::observe::Observer;
@@ -63,7 +64,7 @@ pub struct Args {
     down: Option<ByteRate>,
     /// The way out for sites that have no other, http://host:port.
     #[arg(long, value_name = "URL")]
-    proxy: Option<String>,
+    proxy: Option<Proxy>,
 }
 
 /// What was fetched.
@@ -180,7 +181,7 @@ fn engine_config(args: &Args, context: &Context, store: PathBuf) -> Result<Engin
     let joined = machine.product_named(&args.target.product)?;
     let (identity, session) = session(&machine, &joined, context.now())?;
     let mut net = NetConfig::new(*identity.seed());
-    net.proxy.clone_from(&args.proxy);
+    net.proxy = args.proxy.as_ref().map(Proxy::with_password);
     let limits = Limits {
         up: None,
         down: args.down,
@@ -219,6 +220,7 @@ fn session(
 ) -> Result<(SigningKey, Option<Envelope>), CliError> {
     let own = machine.identity()?;
     let credentials = joined.membership.credentials();
+    // Judged, and told why not, once the engine runs.
     let Ok(host) = joined.trust.admit(&credentials, own.public().into(), [], now) else {
         return Ok((own, None));
     };

@@ -3,13 +3,12 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use samara_protocol::limits::REQUEST_FILE_BYTES_MAX;
 use samara_protocol::time::WallTime;
 use samara_protocol::trust::dsse::{Envelope, SignStatementError};
 use samara_protocol::trust::grant::{ChannelName, Grant, Reseed, Rights, SiteId, TenantId};
 use samara_protocol::trust::join::{JoinFile, JoinProduct};
 use samara_protocol::trust::key::PublicKey;
-use samara_protocol::trust::request::{Request, RequestFile, RequestKind};
+use samara_protocol::trust::request::{Request, RequestKind};
 use samara_protocol::trust::role::Role;
 use serde::Serialize;
 
@@ -92,9 +91,8 @@ fn reseed(text: &str) -> Result<Reseed, String> {
 /// When the request is not one, the site is registered with another key, or the `grants` key is not here.
 pub fn run(args: &Args, context: &Context, printer: &mut Printer) -> Result<ExitStatus, CliError> {
     let vendor = args.home.vendor(context);
-    let bytes = input::read(&args.request, REQUEST_FILE_BYTES_MAX)?;
     let culprit = args.request.display();
-    let (request, contact) = RequestFile::open(&bytes).map_err(|error| CliError::usage(&culprit, error))?;
+    let (request, contact) = input::request(&args.request)?;
     let origin = match request.kind {
         RequestKind::Site => false,
         RequestKind::Origin => true,

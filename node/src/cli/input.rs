@@ -3,7 +3,12 @@
 use std::path::Path;
 use std::str::FromStr;
 
+use samara_protocol::limits::REQUEST_FILE_BYTES_MAX;
 use samara_protocol::time::WallTime;
+use samara_protocol::trust::contact::Contact;
+use samara_protocol::trust::dsse::Envelope;
+use samara_protocol::trust::join::JoinFile;
+use samara_protocol::trust::request::{Request, RequestFile};
 use semver::Version;
 
 use super::{CliError, Printer};
@@ -105,6 +110,19 @@ pub fn read(path: &Path, max: usize) -> Result<Vec<u8>, CliError> {
         return Ok(bytes);
     }
     disk::read(path, max as u64)?.ok_or_else(|| CliError::io(path, &std::io::Error::from(std::io::ErrorKind::NotFound)))
+}
+
+/// Reads a request file, `-` being stdin, and what it asks.
+///
+/// # Errors
+/// When it cannot be read, or is something else.
+pub fn request(path: &Path) -> Result<(Request, Option<(Contact, Envelope)>), CliError> {
+    let bytes = read(path, REQUEST_FILE_BYTES_MAX)?;
+    RequestFile::open(&bytes).map_err(|error| match JoinFile::decode(&bytes) {
+        Ok(_) => CliError::usage(path.display(), "it is a join file, not a request file")
+            .way_out("`samara join` takes it, on the machine that it was made for"),
+        Err(_) => CliError::usage(path.display(), error),
+    })
 }
 
 /// Writes a result file, `-` being stdout.

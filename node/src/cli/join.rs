@@ -7,8 +7,8 @@ use samara_protocol::limits::JOIN_BYTES_MAX;
 use samara_protocol::trust::dsse::{Envelope, Statement};
 use samara_protocol::trust::enrolment::{MemberKind, SiteRevocations};
 use samara_protocol::trust::grant::Reseed;
-use samara_protocol::trust::join::{JoinFile, Joined};
-use samara_protocol::trust::request::RequestKind;
+use samara_protocol::trust::join::{JoinError, JoinFile, Joined};
+use samara_protocol::trust::request::{RequestFile, RequestKind};
 use serde::Serialize;
 
 use super::site::HomeArgs;
@@ -81,7 +81,7 @@ pub fn run(args: &Args, context: &Context, printer: &mut Printer) -> Result<Exit
         hand_over::wake(context)?;
         return Ok(taken);
     }
-    let file = JoinFile::decode(&bytes).map_err(|error| blame::join(&error, args.file.display()))?;
+    let file = JoinFile::decode(&bytes).map_err(|error| not_a_join_file(args, &bytes, &error))?;
     let taken = if file.kind == RequestKind::Site {
         args.home.site(context).join(&file, context.now())
     } else {
@@ -98,6 +98,14 @@ pub fn run(args: &Args, context: &Context, printer: &mut Printer) -> Result<Exit
     hand_over::wake(context)?;
     advise(file.kind, &joined, printer);
     Ok(ExitStatus::Success)
+}
+
+fn not_a_join_file(args: &Args, bytes: &[u8], error: &JoinError) -> CliError {
+    match RequestFile::open(bytes) {
+        Ok(_) => CliError::usage(args.file.display(), "it is a request file, not the answer to one")
+            .way_out("give it to `samara grant` or `samara site enrol`, and join the file that they make"),
+        Err(_) => blame::join(error, args.file.display()),
+    }
 }
 
 fn product(joined: &Joined) -> Product {

@@ -51,6 +51,10 @@ impl fmt::Display for Recalled {
 /// # Errors
 /// When it is not published or recalled already; when a key is not here.
 pub fn run(args: &Args, context: &Context, printer: &mut Printer) -> Result<ExitStatus, CliError> {
+    if args.reason.trim().is_empty() {
+        let error = CliError::usage("--reason", "it is empty, and a recall cannot be taken back");
+        return Err(error.way_out("say in a sentence why: every site reads it"));
+    }
     let vendor = args.home.vendor(context);
     let ReleaseArg { product: name, version } = &args.release;
     let mut product = hand_over::open(context, &vendor, name)?;

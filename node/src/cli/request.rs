@@ -50,14 +50,14 @@ struct Asked {
 
 impl fmt::Display for Asked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let next = if self.kind == "origin" {
-            "samara grant"
+        let (article, next) = if self.kind == "origin" {
+            ("an", "samara grant")
         } else {
-            "samara site enrol"
+            ("a", "samara site enrol")
         };
         write!(
             f,
-            "{} asks to be a {}; give {} to `{next}`",
+            "{} asks to be {article} {}; give {} to `{next}`",
             self.node, self.kind, self.file
         )
     }

@@ -10,6 +10,7 @@ use samara_protocol::trust::files::MetadataFiles;
 
 use super::driver::Driver;
 use super::opening::Selection;
+use super::own_credentials::TURNED_AWAY;
 use super::releases::Phase;
 use crate::admin::api::{Progress, Refusal, RefusalKind, ReleaseName, Request, Response, Select};
 use crate::admin::server::{Call, Reply};
@@ -150,7 +151,13 @@ impl Driver {
                         .reply
                         .refuse(Refusal::new(kind, waiter.release.product.clone(), why.clone()));
                 }
-                Phase::Head { .. } | Phase::Opening(_) | Phase::Moving(_) => {}
+                // What is being opened may be here already.
+                Phase::Opening(_) => {}
+                Phase::Head { .. } | Phase::Moving(_) => {
+                    if let Some(refusal) = self.shut_out(&waiter.release.product) {
+                        return waiter.reply.refuse(refusal);
+                    }
+                }
             },
             None if waiter.found.is_some() => {
                 let refusal = Refusal::new(
@@ -160,7 +167,11 @@ impl Driver {
                 );
                 return waiter.reply.refuse(refusal);
             }
-            None => {}
+            None => {
+                if let Some(refusal) = self.shut_out(&waiter.release.product) {
+                    return waiter.reply.refuse(refusal);
+                }
+            }
         }
         if now.since(waiter.told) >= PROGRESS {
             waiter.told = now;
@@ -288,6 +299,9 @@ impl Driver {
             .found
             .and_then(|manifest| Some((manifest, self.releases.get(manifest)?)));
         let (phase, manifest) = match release {
+            found if self.peers.turned_away && self.peers.is_empty() => {
+                (TURNED_AWAY.to_owned(), found.map(|(manifest, _)| manifest))
+            }
             None if self.peers.is_empty() => ("reaching a node that has it".to_owned(), None),
             None => ("reading the product's metadata".to_owned(), None),
             Some((manifest, release)) => (release.phase.in_words().to_owned(), Some(manifest)),

@@ -34,7 +34,10 @@ impl Driver {
                 self.input(Input::PeerBroke { peer });
             }
             NetEvent::Down { peer } => self.on_down(peer),
-            NetEvent::DialFailed { peer, error } => self.observer.emit(Event::DialFailed { peer, error }),
+            NetEvent::DialFailed { peer, error, answered } => {
+                self.peers.turned_away |= answered;
+                self.observer.emit(Event::DialFailed { peer, error });
+            }
             NetEvent::Control { peer, message } => self.on_control(peer, message),
             NetEvent::Asked {
                 peer,
@@ -100,8 +103,13 @@ impl Driver {
             product,
             credentials,
             summary,
+            dialled,
+            expired,
             ..
         } = up;
+        if let Some(known) = self.products.get_mut(product).filter(|_| dialled) {
+            known.told_ended = expired;
+        }
         let covered = self.doors.judge(peer, product, &credentials).ok();
         let Some(known) = self.peers.get_mut(peer) else { return };
         known.products.insert(product, Shown { credentials, covered });
@@ -109,6 +117,7 @@ impl Driver {
         self.tell_if_behind(peer, product, &summary);
         self.show_releases(peer, product);
         self.send_contacts(peer, product);
+        self.send_revocations(peer, product);
         for (manifest, of) in self.releases.without_head() {
             if of == product {
                 self.ask_for_head(manifest);
@@ -170,6 +179,7 @@ impl Driver {
                     self.dial_contacts(product);
                 }
             }
+            ControlMessage::SiteRevocations { product, envelope } => self.on_revocations(peer, product, &envelope),
             ControlMessage::Ping(_) | ControlMessage::Pong(_) | ControlMessage::Goodbye(_) => {}
         }
     }
@@ -265,22 +275,7 @@ impl Driver {
             return;
         };
         let summary = known.trust.summary().encode();
-        for peer in self.peers.nodes() {
-            let Some(shown) = self
-                .peers
-                .get_mut(peer)
-                .and_then(|peer| peer.products.get_mut(&product))
-            else {
-                continue;
-            };
-            match self.doors.judge(peer, product, &shown.credentials) {
-                Ok(covered) => shown.covered = Some(covered),
-                Err(samara_protocol::trust::credentials::Refusal::Revoked { .. }) => {
-                    self.shell.net.disconnect(peer, std::time::Duration::ZERO);
-                    continue;
-                }
-                Err(_) => shown.covered = None,
-            }
+        for peer in self.judge_again(product) {
             self.shell.net.send(
                 peer,
                 ControlMessage::Metadata {

@@ -13,6 +13,8 @@ use samara_protocol::trust::grant::Reseed;
 /// Everybody who is admitted.
 #[derive(Debug, Default)]
 pub(super) struct Peers {
+    /// Whether somebody who was dialled answered and did not let this node in, and nobody has since.
+    pub(super) turned_away: bool,
     all: BTreeMap<NodeId, Peer>,
 }
 
@@ -55,6 +57,7 @@ impl Peers {
             told: BTreeSet::new(),
             asked: BTreeSet::new(),
         };
+        self.turned_away = false;
         self.all.insert(node, peer);
     }
 

@@ -15,6 +15,7 @@ use samara_protocol::trust::dsse::Envelope;
 use samara_protocol::trust::enrolment::{MemberKind, SiteRevocations};
 use samara_protocol::trust::files::{FilesError, MetadataFiles};
 use samara_protocol::trust::grant::ChannelName;
+use samara_protocol::trust::key::PublicKey;
 use samara_protocol::trust::product::{Changed, ProductTrust, TrustError};
 use samara_protocol::trust::role::Role;
 
@@ -51,8 +52,10 @@ pub(super) struct Product {
     pub(super) contacts: BTreeMap<NodeId, (Contact, Envelope)>,
     /// Whether a neighbour has been heard of whose metadata is not newer: "latest" can be answered.
     pub(super) is_current: bool,
-    /// The nodes and hosts that sites have revoked.
-    pub(super) revoked_by_sites: Vec<SiteRevocations>,
+    /// Whether the neighbour that answered last said that this node's credentials have ended.
+    pub(super) told_ended: bool,
+    /// The nodes and hosts that sites have revoked, in the words that each site signed.
+    pub(super) revoked_by_sites: Vec<(SiteRevocations, Envelope)>,
     /// Where the keys are that seal, on the one origin that does.
     pub(super) signer: Option<PathBuf>,
     /// The host's own enrolment of this fetch's key.
@@ -181,17 +184,47 @@ impl Products {
         fresh
     }
 
-    /// Reads again what verbs have written into a product's home.
+    /// Takes a site's list of revoked nodes if it is newer than the one held; says whether it was. Whether the site has
+    /// a grant is for the caller to know.
+    ///
+    /// # Errors
+    /// When it cannot be kept.
+    pub(super) fn learn_revocations(
+        &mut self,
+        id: ProductId,
+        list: SiteRevocations,
+        envelope: Envelope,
+    ) -> Result<bool, AccessError> {
+        let Some(product) = self.all.get_mut(&id) else {
+            return Ok(false);
+        };
+        let held = product.revocations_of(list.site_key);
+        if held.is_some_and(|(held, _)| held.sequence >= list.sequence) {
+            return Ok(false);
+        }
+        product.home.learn_revocations(&envelope)?;
+        product
+            .revoked_by_sites
+            .retain(|(held, _)| held.site_key != list.site_key);
+        product.revoked_by_sites.push((list, envelope));
+        self.refresh(id);
+        Ok(true)
+    }
+
+    /// Reads again what verbs have written into a product's home; says whether this node's own credentials are others.
     ///
     /// # Errors
     /// When it cannot be read.
-    pub(super) fn reload(&mut self, id: ProductId) -> Result<(), AccessError> {
-        if let Some(product) = self.all.get_mut(&id) {
-            let home = product.home.clone();
-            product.read_again(&home)?;
-            self.refresh(id);
-        }
-        Ok(())
+    pub(super) fn reload(&mut self, id: ProductId) -> Result<bool, AccessError> {
+        let Some(product) = self.all.get_mut(&id) else {
+            return Ok(false);
+        };
+        let (home, shown) = (product.home.clone(), product.credentials.clone());
+        product.read_again(&home)?;
+        let are_others = product.credentials != shown;
+        product.told_ended &= !are_others;
+        self.refresh(id);
+        Ok(are_others)
     }
 
     /// What the gate and this node's own view follow from.
@@ -200,7 +233,7 @@ impl Products {
         let trust = &product.trust;
         let window = trust.signed_at().zip(trust.expiries().get(&Role::Timestamp).copied());
         let mut revocations = trust.revocations();
-        for list in &product.revoked_by_sites {
+        for (list, _) in &product.revoked_by_sites {
             revocations.learn(list.clone());
         }
         let door = Door {
@@ -247,11 +280,17 @@ impl Product {
             session,
             contacts: BTreeMap::new(),
             is_current: false,
+            told_ended: false,
             revoked_by_sites: Vec::new(),
             home: home.clone(),
         };
         product.read_again(home)?;
         Ok(product)
+    }
+
+    /// The newest list of revoked nodes that a site has signed.
+    pub(super) fn revocations_of(&self, site_key: PublicKey) -> Option<&(SiteRevocations, Envelope)> {
+        self.revoked_by_sites.iter().find(|(list, _)| list.site_key == site_key)
     }
 
     /// Replaces the contacts; those that do not open are left out.

@@ -13,7 +13,7 @@ use crate::access::vendor::SealingKeys;
 use crate::access::{AccessError, ProductHome};
 use crate::observe::Event;
 
-/// How often the sealing origin looks whether its timestamps last.
+/// How often what ends by the clock is looked at: credentials of peers, and the timestamps of the sealing origin.
 const LOOK: Duration = Duration::from_secs(60);
 /// A timestamp is renewed when it lasts no longer than this: half of its seven days.
 const RENEW_SECONDS: i64 = 7 * 24 * 3600 / 2;
@@ -22,20 +22,27 @@ impl Driver {
     /// Reads grants, enrolments, contacts, revocations and metadata of every product again.
     pub(super) fn reload(&mut self) -> Result<(), AccessError> {
         for id in self.products.ids() {
-            self.products.reload(id)?;
+            if self.products.reload(id)? {
+                self.meet_anew(id);
+            }
             self.metadata_changed(id);
+            self.tell_revocations(id, None);
             self.dial_contacts(id);
         }
         Ok(())
     }
 
-    /// On the one origin that has the keys: signs a new timestamp before the old one runs out.
+    /// Lets go of peers whose credentials have ended. On the one origin that has the keys: signs a new timestamp before the
+    /// old one runs out.
     pub(super) fn renew_timestamps(&mut self) {
         let now = self.clock.now();
         if now < self.renewal_due {
             return;
         }
         self.renewal_due = now.after(LOOK);
+        for id in self.products.ids() {
+            self.judge_again(id);
+        }
         let wall = wall_time();
         let due = self
             .products
@@ -98,7 +105,7 @@ impl Product {
             self.trust = stored;
         }
         self.set_contacts(home.contacts()?);
-        self.revoked_by_sites = home.site_revocations()?.into_iter().map(|(list, _)| list).collect();
+        self.revoked_by_sites = home.site_revocations()?;
         Ok(())
     }
 }

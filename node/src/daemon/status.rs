@@ -6,6 +6,7 @@ use samara_protocol::swarm::stats::TransferStats;
 
 use super::clock::wall_time;
 use super::driver::Driver;
+use super::own_credentials::credentials_check;
 use super::releases::{Phase, Release};
 use crate::admin::api::{Check, ReleaseState, Stage, Verdict};
 use crate::admin::status::{
@@ -97,6 +98,7 @@ impl Driver {
 
     fn product_status(&self, product: &super::products::Product) -> ProductStatus {
         let trust = &product.trust;
+        let standing = self.standing(product);
         let expires = trust.expiries().values().min().copied();
         let documents = trust.documents();
         let channels = match &product.follow {
@@ -121,6 +123,8 @@ impl Driver {
             id: trust.product(),
             metadata_at: trust.signed_at().map(samara_protocol::time::WallTime::to_rfc3339),
             metadata_expires: expires.map(samara_protocol::time::WallTime::to_rfc3339),
+            credentials: standing.name().to_owned(),
+            credentials_until: standing.until().map(samara_protocol::time::WallTime::to_rfc3339),
             stale: expires.is_some_and(|expires| wall_time() > expires),
             channels: channels.collect(),
         }
@@ -250,6 +254,9 @@ impl Driver {
                 None,
             )
         });
+        for (_, product) in self.products.iter() {
+            checks.push(credentials_check(&product.name, &self.standing(product)));
+        }
         for product in &status.products {
             checks.push(if product.stale {
                 check(

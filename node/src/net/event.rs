@@ -62,6 +62,8 @@ pub enum NetEvent {
         peer: NodeId,
         /// For people.
         error: String,
+        /// Whether the peer was reached, and did not let this node in or was not let in.
+        answered: bool,
     },
     /// A control message.
     Control {

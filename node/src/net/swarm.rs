@@ -188,7 +188,7 @@ impl Driver {
         } = dial;
         if addresses.is_empty() {
             return self
-                .failed(peer, "it has no address that this node can dial".to_owned())
+                .failed(peer, "it has no address that this node can dial".to_owned(), false)
                 .await;
         }
         let Ok(peer_id) = PeerId::from_bytes(&peer.peer_id_bytes()) else {
@@ -202,7 +202,7 @@ impl Driver {
             .allocate_new_port()
             .build();
         if let Err(error) = self.swarm.dial(options) {
-            self.failed(peer, describe(&error)).await;
+            self.failed(peer, describe(&error), false).await;
         }
     }
 
@@ -216,10 +216,10 @@ impl Driver {
                 ..
             } => {
                 if let Some(peer) = node_id(peer_id) {
-                    self.failed(peer, describe(&error)).await;
+                    self.failed(peer, describe(&error), false).await;
                 }
             }
-            SwarmEvent::Behaviour(Unanswered { peer, reason }) => self.failed(peer, reason).await,
+            SwarmEvent::Behaviour(Unanswered { peer, reason }) => self.failed(peer, reason, true).await,
             SwarmEvent::ListenerClosed { reason: Err(error), .. } => {
                 tracing::warn!(%error, "a listener closed");
             }
@@ -227,7 +227,7 @@ impl Driver {
         }
     }
 
-    async fn failed(&mut self, peer: NodeId, error: String) {
+    async fn failed(&mut self, peer: NodeId, error: String, answered: bool) {
         let is_news = self.shared.dialer().failed(peer, Instant::now());
         let second = self.shared.dialer().second(peer);
         match second.filter(|_| !is_news) {
@@ -236,7 +236,7 @@ impl Driver {
                 Box::pin(self.dial(second)).await;
             }
             None if is_news && !self.shared.is_linked(peer) => {
-                self.shared.tell(NetEvent::DialFailed { peer, error }).await;
+                self.shared.tell(NetEvent::DialFailed { peer, error, answered }).await;
             }
             None => {}
         }

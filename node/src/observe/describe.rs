@@ -39,6 +39,7 @@ pub(super) fn describe(event: &Event) -> Option<Fact> {
         | Event::HeadRefused { .. } => peer(event)?,
         Event::MetadataTaken { .. }
         | Event::MetadataRefused { .. }
+        | Event::RevocationsTaken { .. }
         | Event::ReleasePublished { .. }
         | Event::ReleaseStaged { .. }
         | Event::ReleaseBlocked { .. } => product(event)?,
@@ -144,6 +145,16 @@ fn product(event: &Event) -> Option<Fact> {
         Event::MetadataTaken { product } => {
             let message = format!("newer metadata of {} is in force", product.short());
             Fact::new(Info, "metadata_taken", message).show("product", product)
+        }
+        Event::RevocationsTaken { peer, product, revoked } => {
+            let message = format!(
+                "a site's newer list for {} is in force: {revoked} of its nodes and hosts are out",
+                product.short()
+            );
+            Fact::new(Info, "revocations_taken", message)
+                .by(*peer)
+                .show("product", product)
+                .with("revoked", *revoked)
         }
         Event::MetadataRefused { peer, product, why } => {
             let from = peer.map_or_else(|| "this machine".to_owned(), |peer| format!("peer {}", peer.short()));

@@ -114,6 +114,15 @@ pub enum Event {
         /// What is wrong.
         why: String,
     },
+    /// A site's newer list of revoked nodes and hosts is in force.
+    RevocationsTaken {
+        /// Who brought it.
+        peer: NodeId,
+        /// Of which product.
+        product: ProductId,
+        /// How many are on it.
+        revoked: usize,
+    },
     /// A release was published at this origin.
     ReleasePublished {
         /// Its product.

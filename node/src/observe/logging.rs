@@ -48,7 +48,8 @@ pub fn init(settings: LogSettings, verbosity: u8) -> Result<(), LoggingError> {
 
 fn filter(level: LogLevel, more: Option<OsString>) -> Result<EnvFilter, LoggingError> {
     let level = level_name(level);
-    let own = format!("warn,samara={level},samara_node={level},samara_protocol={level}");
+    // That a peer was gone before its connection was closed is nobody's trouble.
+    let own = format!("warn,yamux=error,samara={level},samara_node={level},samara_protocol={level}");
     let Some(more) = more else {
         return Ok(EnvFilter::new(own));
     };

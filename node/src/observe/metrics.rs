@@ -45,6 +45,7 @@ pub struct Metrics {
     net: Net,
     swarm: Swarm,
     metadata_taken: Counter,
+    revocations_taken: Counter,
     metadata_refused: Counter,
     published: Counter,
     staged: Counter,
@@ -159,6 +160,10 @@ impl Metrics {
         let net = Net::new(&mut Group(&mut all, "net"));
         let swarm = Swarm::new(&mut Group(&mut all, "swarm"));
         let mut trust = Group(&mut all, "trust");
+        let revocations_taken = trust.add(
+            "revocations_taken",
+            "Times that a site's newer list of revoked nodes came into force",
+        );
         let metadata_taken = trust.add("metadata_taken", "Times that newer signed metadata came into force");
         let metadata_refused = trust.add("metadata_refused", "Signed metadata that was not what it must be");
         let mut release = Group(&mut all, "release");
@@ -172,6 +177,7 @@ impl Metrics {
             net,
             swarm,
             metadata_taken,
+            revocations_taken,
             metadata_refused,
             published,
             staged,
@@ -222,6 +228,7 @@ impl Metrics {
             Event::BytesSent { distance, bytes } => one(self.net.sent.get_or_create(&label(*distance)).inc_by(*bytes)),
             Event::GroupRejected { .. } | Event::HeadRefused { .. } => one(self.swarm.rejections.inc()),
             Event::Swarm(event) => self.count_swarm(event),
+            Event::RevocationsTaken { .. } => one(self.revocations_taken.inc()),
             Event::MetadataTaken { .. } => one(self.metadata_taken.inc()),
             Event::MetadataRefused { .. } => one(self.metadata_refused.inc()),
             Event::ReleasePublished { .. } => one(self.published.inc()),

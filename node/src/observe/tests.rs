@@ -84,6 +84,11 @@ fn every_event() -> Vec<Event> {
             what: text.clone(),
         },
         Event::MetadataTaken { product },
+        Event::RevocationsTaken {
+            peer: PEER,
+            product,
+            revoked: 2,
+        },
         Event::MetadataRefused {
             peer: Some(PEER),
             product,

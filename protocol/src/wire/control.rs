@@ -4,7 +4,9 @@
 //! either kind is skipped whole; bytes behind the known fields are ignored.
 
 use crate::id::ProductId;
-use crate::limits::{CONTACT_BYTES_MAX, CONTACTS_PER_MESSAGE_MAX, CONTROL_BYTES_MAX, SUMMARY_BYTES_MAX};
+use crate::limits::{
+    CONTACT_BYTES_MAX, CONTACTS_PER_MESSAGE_MAX, CONTROL_BYTES_MAX, SITE_REVOCATIONS_BYTES_MAX, SUMMARY_BYTES_MAX,
+};
 use crate::wire::codec::{DecodeError, Reader, Writer};
 use crate::wire::message::SwarmMessage;
 
@@ -13,6 +15,7 @@ const PONG: u8 = 0x02;
 const GOODBYE: u8 = 0x03;
 const METADATA: u8 = 0x08;
 const CONTACTS: u8 = 0x09;
+const SITE_REVOCATIONS: u8 = 0x0a;
 const SWARM: u8 = 0x10;
 
 /// Why a peer closes.
@@ -51,6 +54,13 @@ pub enum ControlMessage {
         /// The envelopes.
         envelopes: Vec<Vec<u8>>,
     },
+    /// A site's newest list of revoked nodes; an envelope that proves itself.
+    SiteRevocations {
+        /// The product that both have open.
+        product: ProductId,
+        /// The envelope.
+        envelope: Vec<u8>,
+    },
     /// The scheduler's.
     Swarm(SwarmMessage),
 }
@@ -73,6 +83,7 @@ impl ControlMessage {
                 }
                 &mut out
             }
+            Self::SiteRevocations { product, envelope } => out.u8(SITE_REVOCATIONS).raw(&product.0).bytes(envelope),
             Self::Swarm(message) => out.u8(SWARM).raw(&message.encode()),
         };
         out.finish()
@@ -97,6 +108,7 @@ impl ControlMessage {
         match self {
             Self::Ping(_) | Self::Pong(_) | Self::Goodbye(_) | Self::Swarm(_) => true,
             Self::Metadata { summary, .. } => summary.len() <= SUMMARY_BYTES_MAX,
+            Self::SiteRevocations { envelope, .. } => envelope.len() <= SITE_REVOCATIONS_BYTES_MAX,
             Self::Contacts { envelopes, .. } => {
                 envelopes.len() <= CONTACTS_PER_MESSAGE_MAX
                     && envelopes.iter().all(|envelope| envelope.len() <= CONTACT_BYTES_MAX)
@@ -125,6 +137,11 @@ impl ControlMessage {
                 let envelopes = (0..count).map(|_| input.bytes(CONTACT_BYTES_MAX, "contact").map(<[u8]>::to_vec));
                 let envelopes = envelopes.collect::<Result<_, _>>()?;
                 Self::Contacts { product, envelopes }
+            }
+            SITE_REVOCATIONS => {
+                let product = ProductId(input.array("product")?);
+                let envelope = input.bytes(SITE_REVOCATIONS_BYTES_MAX, "site revocations")?.to_vec();
+                Self::SiteRevocations { product, envelope }
             }
             SWARM => return Ok(SwarmMessage::decode(input.rest())?.map(Self::Swarm)),
             _ => return Ok(None),

@@ -11,7 +11,8 @@ use super::message::SwarmMessage;
 use crate::id::{LayoutId, ManifestId, Part, ProductId};
 use crate::limits::{
     CONTACT_BYTES_MAX, CONTACTS_PER_MESSAGE_MAX, CONTROL_BYTES_MAX, CREDENTIALS_BYTES_MAX, FILE_CHUNK_BYTES_MAX,
-    FILE_NAME_BYTES_MAX, GROUP_BYTES, PROOF_BYTES_MAX, REQUEST_RANGES_MAX, SUMMARY_BYTES_MAX, WIRE_VERSIONS_MAX,
+    FILE_NAME_BYTES_MAX, GROUP_BYTES, PROOF_BYTES_MAX, REQUEST_RANGES_MAX, SITE_REVOCATIONS_BYTES_MAX,
+    SUMMARY_BYTES_MAX, WIRE_VERSIONS_MAX,
 };
 use crate::tree::ranges::RangeSet;
 
@@ -55,6 +56,10 @@ fn golden() -> Vec<(&'static str, Vec<u8>)> {
         product: PRODUCT,
         summary: b"sum".to_vec(),
     };
+    let revocations = ControlMessage::SiteRevocations {
+        product: PRODUCT,
+        envelope: b"list".to_vec(),
+    };
     let file = Ask::File {
         product: PRODUCT,
         name: "7.snapshot.json".to_owned(),
@@ -74,6 +79,7 @@ fn golden() -> Vec<(&'static str, Vec<u8>)> {
         ("goodbye-unneeded", ControlMessage::Goodbye(Goodbye::Unneeded).encode()),
         ("metadata", metadata.encode()),
         ("contacts", contacts.encode()),
+        ("site-revocations", revocations.encode()),
         (
             "swarm-close",
             ControlMessage::Swarm(SwarmMessage::Close { number: 5 }).encode(),
@@ -187,6 +193,24 @@ fn bounds_hold_to_the_byte() {
 }
 
 #[test]
+fn a_list_of_revoked_nodes_has_a_bound() {
+    let list = |bytes| ControlMessage::SiteRevocations {
+        product: PRODUCT,
+        envelope: vec![7; bytes],
+    };
+    let (full, over) = (list(SITE_REVOCATIONS_BYTES_MAX), list(SITE_REVOCATIONS_BYTES_MAX + 1));
+    assert!(full.is_within_limits() && !over.is_within_limits());
+    assert!(matches!(
+        ControlMessage::decode(&over.encode()),
+        Err(DecodeError::Bound {
+            field: "site revocations",
+            ..
+        })
+    ));
+    assert_eq!(ControlMessage::decode(&full.encode()), Ok(Some(full)));
+}
+
+#[test]
 fn an_ask_names_something_and_not_too_much() {
     let ranges = |count: u32| (0..count).map(|i| 2 * i..2 * i + 1).collect::<RangeSet>();
     let max = u32::try_from(REQUEST_RANGES_MAX).expect("small");
@@ -267,6 +291,10 @@ fn control_message() -> impl Strategy<Value = ControlMessage> {
         (any::<[u8; 32]>(), envelopes).prop_map(|(product, envelopes)| ControlMessage::Contacts {
             product: ProductId(product),
             envelopes
+        }),
+        (any::<[u8; 32]>(), bytes(200)).prop_map(|(product, envelope)| ControlMessage::SiteRevocations {
+            product: ProductId(product),
+            envelope
         }),
         any::<u16>().prop_map(|number| ControlMessage::Swarm(SwarmMessage::Close { number: number % 512 })),
     ]

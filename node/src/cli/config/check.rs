@@ -83,7 +83,7 @@ fn show_limits(limits: &LimitSettings, f: &mut fmt::Formatter<'_>) -> fmt::Resul
 fn show_product(product: &ProductSettings, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     write!(f, "product   {}: ", product.name)?;
     match product.follow.as_slice() {
-        [] => f.write_str("follows nothing")?,
+        [] => f.write_str("follows no channel (an origin has every release)")?,
         channels => write!(f, "follows {}, keeps {}", channels.join(", "), product.keep)?,
     }
     match &product.platforms {

@@ -7,8 +7,10 @@ use std::path::{Path, PathBuf};
 use samara_protocol::time::WallTime;
 use samara_protocol::units::show_bytes;
 
+use crate::access::{AccessError, Machine, Standing};
 use crate::admin::api::{Check, Verdict};
 use crate::config::Settings;
+use crate::daemon::credentials_check;
 
 /// Bytes that should be free where no configuration says how many.
 pub(super) const RESERVE: u64 = 256 << 20;
@@ -144,6 +146,30 @@ fn collect_keys(dir: &Path, depth: usize, left: &mut usize, keys: &mut Vec<(Path
             keys.push((path, metadata.permissions().mode() & 0o777));
         }
     }
+}
+
+/// This machine's own credentials, as its home has them.
+pub(super) fn credentials(home: &Path, now: WallTime) -> Vec<Check> {
+    standings(home, now).unwrap_or_else(|error| {
+        let check = found("credentials", Verdict::Failed, error.to_string());
+        vec![way_out(check, "restore the home from a backup, or join again")]
+    })
+}
+
+fn standings(home: &Path, now: WallTime) -> Result<Vec<Check>, AccessError> {
+    let machine = Machine::at(home);
+    let mut checks = Vec::new();
+    let Some(identity) = machine.existing_identity()? else {
+        return Ok(checks);
+    };
+    for product in machine.products()? {
+        let lists = product.home.site_revocations()?;
+        let by_site = lists.iter().map(|(list, _)| list);
+        let credentials = product.membership.credentials();
+        let standing = Standing::of(&product.trust, &credentials, identity.node_id(), by_site, now);
+        checks.push(credentials_check(&product.membership.name, &standing));
+    }
+    Ok(checks)
 }
 
 /// Whether the clock can be right at all. Whether it agrees with signed times, the node says.

@@ -10,7 +10,7 @@ use crate::admin::Client;
 use crate::admin::api::{Progress, RefusalKind, ReleaseState, Request, Response};
 use crate::admin::server::{Call, Caller, Reply};
 use crate::cli::{CliError, Context, ExitStatus, Printer};
-use crate::daemon::Engine;
+use crate::daemon::{Engine, TURNED_AWAY};
 use tokio_util::sync::CancellationToken;
 
 /// How long a fetch without --wait looks for somebody who can help.
@@ -143,10 +143,11 @@ impl Clock {
     }
 
     fn saw(&mut self, progress: &Progress, args: &Args) -> Result<(), CliError> {
-        if progress.have_bytes != self.have || progress.phase != self.phase {
+        let turned_away = self.phase == TURNED_AWAY || progress.phase == TURNED_AWAY;
+        if progress.have_bytes != self.have || progress.phase != self.phase && !turned_away {
             (self.have, self.moved) = (progress.have_bytes, Instant::now());
-            self.phase.clone_from(&progress.phase);
         }
+        self.phase.clone_from(&progress.phase);
         self.check(args)
     }
 
@@ -159,6 +160,10 @@ impl Clock {
             return Ok(());
         }
         let what = format!("gave up while {}", self.phase);
+        if self.phase == TURNED_AWAY {
+            let error = CliError::new(ExitStatus::Denied, &args.target.product, what);
+            return Err(error.way_out("ask the site whether this machine is still enrolled, and for a new enrolment if it is not; what was fetched is kept"));
+        }
         let error = CliError::new(ExitStatus::Unreachable, &args.target.product, what);
         Err(error.way_out("is the site's node running and reachable? `samara doctor` on it says more; --wait waits longer; what was fetched is kept"))
     }

@@ -4,9 +4,8 @@ use std::fmt;
 use std::path::PathBuf;
 
 use samara_protocol::id::NodeId;
-use samara_protocol::limits::REQUEST_FILE_BYTES_MAX;
 use samara_protocol::trust::enrolment::MemberKind;
-use samara_protocol::trust::request::{RequestFile, RequestKind};
+use samara_protocol::trust::request::RequestKind;
 use serde::Serialize;
 
 use super::HomeArgs;
@@ -69,9 +68,8 @@ impl fmt::Display for Enrolled {
 /// # Errors
 /// When the request is not one, there is no site key or right to enrol here, or no grant yet.
 pub fn run(args: &Args, context: &Context, printer: &mut Printer) -> Result<ExitStatus, CliError> {
-    let bytes = input::read(&args.request, REQUEST_FILE_BYTES_MAX)?;
     let culprit = args.request.display();
-    let (request, contact) = RequestFile::open(&bytes).map_err(|error| CliError::usage(&culprit, error))?;
+    let (request, contact) = input::request(&args.request)?;
     let kind = match request.kind {
         RequestKind::Node | RequestKind::Host if args.host => MemberKind::Host,
         RequestKind::Node => MemberKind::Node,

@@ -16,7 +16,7 @@ pub struct Args {
     /// Its name in `samara site list`, or its PeerId.
     #[arg(value_name = "NAME|PEERID")]
     pub member: String,
-    /// Where the signed list of revoked nodes goes, to be joined by the site's other nodes; `-` for stdout.
+    /// Where the signed list of revoked nodes goes, to be joined by a node of the site; `-` for stdout.
     #[arg(long, short, value_name = "FILE", default_value = "site.revocations")]
     pub output: PathBuf,
     /// Where the site key is.
@@ -60,7 +60,7 @@ pub fn run(args: &Args, context: &Context, printer: &mut Printer) -> Result<Exit
     } else {
         printer.print(&revoked)?;
         printer.note(format!(
-            "run `samara join {}` on each of the site's nodes",
+            "run `samara join {}` on one running node of the site; it tells the others and the origin",
             args.output.display()
         ));
     }

@@ -90,12 +90,20 @@ fn product_rows(products: &[ProductStatus]) -> Columns {
         ("release", Align::Left),
         ("state", Align::Left),
         ("metadata", Align::Left),
+        ("credentials", Align::Left),
     ]);
     for product in products {
         let metadata = match (&product.metadata_at, product.stale) {
             (None, _) => "none yet".to_owned(),
             (Some(at), false) => format!("of {at}"),
             (Some(at), true) => format!("of {at}, STALE"),
+        };
+        let until = product.credentials_until.as_deref().unwrap_or_default();
+        let credentials = match product.credentials.as_str() {
+            "good" => format!("until {until}"),
+            "ends_soon" => format!("END ON {until}"),
+            "ended" => format!("EXPIRED {until}, see `samara doctor`"),
+            other => format!("{}, see `samara doctor`", other.to_uppercase()),
         };
         if product.channels.is_empty() {
             rows.row([
@@ -104,6 +112,7 @@ fn product_rows(products: &[ProductStatus]) -> Columns {
                 String::new(),
                 String::new(),
                 metadata,
+                credentials,
             ]);
             continue;
         }
@@ -119,6 +128,7 @@ fn product_rows(products: &[ProductStatus]) -> Columns {
                 version,
                 state,
                 metadata.clone(),
+                credentials.clone(),
             ]);
         }
     }

@@ -41,6 +41,8 @@ fn status() -> Status {
             id: ProductId([2; 32]),
             metadata_at: Some("2026-11-21T11:30:00Z".to_owned()),
             metadata_expires: None,
+            credentials: "ends_soon".to_owned(),
+            credentials_until: Some("2026-12-01T00:00:00Z".to_owned()),
             stale: true,
             channels: vec![ChannelStatus {
                 name: "stable".to_owned(),
