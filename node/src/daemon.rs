@@ -22,6 +22,7 @@ mod publishing;
 mod releases;
 mod renewing;
 mod report;
+mod room;
 mod serving;
 mod shell;
 mod start;

@@ -10,7 +10,7 @@ use samara_protocol::trust::files::MetadataFiles;
 
 use super::driver::Driver;
 use super::opening::Selection;
-use super::releases::Phase;
+use super::releases::{Blockage, Phase};
 use crate::admin::api::{Progress, Refusal, RefusalKind, ReleaseName, Request, Response, Select};
 use crate::admin::server::{Call, Reply};
 use crate::observe::Event;
@@ -148,8 +148,8 @@ impl Driver {
                         .reply
                         .finish(Response::Release(self.release_state(manifest, release)));
                 }
-                Phase::Blocked(why) => {
-                    let kind = if why.contains("space") {
+                Phase::Blocked(Blockage { why, full }) => {
+                    let kind = if *full {
                         RefusalKind::DiskFull
                     } else {
                         RefusalKind::Failure
@@ -158,7 +158,11 @@ impl Driver {
                         .reply
                         .refuse(Refusal::new(kind, waiter.release.product.clone(), why.clone()));
                 }
-                Phase::Head { .. } | Phase::Opening(_) | Phase::Moving(_) => {}
+                Phase::Head { .. } | Phase::Opening(_) | Phase::Moving(_) => {
+                    if let Some(refusal) = self.full_everywhere(manifest, release) {
+                        return waiter.reply.refuse(refusal);
+                    }
+                }
             },
             None if waiter.found.is_some() => {
                 let refusal = Refusal::new(

@@ -199,7 +199,7 @@ impl Driver {
                     self.input(Input::FetchFailed { request, fault });
                 }
             }
-            Report::WriteFailed { layout, error } => self.block(layout.manifest, &error.to_string()),
+            Report::WriteFailed { layout, error } => self.block(layout.manifest, (&error).into()),
             Report::ServeSent {
                 peer,
                 serve,
@@ -215,13 +215,18 @@ impl Driver {
             Report::ServeFailed { serve, layout, lost } => {
                 self.shell.is_serving(serve, true);
                 self.input(Input::ServeFailed { serve });
-                self.lost(layout, lost);
+                self.found_damaged(layout, lost);
             }
             Report::ServeGone { serve } => {
                 self.shell.is_serving(serve, true);
                 self.input(Input::ServeCancelled { serve });
             }
-            Report::Rechecked { layout, lost } => self.lost(layout, lost),
+            Report::Rechecked { layout, lost } => {
+                if !lost.is_empty() {
+                    self.checkpoints.wrote(self.clock.now(), 1);
+                }
+                self.lost(layout, lost);
+            }
             Report::Checkpointed(checkpoint) => self.on_checkpoint(checkpoint),
             Report::Imported(imported) => self.on_imported(imported),
             Report::Opened { manifest, outcome } => self.on_opened(manifest, outcome),
@@ -255,6 +260,16 @@ impl Driver {
         }
     }
 
+    /// A neighbour asked for groups that are damaged: what else is of the layout is looked at now, and not when it is asked
+    /// for. Other releases that have the same artifacts hear of it by the next checkpoint.
+    fn found_damaged(&mut self, layout: LayoutId, groups: samara_protocol::tree::ranges::RangeSet) {
+        if !groups.is_empty() {
+            self.checkpoints.wrote(self.clock.now(), 1);
+            self.shell.scrub(layout);
+        }
+        self.lost(layout, groups);
+    }
+
     /// Groups turned out not to be held: peers are told, and they are fetched again.
     pub(super) fn lost(&mut self, layout: LayoutId, groups: samara_protocol::tree::ranges::RangeSet) {
         if !groups.is_empty() {
@@ -263,6 +278,7 @@ impl Driver {
                 groups: groups.clone(),
             });
             self.input(Input::Lost { layout, groups });
+            self.unstage(layout);
         }
     }
 

@@ -23,6 +23,9 @@ use crate::store::{GroupWrite, Store, StoreError};
 /// Frames verified in one go: 1 MiB.
 const BATCH_FRAMES: usize = 16;
 
+/// How long a peer is left alone that could not read what it has: until it has told what it lost.
+const FAILED_PAUSE: Duration = Duration::from_millis(250);
+
 /// What a fetch needs.
 pub(super) struct Fetching {
     pub(super) request: RequestId,
@@ -183,9 +186,12 @@ fn ended(status: EndStatus, complete: bool) -> Ending {
             FetchFault::Busy(Duration::from_millis(millis.into())),
             "busy".to_owned(),
         ),
-        EndStatus::Absent | EndStatus::Failed => {
-            Ending::Failed(FetchFault::Absent, "the peer does not have it".to_owned())
-        }
+        EndStatus::Absent => Ending::Failed(FetchFault::Absent, "the peer does not have it".to_owned()),
+        // It says so itself, and tells what it has lost: no lie to be held against it.
+        EndStatus::Failed => Ending::Failed(
+            FetchFault::Busy(FAILED_PAUSE),
+            "the peer cannot read what it has".to_owned(),
+        ),
         EndStatus::Cancelled => Ending::Failed(FetchFault::Broken, "the peer ended it".to_owned()),
     }
 }

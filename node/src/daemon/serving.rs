@@ -21,6 +21,8 @@ use crate::store::{FrameShape, Reply, Served, Store, StoreError};
 
 /// Commands to one serve that may wait: the scheduler keeps two portions outstanding, and a refusal may follow.
 pub(super) const COMMANDS_MAX: usize = 8;
+/// What a peer is told to wait while files cannot be read at this moment.
+const LATER_MILLIS: u32 = 250;
 /// Portions read and not yet taken by the socket.
 const PORTIONS_MAX: usize = 2;
 
@@ -96,7 +98,10 @@ impl Serving {
                     None => return,
                     Some(ServeCommand::Refuse(reason)) => break refused(reason),
                     Some(ServeCommand::Send { groups, last }) => {
-                        let Some((portion, written)) = self.read(groups).await else { break EndStatus::Failed };
+                        let (portion, written) = match self.read(groups).await {
+                            Ok(read) => read,
+                            Err(status) => break status,
+                        };
                         sending.push_back(async move { (portion, written.await.ok()) });
                         if last { break EndStatus::Done }
                     }
@@ -130,9 +135,9 @@ impl Serving {
         }
     }
 
-    /// Reads and queues a portion; `None` when the disk failed, which has then been reported.
-    async fn read(&mut self, groups: RangeSet) -> Option<(Portion, Written)> {
-        let layout = self.layout.clone()?;
+    /// Reads and queues a portion. An error, how the reply ends instead: what the disk has lost has then been reported.
+    async fn read(&mut self, groups: RangeSet) -> Result<(Portion, Written), EndStatus> {
+        let layout = self.layout.clone().ok_or(EndStatus::Failed)?;
         let permit = self.budget.take(bytes_of(&layout, &groups)).await;
         let (store, id, wire_id) = (self.store.clone(), self.id, self.sink.wire_id());
         let reply = self.reply.take();
@@ -151,11 +156,11 @@ impl Serving {
         let read = tokio::task::spawn_blocking(work)
             .await
             .expect("reading does not panic and is not aborted");
-        let lost = match read {
-            Ok((reply, frames, served)) if served.lost.is_empty() => {
+        let (lost, status) = match read {
+            Ok((reply, frames, served)) if served.lost.is_empty() && served.later.is_empty() => {
                 self.reply = Some(reply);
-                let written = self.sink.send(frames).await.ok()?;
-                return Some((
+                let written = self.sink.send(frames).await.map_err(|_| EndStatus::Failed)?;
+                return Ok((
                     Portion {
                         groups,
                         bytes: served.bytes,
@@ -164,10 +169,11 @@ impl Serving {
                     written,
                 ));
             }
-            Ok((_, _, served)) => served.lost,
+            Ok((_, _, served)) if served.lost.is_empty() => (served.lost, EndStatus::Busy { millis: LATER_MILLIS }),
+            Ok((_, _, served)) => (served.lost, EndStatus::Failed),
             Err(error) => {
                 tracing::warn!(%error, layout = ?self.id, "what a neighbour asked for cannot be read");
-                groups
+                (groups, EndStatus::Failed)
             }
         };
         let report = Report::ServeFailed {
@@ -176,7 +182,7 @@ impl Serving {
             lost,
         };
         let _ = self.reports.send(report).await;
-        None
+        Err(status)
     }
 
     /// Reports a portion that the socket took.

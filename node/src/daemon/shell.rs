@@ -22,7 +22,7 @@ use super::fetching::Fetching;
 use super::report::Report;
 use super::serving::{COMMANDS_MAX, ServeBudget, ServeCommand, Serving};
 use crate::net::{NetHandle, ReplySink};
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 
 /// What the scheduler's outputs act on.
 pub(super) struct Shell {
@@ -166,14 +166,23 @@ impl Shell {
     }
 
     fn recheck(&self, id: LayoutId, groups: RangeSet) {
+        self.check(id, move |store| store.recheck(id, &groups));
+    }
+
+    /// Has a worker hash what of a layout is only to be hashed before it is served.
+    pub(super) fn scrub(&self, id: LayoutId) {
+        self.check(id, move |store| store.scrub(id));
+    }
+
+    fn check(&self, id: LayoutId, work: impl FnOnce(Store) -> Result<RangeSet, StoreError> + Send + 'static) {
         let (store, reports) = (self.store.clone(), self.reports.clone());
         tokio::spawn(async move {
-            let checked = tokio::task::spawn_blocking(move || store.recheck(id, &groups)).await;
+            let checked = tokio::task::spawn_blocking(move || work(store)).await;
             match checked.expect("checking does not panic and is not aborted") {
                 Ok(lost) => {
                     let _ = reports.send(Report::Rechecked { layout: id, lost }).await;
                 }
-                Err(error) => tracing::warn!(%error, layout = ?id, "what a neighbour refused cannot be checked"),
+                Err(error) => tracing::warn!(%error, layout = ?id, "what a neighbour found damaged cannot be checked"),
             }
         });
     }
