@@ -24,6 +24,7 @@ mod releases;
 mod renewing;
 mod report;
 mod revoking;
+mod room;
 mod serving;
 mod shell;
 mod standings;

@@ -32,6 +32,7 @@ mod paths;
 mod read;
 mod recover;
 mod report;
+mod scrub;
 mod shared;
 mod space;
 mod tables;
@@ -180,6 +181,7 @@ impl Store {
             pending: Mutex::default(),
             checkpointing: Mutex::default(),
             opening: Mutex::default(),
+            scrubbing: Mutex::default(),
             volatile_bytes: AtomicU64::new(0),
             incoming: AtomicU64::new(0),
             _lock: lock,
@@ -314,6 +316,16 @@ impl Store {
     /// When the layout is not open.
     pub fn recheck(&self, id: LayoutId, groups: &RangeSet) -> Result<RangeSet, StoreError> {
         self.shared.recheck(id, groups)
+    }
+
+    /// Hashes now what is only to be hashed before it is given to anyone: something of the layout was found damaged, and
+    /// whoever asked for it is better served by all losses at once. Those that are lost come back and are also told by the
+    /// next checkpoint.
+    ///
+    /// # Errors
+    /// When the layout is not open.
+    pub fn scrub(&self, id: LayoutId) -> Result<RangeSet, StoreError> {
+        self.shared.scrub(id)
     }
 
     /// Hashes files on all threads and places the large ones (64 KiB and more) in the store, durable on return. Small ones

@@ -1,15 +1,16 @@
 //! Disks that are full, and disks that rot.
 
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use samara_tests::network::{Network, PRODUCT, Plan, fetch};
+use samara_tests::network::{Network, PRODUCT, Plan, fetch, fetch_command};
 use samara_tests::tree::{Tree, same};
-use samara_tests::{Finished, runnable};
+use samara_tests::{Finished, Process, runnable};
 
 const SOON: Duration = Duration::from_secs(300);
 
@@ -44,7 +45,7 @@ impl Drop for Small {
 }
 
 #[test]
-fn a_full_disk_stops_cleanly_and_goes_on_once_there_is_room() -> Result<()> {
+fn a_full_disk_stops_cleanly_is_told_to_hosts_and_goes_on_by_itself_once_there_is_room() -> Result<()> {
     if !runnable("disk full", &["mount", "umount"], true) {
         return Ok(());
     }
@@ -53,33 +54,94 @@ fn a_full_disk_stops_cleanly_and_goes_on_once_there_is_room() -> Result<()> {
     let mut plan = Plan::default();
     plan.site.store = Some(small.folder.clone());
     plan.site.reserve = Some("1MiB".to_owned());
-    let mut network = Network::start(&plan)?;
+    let network = Network::start(&plan)?;
     let mut tree = Tree::new(network.folder("release")?, 1)?;
     tree.file("large", 40 << 20)?;
     network.publish(tree.root(), "1.0.0")?;
-    let refused = fetch(
-        &network.sites[0].hosts[0],
-        &format!("{PRODUCT}@1.0.0"),
-        &network.folder("early")?,
-    )?;
-    ensure!(
-        !refused.status.success(),
-        "nothing fits: {} {}",
-        refused.status,
-        refused.stderr
-    );
-    ensure!(network.sites[0].node.process()?.is_running(), "the node goes on");
+    let release = format!("{PRODUCT}@1.0.0");
+    refused_as_full(&network, &network.folder("early")?)?;
     let now = network.sites[0].node.transfer("1.0.0")?;
-    ensure!(now.is_none_or(|now| now.stage != "staged"), "and claims nothing");
+    ensure!(now.is_none_or(|now| now.stage != "staged"), "it claims nothing");
+
+    let into = network.folder("out")?;
+    let mut command = fetch_command(&network.sites[0].hosts[0], &release, &into);
+    let waiting = Process::start(command.args(["--wait", "200s"]))?;
+    let node = &network.sites[0].node;
+    waiting.line("the waiting host to be told", SOON, |line| line.contains("is full"))?;
     small.resize("120M")?;
-    // What is asked again once there is room: at the latest after a restart.
-    let node = &mut network.sites[0].node;
-    node.stop()?;
-    node.start()?;
+    // The same process goes on, and so does the host that waits.
+    node.wait_staged("1.0.0", SOON)?;
+    waiting.finish(SOON)?.success()?;
+    same(tree.root(), &into)
+}
+
+#[test]
+fn a_disk_that_others_fill_in_mid_transfer_stops_it_cleanly_and_nothing_is_fetched_twice() -> Result<()> {
+    if !runnable("disk full", &["mount", "umount"], true) {
+        return Ok(());
+    }
+    let folder = tempfile::tempdir()?;
+    let small = Small::mount(folder.path().join("store"), "120M")?;
+    let mut plan = Plan::default();
+    plan.origin.up = Some("80mbit".to_owned());
+    plan.site.store = Some(small.folder.clone());
+    let network = Network::start(&plan)?;
+    let mut tree = Tree::new(network.folder("release")?, 5)?;
+    tree.file("large", 48 << 20)?.small_files(50, 4 << 10, 32 << 10)?;
+    let size = samara_tests::tree::total_bytes(tree.root())?;
+    network.publish(tree.root(), "1.0.0")?;
+    let node = &network.sites[0].node;
+    node.wait_transfer("1.0.0", "a quarter", SOON, |now| now.have > 12 << 20)?;
+    let filler = small.folder.join("somebody-elses");
+    fill(&filler)?;
+    node.wait_status("the transfer to stop", SOON, |status| {
+        status["transfers"]
+            .as_array()
+            .is_some_and(|transfers| transfers.iter().all(|row| row["part"] != "payload"))
+    })?;
+    refused_as_full(&network, &network.folder("early")?)?;
+    fs::remove_file(&filler)?;
     node.wait_staged("1.0.0", SOON)?;
     let into = network.folder("out")?;
     network.sites[0].fetch(&format!("{PRODUCT}@1.0.0"), &into)?;
-    same(tree.root(), &into)
+    same(tree.root(), &into)?;
+    let moved = sent(&network)?;
+    // What was under way when the disk said no was received and could not be kept.
+    ensure!(moved < size + (20 << 20), "{moved} bytes moved for a release of {size}");
+    Ok(())
+}
+
+/// A fetch ends with the code of a full disk, and says whose.
+fn refused_as_full(network: &Network, into: &Path) -> Result<()> {
+    let node = &network.sites[0].node;
+    let peer = node.status()?["node"]["peer"].as_str().context("node.peer")?.to_owned();
+    let refused = fetch(&network.sites[0].hosts[0], &format!("{PRODUCT}@1.0.0"), into)?;
+    ensure!(
+        refused.code() == Some(6),
+        "a full disk is exit code 6, not {}: {}",
+        refused.status,
+        refused.stderr
+    );
+    ensure!(
+        refused.stderr.contains(&peer) && refused.stderr.contains("disk or quota is full"),
+        "which node, and why: {}",
+        refused.stderr
+    );
+    ensure!(node.process()?.is_running(), "the node goes on");
+    Ok(())
+}
+
+/// Writes until nothing more fits.
+fn fill(path: &Path) -> Result<()> {
+    let mut file = fs::File::create(path)?;
+    let bytes = vec![1; 64 << 10];
+    loop {
+        match file.write_all(&bytes) {
+            Ok(()) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::StorageFull => return Ok(()),
+            Err(error) => return Err(error.into()),
+        }
+    }
 }
 
 #[test]
@@ -90,12 +152,7 @@ fn a_quota_that_a_release_does_not_fit_is_said_and_kept() -> Result<()> {
     let mut tree = Tree::new(network.folder("release")?, 2)?;
     tree.file("large", 24 << 20)?;
     network.publish(tree.root(), "1.0.0")?;
-    let refused = fetch(
-        &network.sites[0].hosts[0],
-        &format!("{PRODUCT}@1.0.0"),
-        &network.folder("out")?,
-    )?;
-    ensure!(!refused.status.success(), "{} {}", refused.status, refused.stderr);
+    refused_as_full(&network, &network.folder("out")?)?;
     let used = network.sites[0].node.status()?["store"]["used_bytes"]
         .as_u64()
         .context("store.used_bytes")?;

@@ -4,6 +4,7 @@
 mod access;
 mod bad_input;
 mod compose;
+mod damage;
 mod demo;
 mod disks;
 mod hostile_names;

@@ -11,7 +11,7 @@ use samara_protocol::trust::files::MetadataFiles;
 use super::driver::Driver;
 use super::opening::Selection;
 use super::own_credentials::TURNED_AWAY;
-use super::releases::Phase;
+use super::releases::{Blockage, Phase};
 use crate::admin::api::{Progress, Refusal, RefusalKind, ReleaseName, Request, Response, Select};
 use crate::admin::server::{Call, Reply};
 use crate::observe::Event;
@@ -141,8 +141,8 @@ impl Driver {
                         .reply
                         .finish(Response::Release(self.release_state(manifest, release)));
                 }
-                Phase::Blocked(why) => {
-                    let kind = if why.contains("space") {
+                Phase::Blocked(Blockage { why, full }) => {
+                    let kind = if *full {
                         RefusalKind::DiskFull
                     } else {
                         RefusalKind::Failure
@@ -154,7 +154,8 @@ impl Driver {
                 // What is being opened may be here already.
                 Phase::Opening(_) => {}
                 Phase::Head { .. } | Phase::Moving(_) => {
-                    if let Some(refusal) = self.shut_out(&waiter.release.product) {
+                    let refusal = self.full_everywhere(manifest, release);
+                    if let Some(refusal) = refusal.or_else(|| self.shut_out(&waiter.release.product)) {
                         return waiter.reply.refuse(refusal);
                     }
                 }

@@ -203,7 +203,7 @@ impl Driver {
                     self.input(Input::FetchFailed { request, fault });
                 }
             }
-            Report::WriteFailed { layout, error } => self.block(layout.manifest, &error.to_string()),
+            Report::WriteFailed { layout, error } => self.block(layout.manifest, (&error).into()),
             Report::ServeSent {
                 peer,
                 serve,
@@ -219,11 +219,15 @@ impl Driver {
             Report::ServeFailed { serve, layout, lost } => {
                 self.shell.end_serve(serve);
                 self.input(Input::ServeFailed { serve });
-                self.rotten(layout, lost);
+                self.found_damaged(layout, lost);
             }
             Report::ServeGone { serve } => self.serve_over(serve),
-            Report::Rechecked { layout, lost } => self.rotten(layout, lost),
-            Report::FoundLost { layout, lost } => self.lost(layout, lost),
+            Report::Rechecked { layout, lost } => {
+                if !lost.is_empty() {
+                    self.checkpoints.wrote(self.clock.now(), 1);
+                }
+                self.lost(layout, lost);
+            }
             Report::Checkpointed(checkpoint) => self.on_checkpoint(checkpoint),
             Report::Imported(imported) => self.on_imported(imported),
             Report::Opened { manifest, outcome } => self.on_opened(manifest, outcome),
@@ -265,6 +269,16 @@ impl Driver {
         self.input(Input::ServeCancelled { serve });
     }
 
+    /// A neighbour asked for groups that are damaged: what else is of the layout is looked at now, and not when it is asked
+    /// for. Other releases that have the same artifacts hear of it by the next checkpoint.
+    fn found_damaged(&mut self, layout: LayoutId, groups: samara_protocol::tree::ranges::RangeSet) {
+        if !groups.is_empty() {
+            self.checkpoints.wrote(self.clock.now(), 1);
+            self.shell.scrub(layout);
+        }
+        self.lost(layout, groups);
+    }
+
     /// Groups turned out not to be held: peers are told, and they are fetched again.
     pub(super) fn lost(&mut self, layout: LayoutId, groups: samara_protocol::tree::ranges::RangeSet) {
         if !groups.is_empty() {
@@ -273,14 +287,7 @@ impl Driver {
                 groups: groups.clone(),
             });
             self.input(Input::Lost { layout, groups });
-        }
-    }
-
-    /// Groups turned out to be rotten: there may be more of them.
-    fn rotten(&mut self, layout: LayoutId, groups: samara_protocol::tree::ranges::RangeSet) {
-        if !groups.is_empty() {
-            self.shell.check_all(layout);
-            self.lost(layout, groups);
+            self.unstage(layout);
         }
     }
 

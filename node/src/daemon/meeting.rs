@@ -118,6 +118,7 @@ impl Driver {
         self.show_releases(peer, product);
         self.send_contacts(peer, product);
         self.send_revocations(peer, product);
+        self.tell_blocked(peer, product);
         for (manifest, of) in self.releases.without_head() {
             if of == product {
                 self.ask_for_head(manifest);
@@ -180,6 +181,11 @@ impl Driver {
                 }
             }
             ControlMessage::SiteRevocations { product, envelope } => self.on_revocations(peer, product, &envelope),
+            ControlMessage::Room {
+                product,
+                manifest,
+                full,
+            } => self.on_room(peer, product, manifest, full),
             ControlMessage::Ping(_) | ControlMessage::Pong(_) | ControlMessage::Goodbye(_) => {}
         }
     }
@@ -374,12 +380,7 @@ impl Driver {
         let Some(known) = self.products.get(product) else {
             return;
         };
-        let asks = self.peers.get(peer).and_then(|peer| peer.covered(product));
-        let own_site = known
-            .own
-            .as_ref()
-            .zip(asks)
-            .is_some_and(|(own, asks)| own.site == asks.site);
+        let own_site = self.is_own_site(peer, product);
         let listed = known.trust.documents().listings(manifest).next();
         let Some(version) = listed.map(|(_, place)| place.version.clone()).filter(|_| own_site) else {
             return;

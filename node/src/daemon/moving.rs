@@ -5,6 +5,7 @@ use std::time::Duration;
 use samara_protocol::id::{LayoutId, ManifestId, NodeId, Part, ProductId};
 use samara_protocol::swarm::event::Event as SwarmEvent;
 use samara_protocol::swarm::io::{Input, OpenTransfer};
+use samara_protocol::swarm::stats::TransferStats;
 use samara_protocol::tree::ranges::RangeSet;
 use samara_protocol::trust::release::VerifiedManifest;
 
@@ -12,10 +13,10 @@ use super::driver::Driver;
 use super::files::FileName;
 use super::opening::{self, Opened, Selection};
 use super::products::Follow;
-use super::releases::Phase;
+use super::releases::{Blockage, Phase};
 use super::report::{OpenError, Report};
 use crate::observe::Event;
-use crate::store::Checkpoint;
+use crate::store::{Checkpoint, StoreError};
 
 /// How long a blocked release waits before it is tried again: room may have been made.
 const RETRY: Duration = Duration::from_secs(10);
@@ -65,7 +66,7 @@ impl Driver {
                     self.on_head(manifest, None, bytes);
                 }
                 Ok(None) => self.ask_for_head(manifest),
-                Err(error) => self.block(manifest, &error.to_string()),
+                Err(error) => self.block(manifest, (&error).into()),
             }
         }
     }
@@ -145,7 +146,7 @@ impl Driver {
                 if from.is_some()
                     && let Err(error) = self.store.put_head(manifest, verified.bytes())
                 {
-                    self.block(manifest, &error.to_string());
+                    self.block(manifest, (&error).into());
                     return;
                 }
                 let release = self.releases.get_mut(manifest).expect("looked up above");
@@ -196,7 +197,7 @@ impl Driver {
     pub(super) fn on_opened(&mut self, manifest: ManifestId, outcome: Result<Opened, OpenError>) {
         let opened = match outcome {
             Ok(opened) => opened,
-            Err(error) => return self.block(manifest, &error.to_string()),
+            Err(error) => return self.not_opened(manifest, &error),
         };
         let Some(release) = self.releases.get(manifest) else {
             return;
@@ -220,6 +221,7 @@ impl Driver {
         };
         let layout = LayoutId { manifest, part };
         release.phase = Phase::Moving(part);
+        let room_again = part == Part::Payload && std::mem::take(&mut release.full_told);
         release.open.insert(part);
         let (number, priority, product) = (release.number, release.priority, release.product);
         release.layouts.insert(part, std::sync::Arc::clone(&opened));
@@ -242,8 +244,43 @@ impl Driver {
         for peer in self.peers.nodes() {
             self.show_releases(peer, product);
         }
+        if room_again {
+            self.tell_room(manifest, false);
+        }
         if complete {
             self.moved(layout);
+        }
+    }
+
+    /// A list that was held and turned out damaged is fetched again at once; anything else has to be mended by somebody.
+    fn not_opened(&mut self, manifest: ManifestId, error: &OpenError) {
+        let part = Part::Entries;
+        let damaged = matches!(error, OpenError::Store(StoreError::Damaged(_) | StoreError::Absent(_)));
+        let opening = self.releases.get(manifest).is_some_and(|release| {
+            let list = release.layouts.get(&part);
+            let held = self.store.held(LayoutId { manifest, part });
+            release.phase == Phase::Opening(Part::Payload)
+                && list.zip(held.ok()).is_some_and(|(list, mut held)| {
+                    held.durable.union_with(&held.volatile);
+                    !held.durable.contains_range(0..list.group_count())
+                })
+        });
+        if damaged && opening {
+            self.open(manifest, part);
+        } else {
+            self.block(manifest, error.into());
+        }
+    }
+
+    /// A staged release of which something was lost is on its way again.
+    pub(super) fn unstage(&mut self, layout: LayoutId) {
+        let short = |transfer: TransferStats| transfer.have < transfer.wanted;
+        if layout.part == Part::Payload
+            && self.transfer(layout.manifest).is_some_and(short)
+            && let Some(release) = self.releases.get_mut(layout.manifest)
+            && release.phase == Phase::Staged
+        {
+            release.phase = Phase::Moving(layout.part);
         }
     }
 
@@ -302,7 +339,7 @@ impl Driver {
     }
 
     /// A release cannot go on: its transfers stop, what is verified stays, and whoever waits is told why.
-    pub(super) fn block(&mut self, manifest: ManifestId, why: &str) {
+    pub(super) fn block(&mut self, manifest: ManifestId, blockage: Blockage) {
         let now = self.clock.now();
         let Some(release) = self.releases.get_mut(manifest) else {
             return;
@@ -310,7 +347,9 @@ impl Driver {
         if matches!(release.phase, Phase::Blocked(_)) {
             return;
         }
-        (release.phase, release.retry_at) = (Phase::Blocked(why.to_owned()), now.after(RETRY));
+        let Blockage { why, full } = blockage.clone();
+        (release.phase, release.retry_at) = (Phase::Blocked(blockage), now.after(RETRY));
+        let news = full && !std::mem::replace(&mut release.full_told, true);
         let (product, version) = (release.product, release.version.clone());
         for part in std::mem::take(&mut release.open) {
             let layout = LayoutId { manifest, part };
@@ -321,8 +360,11 @@ impl Driver {
             product,
             version,
             manifest,
-            why: why.to_owned(),
+            why,
         });
+        if news {
+            self.tell_room(manifest, true);
+        }
         self.serve_waiters();
     }
 

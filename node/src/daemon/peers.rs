@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use samara_protocol::id::{NodeId, ProductId};
+use samara_protocol::id::{ManifestId, NodeId, ProductId};
+use samara_protocol::limits::TRANSFERS_MAX;
 use samara_protocol::swarm::io::{Distance, PeerInfo};
 use samara_protocol::time::Timestamp;
 use samara_protocol::trust::contact::Contact;
@@ -33,6 +34,8 @@ pub(super) struct Peer {
     pub(super) products: BTreeMap<ProductId, Shown>,
     /// The releases, by their local number, that the scheduler was told it may know of.
     pub(super) told: BTreeSet<u32>,
+    /// Releases that it has no room for, by its own word; at most [`TRANSFERS_MAX`].
+    full: BTreeSet<ManifestId>,
     /// Files being asked of it.
     pub(super) asked: BTreeSet<(ProductId, super::files::FileName)>,
 }
@@ -55,6 +58,7 @@ impl Peers {
             distance: Distance::Other,
             products: BTreeMap::new(),
             told: BTreeSet::new(),
+            full: BTreeSet::new(),
             asked: BTreeSet::new(),
         };
         self.turned_away = false;
@@ -96,6 +100,20 @@ impl Peer {
     /// What it is covered for in a product.
     pub(super) fn covered(&self, product: ProductId) -> Option<&Covered> {
         self.products.get(&product)?.covered.as_ref()
+    }
+
+    /// Whether it said that it has no room for a release.
+    pub(super) fn is_full(&self, manifest: ManifestId) -> bool {
+        self.full.contains(&manifest)
+    }
+
+    /// Notes what it says of its room; whether that is news.
+    pub(super) fn set_full(&mut self, manifest: ManifestId, full: bool) -> bool {
+        if full {
+            self.full.len() < TRANSFERS_MAX && self.full.insert(manifest)
+        } else {
+            self.full.remove(&manifest)
+        }
     }
 }
 

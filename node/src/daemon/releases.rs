@@ -11,7 +11,8 @@ use samara_protocol::trust::release::VerifiedManifest;
 use semver::Version;
 
 use super::opening::Selection;
-use crate::store::Pin;
+use super::report::OpenError;
+use crate::store::{Pin, StoreError};
 
 /// All releases that this node works on or serves.
 #[derive(Debug, Default)]
@@ -38,6 +39,8 @@ pub(super) struct Release {
     pub(super) layouts: BTreeMap<Part, Arc<Layout>>,
     /// A verb asked for it by name: it stays although no followed channel lists it.
     pub(super) asked_for: bool,
+    /// The own site was told that there is no room for it.
+    pub(super) full_told: bool,
     /// When a blocked one is tried again.
     pub(super) retry_at: Timestamp,
     /// Whether its head lay in the store when it was taken up: without that, no earlier run of this node began on it.
@@ -64,7 +67,10 @@ pub(super) struct Found {
 /// | Opening(p) | the worker opened layout p | Moving(p) |
 /// | Moving(Entries) | the list is durable | Opening(Payload) |
 /// | Moving(Payload) | everything wanted is durable | Staged |
+/// | Opening(Payload) | the list turned out damaged | Opening(Entries) |
+/// | Staged | something wanted of the payload was lost | Moving(Payload) |
 /// | any | disk or release says no | Blocked |
+/// | Blocked | its time has come | Opening(Entries), or Head |
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Phase {
     /// The head is being asked for.
@@ -79,7 +85,34 @@ pub(super) enum Phase {
     /// Verified and durable, all that is wanted.
     Staged,
     /// Cannot go on; says why and what to do.
-    Blocked(String),
+    Blocked(Blockage),
+}
+
+/// Why a release cannot go on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Blockage {
+    /// For people.
+    pub(super) why: String,
+    /// Disk or quota is full.
+    pub(super) full: bool,
+}
+
+impl From<&StoreError> for Blockage {
+    fn from(error: &StoreError) -> Self {
+        Self {
+            why: error.to_string(),
+            full: error.is_full(),
+        }
+    }
+}
+
+impl From<&OpenError> for Blockage {
+    fn from(error: &OpenError) -> Self {
+        Self {
+            why: error.to_string(),
+            full: matches!(error, OpenError::Store(error) if error.is_full()),
+        }
+    }
 }
 
 impl Phase {
@@ -129,6 +162,7 @@ impl Releases {
             open: BTreeSet::new(),
             layouts: BTreeMap::new(),
             asked_for: false,
+            full_told: false,
             retry_at: Timestamp::ZERO,
             begun_before: false,
             found: None,

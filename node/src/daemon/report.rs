@@ -48,8 +48,6 @@ pub(super) enum Report {
     ServeGone { serve: ServeId },
     /// What a peer could not verify was checked here.
     Rechecked { layout: LayoutId, lost: RangeSet },
-    /// Something was found rotten, so all was checked: these are, too.
-    FoundLost { layout: LayoutId, lost: RangeSet },
     /// A checkpoint ended.
     Checkpointed(Checkpoint),
     /// A release was passed by a verb and is in the store.

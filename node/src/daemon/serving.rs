@@ -27,6 +27,8 @@ mod tests;
 
 /// Commands to one serve that may wait: the scheduler keeps two portions outstanding, and a refusal may follow.
 pub(super) const COMMANDS_MAX: usize = 8;
+/// What a peer is told to wait while files cannot be read at this moment.
+const LATER_MILLIS: u32 = 250;
 /// Portions read and not yet taken by the socket.
 const PORTIONS_MAX: usize = 2;
 
@@ -174,8 +176,9 @@ impl Serving {
                 Some(ServeCommand::Refuse(reason)) => break refused(reason),
                 Some(ServeCommand::Send { groups, last }) => {
                     let spare = std::mem::take(&mut sending.spare);
-                    let Some((portion, frames)) = sending.meanwhile(self.read(groups, spare)).await? else {
-                        break EndStatus::Failed;
+                    let (portion, frames) = match sending.meanwhile(self.read(groups, spare)).await? {
+                        Ok(read) => read,
+                        Err(status) => break status,
                     };
                     let written = sending.meanwhile(self.sink.send(frames)).await?.map_err(|_| Broken)?;
                     sending.push(portion, written);
@@ -189,9 +192,9 @@ impl Serving {
         sending.until_fewer_than(1).await
     }
 
-    /// Reads a portion into `frames`; `None` when the disk failed, which has then been reported.
-    async fn read(&mut self, groups: RangeSet, mut frames: Vec<u8>) -> Option<(Portion, Vec<u8>)> {
-        let layout = self.layout.clone()?;
+    /// Reads a portion into `frames`. An error, how the reply ends instead: what the disk has lost has then been reported.
+    async fn read(&mut self, groups: RangeSet, mut frames: Vec<u8>) -> Result<(Portion, Vec<u8>), EndStatus> {
+        let layout = self.layout.clone().ok_or(EndStatus::Failed)?;
         let permit = self.budget.take(bytes_of(&layout, &groups)).await;
         let (store, id, wire_id) = (self.store.clone(), self.id, self.sink.wire_id());
         let (reply, wanted) = (self.reply.take(), groups.clone());
@@ -209,16 +212,17 @@ impl Serving {
         let read = tokio::task::spawn_blocking(work)
             .await
             .expect("reading does not panic and is not aborted");
-        let lost = match read {
-            Ok((reply, frames, served, permit)) if served.lost.is_empty() => {
+        let (lost, status) = match read {
+            Ok((reply, frames, served, permit)) if served.lost.is_empty() && served.later.is_empty() => {
                 self.reply = Some(reply);
                 let bytes = served.bytes;
-                return Some((Portion { groups, bytes, permit }, frames));
+                return Ok((Portion { groups, bytes, permit }, frames));
             }
-            Ok((_, _, served, _)) => served.lost,
+            Ok((_, _, served, _)) if served.lost.is_empty() => (served.lost, EndStatus::Busy { millis: LATER_MILLIS }),
+            Ok((_, _, served, _)) => (served.lost, EndStatus::Failed),
             Err(error) => {
                 tracing::warn!(%error, layout = ?self.id, "what a neighbour asked for cannot be read");
-                groups
+                (groups, EndStatus::Failed)
             }
         };
         let report = Report::ServeFailed {
@@ -227,7 +231,7 @@ impl Serving {
             lost,
         };
         let _ = self.reports.send(report).await;
-        None
+        Err(status)
     }
 }
 

@@ -16,7 +16,6 @@ use samara_protocol::tree::ranges::RangeSet;
 use samara_protocol::wire::control::ControlMessage;
 use samara_protocol::wire::data::Ask;
 use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
@@ -25,7 +24,7 @@ use super::report::Report;
 use super::serving::{COMMANDS_MAX, ServeBudget, ServeCommand, Serving};
 use crate::net::{NetHandle, ReplySink};
 use crate::observe::span;
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 
 /// What the scheduler's outputs act on.
 pub(super) struct Shell {
@@ -38,12 +37,7 @@ pub(super) struct Shell {
     fetches: BTreeMap<RequestId, (NodeId, CancellationToken)>,
     serves: BTreeMap<ServeId, (NodeId, mpsc::Sender<ServeCommand>)>,
     budget: ServeBudget,
-    /// Layouts of which everything is being read and checked.
-    checks: BTreeMap<LayoutId, JoinHandle<()>>,
 }
-
-/// Groups that are read and checked before what is lost of them is told: 16 MiB.
-const CHECK_GROUPS: u32 = 256;
 
 /// What the driver has to look at after a step.
 #[derive(Debug)]
@@ -69,7 +63,6 @@ impl Shell {
             fetches: BTreeMap::new(),
             serves: BTreeMap::new(),
             budget: ServeBudget::new(),
-            checks: BTreeMap::new(),
         }
     }
 
@@ -170,48 +163,25 @@ impl Shell {
         }
     }
 
-    /// Reads and checks all that is held of a layout: where one group has rotted others may have, and neighbours ask for
-    /// each of them in vain until they are told. One such run at a time.
-    pub(super) fn check_all(&mut self, id: LayoutId) {
-        self.checks.retain(|_, check| !check.is_finished());
-        let Some(layout) = self.layouts.get(&id).cloned().filter(|_| self.checks.is_empty()) else {
-            return;
-        };
-        let (store, reports) = (self.store.clone(), self.reports.clone());
-        let check = tokio::spawn(async move {
-            let mut from = 0;
-            while from < layout.group_count() {
-                let (store, layout) = (store.clone(), Arc::clone(&layout));
-                let part = from..layout.group_count().min(from + CHECK_GROUPS);
-                from = part.end;
-                let checked = tokio::task::spawn_blocking(move || {
-                    let held = store.open_layout(id, layout)?;
-                    let mut groups = held.durable;
-                    groups.union_with(&held.volatile);
-                    store.recheck(id, &groups.intersection(&RangeSet::from(part)))
-                });
-                let Ok(lost) = checked.await.expect("checking does not panic and is not aborted") else {
-                    // It was closed meanwhile.
-                    return;
-                };
-                let layout = id;
-                if !lost.is_empty() && reports.send(Report::FoundLost { layout, lost }).await.is_err() {
-                    return;
-                }
-            }
-        });
-        self.checks.insert(id, check);
+    fn recheck(&self, id: LayoutId, groups: RangeSet) {
+        self.check(id, move |store| store.recheck(id, &groups));
     }
 
-    fn recheck(&self, id: LayoutId, groups: RangeSet) {
+    /// Has a worker hash what of a layout is only to be hashed before it is served: where one group has rotted others may
+    /// have, and neighbours ask for each of them in vain until they are told. The store runs one such at a time.
+    pub(super) fn scrub(&self, id: LayoutId) {
+        self.check(id, move |store| store.scrub(id));
+    }
+
+    fn check(&self, id: LayoutId, work: impl FnOnce(Store) -> Result<RangeSet, StoreError> + Send + 'static) {
         let (store, reports) = (self.store.clone(), self.reports.clone());
         tokio::spawn(async move {
-            let checked = tokio::task::spawn_blocking(move || store.recheck(id, &groups)).await;
+            let checked = tokio::task::spawn_blocking(move || work(store)).await;
             match checked.expect("checking does not panic and is not aborted") {
                 Ok(lost) => {
                     let _ = reports.send(Report::Rechecked { layout: id, lost }).await;
                 }
-                Err(error) => tracing::warn!(%error, layout = ?id, "what a neighbour refused cannot be checked"),
+                Err(error) => tracing::warn!(%error, layout = ?id, "what a neighbour found damaged cannot be checked"),
             }
         });
     }

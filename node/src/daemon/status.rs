@@ -275,14 +275,15 @@ impl Driver {
             });
         }
         for (_, release) in self.releases.iter() {
-            if let Phase::Blocked(why) = &release.phase {
+            if let Phase::Blocked(blockage) = &release.phase {
                 checks.push(check(
                     "release",
                     Verdict::Failed,
                     format!(
-                        "{} {} cannot go on: {why}",
+                        "{} {} cannot go on: {}",
                         self.name_of(release.product),
-                        release.version
+                        release.version,
+                        blockage.why
                     ),
                     Some("mend the cause; it is tried again by itself"),
                 ));

@@ -1,12 +1,12 @@
 //! A body: one file of groups, with what is known of each group. A large artifact is one; the small artifacts of a
 //! layout, packed, are another. Group `i` of a body lies at `i * 64 KiB`.
 //!
-//! Invariant: `durable` and `volatile` are disjoint, `unchecked` is a part of `durable`. What is in `durable` or
+//! Invariant: `durable` and `volatile` are disjoint, `unchecked` is a part of the two. What is in `durable` or
 //! `volatile` and not in `unchecked` was verified by this process, or has not been touched since it was.
 
 use std::io;
 use std::ops::Range;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 
 use samara_protocol::id::{ArtifactId, LayoutId};
 use samara_protocol::limits::GROUP_BYTES;
@@ -26,6 +26,8 @@ pub(super) struct Body {
     pub(super) key: Key,
     pub(super) shape: Shape,
     holding: Mutex<Holding>,
+    /// Held while the outboard is made again.
+    mending: Mutex<()>,
 }
 
 /// What the groups are.
@@ -131,6 +133,7 @@ impl Body {
             key: Key::Artifact(id),
             shape: Shape::Artifact { id, geometry },
             holding: Mutex::new(holding),
+            mending: Mutex::default(),
         }
     }
 
@@ -139,11 +142,26 @@ impl Body {
             key: Key::Pack(id),
             shape: Shape::Pack { layout, runs, number },
             holding: Mutex::new(holding),
+            mending: Mutex::default(),
         }
     }
 
     pub(super) fn holding(&self) -> MutexGuard<'_, Holding> {
         lock(&self.holding)
+    }
+
+    /// For one who is about to make the outboard again; `None` while another is at it.
+    pub(super) fn begin_mending(&self) -> Option<MutexGuard<'_, ()>> {
+        match self.mending.try_lock() {
+            Ok(guard) => Some(guard),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
+
+    /// Whether every group is held.
+    pub(super) fn is_whole(&self) -> bool {
+        self.holding().held().contains_range(0..self.group_count())
     }
 
     /// How many groups.

@@ -39,13 +39,18 @@ impl Shared {
     pub(super) fn checkpoint(&self) -> Checkpoint {
         let _one_at_a_time = lock(&self.checkpointing);
         let mut fault = None;
+        match self.index.look() {
+            Ok(()) if self.index.was_begun_anew() => self.say_all_again(),
+            Ok(()) => {}
+            Err(error) => fault = Some(error),
+        }
         let (dirty, mut dirs) = {
             let mut pending = lock(&self.pending);
             (std::mem::take(&mut pending.dirty), std::mem::take(&mut pending.dirs))
         };
         let mut steps = Vec::with_capacity(dirty.len());
         for body in dirty.into_values() {
-            if !body.holding().held().contains_range(0..body.group_count()) {
+            if !body.is_whole() {
                 self.heal_outboard(&body);
             }
             match self.begin(&body) {
@@ -76,6 +81,24 @@ impl Shared {
         Checkpoint {
             layouts: changes.into_iter().collect(),
             fault,
+        }
+    }
+
+    /// The index was begun anew and claims nothing: what it claimed is volatile until it claims it again.
+    fn say_all_again(&self) {
+        let bodies: Vec<_> = lock(&self.bodies)
+            .values()
+            .filter_map(std::sync::Weak::upgrade)
+            .collect();
+        for body in bodies {
+            let durable = {
+                let mut holding = body.holding();
+                let durable = std::mem::take(&mut holding.durable);
+                holding.volatile.union_with(&durable);
+                durable
+            };
+            self.count_volatile(&body, &durable);
+            self.mark_dirty(&body);
         }
     }
 
@@ -186,8 +209,13 @@ impl Shared {
     /// index may claim anything.
     fn name(&self, step: &mut Step, dirs: &mut BTreeSet<PathBuf>) -> Result<(), StoreError> {
         let Some(files) = step.files.clone() else { return Ok(()) };
+        let stamp = files.data.stamp().on("look at", &files.data_path)?;
         let (first, whole) = {
-            let holding = step.body.holding();
+            let mut holding = step.body.holding();
+            // Somebody else was at the file since it was looked at last, and the record will have the new stamp.
+            if holding.stamp.is_some_and(|known| known != stamp) {
+                holding.unchecked = holding.held();
+            }
             let mut after = holding.durable.clone();
             after.union_with(&step.groups);
             let whole = after.contains_range(0..step.body.group_count());
@@ -247,11 +275,17 @@ impl Shared {
             Shape::Pack { number, .. } => *number,
             Shape::Artifact { .. } => 0,
         };
+        // What is unchecked now is so after a restart, too: no file has the empty stamp.
+        let stamp = if holding.unchecked.is_empty() {
+            step.stamp
+        } else {
+            Stamp::default()
+        };
         (!durable.is_empty()).then(|| BodyRecord {
             len: step.body.len(),
             number,
             durable,
-            stamp: step.stamp,
+            stamp,
             checked_at: holding.checked_at,
         })
     }

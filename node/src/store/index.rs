@@ -9,6 +9,7 @@ use std::fmt::Display;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use redb::{
@@ -49,8 +50,10 @@ impl Batch {
 pub(super) struct Index {
     disk: Arc<dyn Disk>,
     path: PathBuf,
-    db: RwLock<Option<Database>>,
+    db: RwLock<Option<OpenIndex>>,
     numbers: Mutex<Numbers>,
+    /// It was found broken, gone or replaced while it was in use: what it said is to be said again.
+    begun_anew: AtomicBool,
 }
 
 /// Which pack has which number.
@@ -79,32 +82,13 @@ pub(super) struct Found {
 
 impl Index {
     pub(super) fn open(disk: Arc<dyn Disk>, path: &Path) -> Result<(Self, Found), StoreError> {
-        let was_there = match disk.open(path, Open::Read) {
-            Ok(file) => file.stamp().on("look at", path)?.len > 0,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => false,
-            Err(error) => return Err(error).on("open", path),
-        };
-        let mut rebuilt = !was_there;
-        let db = match open_db(&*disk, path) {
-            Ok(db) => db,
-            // A sick disk is not a broken file: nothing is thrown away then.
-            Err(OpenError::Disk(error)) => return Err(error).on("open the index", path),
-            Err(OpenError::Broken(reason)) if was_there => {
-                tracing::warn!(path = %path.display(), reason, "the index is damaged; it is set aside and rebuilt");
-                set_aside(&*disk, path)?;
-                rebuilt = true;
-                open_db(&*disk, path).map_err(|error| failed(path, error))?
-            }
-            Err(error) => return Err(failed(path, error)),
-        };
-        if let Some(dir) = path.parent() {
-            disk.sync_dir(dir).on("sync", dir)?;
-        }
+        let (db, rebuilt) = open_or_begin(&*disk, path)?;
         let index = Self {
             disk,
             path: path.to_owned(),
             db: RwLock::new(Some(db)),
             numbers: Mutex::default(),
+            begun_anew: AtomicBool::new(false),
         };
         let mut found = index.load_numbers()?;
         found.rebuilt = rebuilt;
@@ -201,6 +185,29 @@ impl Index {
         numbers.by_number.get(&number).copied()
     }
 
+    /// Whether it was begun anew since this was asked last: what it once said may not be in it.
+    pub(super) fn was_begun_anew(&self) -> bool {
+        self.begun_anew.swap(false, Ordering::Relaxed)
+    }
+
+    /// Opens it anew if it failed before, or if its file is not the one that has its name: commits would go nowhere.
+    pub(super) fn look(&self) -> Result<(), StoreError> {
+        let there = self.disk.open(&self.path, Open::Read).and_then(|file| file.stamp());
+        let there = match there {
+            Ok(stamp) => Some(stamp.inode),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(error).on("look at", &self.path),
+        };
+        let mut db = self.db.write().unwrap_or_else(PoisonError::into_inner);
+        if db.as_ref().is_some_and(|open| Some(open.inode) != there) {
+            let gone = db.take();
+            drop(catch_unwind(AssertUnwindSafe(|| drop(gone))));
+            self.begun_anew.store(true, Ordering::Relaxed);
+        }
+        drop(db);
+        self.reopen()
+    }
+
     /// Commits all of it or nothing, durable on return.
     pub(super) fn commit(&self, batch: &Batch) -> Result<(), StoreError> {
         if batch.is_empty() {
@@ -244,7 +251,7 @@ impl Index {
                 return Err(failed(&self.path, "it is being opened anew"));
             };
             // redb checks its pages only after an unclean stop: a page damaged since then may make it panic.
-            catch_unwind(AssertUnwindSafe(|| work(db)))
+            catch_unwind(AssertUnwindSafe(|| work(&db.db)))
         };
         let message = match outcome {
             Ok(Ok(value)) => return Ok(value),
@@ -262,7 +269,9 @@ impl Index {
         }
         let mut db = self.db.write().unwrap_or_else(PoisonError::into_inner);
         if db.is_none() {
-            *db = Some(open_db(&*self.disk, &self.path).map_err(|error| failed(&self.path, error))?);
+            let (opened, anew) = open_or_begin(&*self.disk, &self.path)?;
+            *db = Some(opened);
+            self.begun_anew.fetch_or(anew, Ordering::Relaxed);
         }
         Ok(())
     }
@@ -301,8 +310,42 @@ impl Display for OpenError {
     }
 }
 
-fn open_db(disk: &dyn Disk, path: &Path) -> Result<Database, OpenError> {
+/// Opens the index; whether it had to be begun anew, because it was not there or broken.
+fn open_or_begin(disk: &dyn Disk, path: &Path) -> Result<(OpenIndex, bool), StoreError> {
+    let was_there = match disk.open(path, Open::Read) {
+        Ok(file) => file.stamp().on("look at", path)?.len > 0,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => false,
+        Err(error) => return Err(error).on("open", path),
+    };
+    let mut anew = !was_there;
+    let db = match open_db(disk, path) {
+        Ok(db) => db,
+        // A sick disk is not a broken file: nothing is thrown away then.
+        Err(OpenError::Disk(error)) => return Err(error).on("open the index", path),
+        Err(OpenError::Broken(reason)) if was_there => {
+            tracing::warn!(path = %path.display(), reason, "the index is damaged; it is set aside and rebuilt");
+            set_aside(disk, path)?;
+            anew = true;
+            open_db(disk, path).map_err(|error| failed(path, error))?
+        }
+        Err(error) => return Err(failed(path, error)),
+    };
+    if let Some(dir) = path.parent() {
+        disk.sync_dir(dir).on("sync", dir)?;
+    }
+    Ok((db, anew))
+}
+
+/// The database, and which file it is in.
+#[derive(Debug)]
+struct OpenIndex {
+    db: Database,
+    inode: u64,
+}
+
+fn open_db(disk: &dyn Disk, path: &Path) -> Result<OpenIndex, OpenError> {
     let file = disk.open(path, Open::Create).map_err(OpenError::Disk)?;
+    let inode = file.stamp().map_err(OpenError::Disk)?.inode;
     let outcome = catch_unwind(AssertUnwindSafe(|| {
         let db = Builder::new()
             .set_cache_size(CACHE_BYTES)
@@ -323,7 +366,7 @@ fn open_db(disk: &dyn Disk, path: &Path) -> Result<Database, OpenError> {
         Ok::<_, redb::Error>(db)
     }));
     match outcome {
-        Ok(Ok(db)) => Ok(db),
+        Ok(Ok(db)) => Ok(OpenIndex { db, inode }),
         Ok(Err(redb::Error::Io(error))) if !looks_damaged(&error) => Err(OpenError::Disk(error)),
         Ok(Err(error)) => Err(OpenError::Broken(error.to_string())),
         Err(_) => Err(OpenError::Broken("a damaged page".to_owned())),

@@ -42,7 +42,7 @@ pub(super) struct Part {
 }
 
 impl Part {
-    fn to_layout(&self, held: &RangeSet) -> RangeSet {
+    pub(super) fn to_layout(&self, held: &RangeSet) -> RangeSet {
         let last = self.first + (self.groups.end - self.groups.start);
         let own = held.intersection(&RangeSet::from(self.first..last));
         let shift = |range: &Range<u32>| {

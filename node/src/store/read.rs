@@ -17,6 +17,7 @@ use samara_protocol::tree::verify::StoredVerifier;
 use super::body::{Body, Shape, offset_of};
 use super::disk::{Stamp, read_exact};
 use super::files::{Files, Key};
+use super::heal::Mending;
 use super::layouts::OpenLayout;
 use super::pairs::PairPage;
 use super::recover::CHECK_AFTER_SECONDS;
@@ -37,6 +38,19 @@ struct Prover {
     key: Key,
     prover: ReplyProver,
     way: StoredVerifier,
+}
+
+/// Why there is no frame of a group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Missed {
+    /// It is not held (any more).
+    Lost,
+    /// Its bytes are not what they must be.
+    Wrong,
+    /// The outboard does not lead to it.
+    Unproved,
+    /// Its files cannot be read at this moment; nothing is known of it.
+    Later,
 }
 
 /// The body that the last group came from.
@@ -67,27 +81,62 @@ impl Shared {
         let open = Arc::clone(&reply.open);
         for group in groups.iter() {
             let start = out.len();
-            let data_len = if open.is_shared(group) {
-                self.frame_of_shared(&open, group, out, header)
+            let outcome = if open.is_shared(group) {
+                self.frame_of_shared(&open, group, out, header).ok_or(Missed::Lost)
+            } else if let Some((body, index)) = open.locate(group) {
+                let at = Place { group, index };
+                self.frame_or_mend(reply, &mut current, body, at, out, header)
             } else {
-                open.locate(group).and_then(|(body, index)| {
-                    let current = self.current(&mut current, body);
-                    let at = Place { group, index };
-                    self.frame(reply, current, at, out, header)
-                })
+                Err(Missed::Lost)
             };
-            if let Some(len) = data_len {
-                served.served.insert(group..group + 1);
-                served.bytes += len as u64;
-            } else {
-                out.truncate(start);
-                served.lost.insert(group..group + 1);
+            match outcome {
+                Ok(len) => {
+                    served.served.insert(group..group + 1);
+                    served.bytes += len as u64;
+                    continue;
+                }
+                Err(Missed::Later) => served.later.insert(group..group + 1),
+                Err(_) => served.lost.insert(group..group + 1),
             }
+            out.truncate(start);
         }
         if let Some(current) = current {
             self.mark_checked(&current.body, &current.checked);
         }
         served
+    }
+
+    /// A frame; where the outboard does not prove it, after that was made again from the data.
+    fn frame_or_mend(
+        &self,
+        reply: &mut Reply,
+        current: &mut Option<Current>,
+        body: &Arc<Body>,
+        at: Place,
+        out: &mut Vec<u8>,
+        header: &mut dyn FnMut(FrameShape, &mut Vec<u8>),
+    ) -> Result<usize, Missed> {
+        let start = out.len();
+        for is_mended in [false, true] {
+            let files = self.current(current, body);
+            match self.frame(reply, files, at, out, header) {
+                Err(Missed::Unproved) if !is_mended => out.truncate(start),
+                other => {
+                    if matches!(other, Err(Missed::Unproved | Missed::Wrong)) {
+                        let group = RangeSet::from(at.index..at.index + 1);
+                        self.lose(body, &group, "it is not what it must be");
+                    }
+                    return other;
+                }
+            }
+            match self.mend(body) {
+                // Its files are new, and so is what the reply knows of the way to a group.
+                Mending::Mended => *current = None,
+                Mending::UnderWay => return Err(Missed::Later),
+                Mending::No => {}
+            }
+        }
+        Err(Missed::Lost)
     }
 
     fn current<'a>(&self, current: &'a mut Option<Current>, body: &Arc<Body>) -> &'a mut Current {
@@ -105,7 +154,7 @@ impl Shared {
         current.as_mut().expect("set above")
     }
 
-    /// One frame of a large artifact's or the own pack's group; its data's length, `None` when it is not to be had.
+    /// One frame of a large artifact's or the own pack's group; its data's length.
     fn frame(
         &self,
         reply: &mut Reply,
@@ -113,16 +162,16 @@ impl Shared {
         at: Place,
         out: &mut Vec<u8>,
         header: &mut dyn FnMut(FrameShape, &mut Vec<u8>),
-    ) -> Option<usize> {
+    ) -> Result<usize, Missed> {
         let body = &current.body;
         let unchecked = {
             let holding = body.holding();
             if !holding.contains(at.index) {
-                return None;
+                return Err(Missed::Lost);
             }
             holding.unchecked.contains(at.index) && !current.checked.contains(at.index)
         };
-        let files = current.files.as_ref()?;
+        let files = current.files.as_ref().ok_or(Missed::Later)?;
         let data_len = body.group_len(at.index);
         let index = GroupIndex(at.index);
         let mut proof_len = 0;
@@ -161,17 +210,12 @@ impl Shared {
             if let (Some(prover), Some(before)) = (&mut reply.prover, before) {
                 prover.prover = before;
             }
-            self.lose(
-                body,
-                &RangeSet::from(at.index..at.index + 1),
-                "it is not what it must be",
-            );
-            return None;
+            return Err(if proved { Missed::Wrong } else { Missed::Unproved });
         }
         if unchecked {
             current.checked.insert(at.index..at.index + 1);
         }
-        Some(data_len)
+        Ok(data_len)
     }
 
     /// One frame of a packed group put together from older packs. Always hashed: it is little, and its files are others'.
@@ -271,67 +315,28 @@ impl Shared {
             .as_ref()
             .is_some_and(|files| body.outboard_len() > 0 && !super::recover::has_outboard(body, files))
         {
-            let all = RangeSet::from(0..body.group_count());
-            self.lose(body, &all, "the outboard was truncated or deleted");
             self.files.forget(body.key);
-            files = None;
+            files = match self.mend(body) {
+                Mending::Mended => self.files.get(body.key).ok(),
+                Mending::UnderWay => None,
+                Mending::No => {
+                    let all = RangeSet::from(0..body.group_count());
+                    self.lose(body, &all, "the outboard was truncated or deleted");
+                    None
+                }
+            };
         }
         let now = self.disk.now();
         let mut holding = body.holding();
         let changed = holding.stamp.is_some_and(|stamp| stamp != known);
         let old = holding.unchecked.is_empty() && now.saturating_sub(holding.checked_at).abs() >= CHECK_AFTER_SECONDS;
-        if changed || (old && holding.checked_at != 0) {
+        if changed {
+            holding.unchecked = holding.held();
+            holding.stamp = Some(known);
+        } else if old && holding.checked_at != 0 {
             holding.unchecked = holding.durable.clone();
         }
-        if changed {
-            holding.stamp = Some(known);
-        }
         files
-    }
-
-    /// Reads and hashes groups now; those of `groups` that are lost.
-    pub(super) fn recheck(&self, id: LayoutId, groups: &RangeSet) -> Result<RangeSet, StoreError> {
-        let open = self.layout(id)?;
-        let mut lost = RangeSet::new();
-        let mut buffer = vec![0; usize::try_from(GROUP_BYTES).expect("64 KiB")];
-        for part in open.parts() {
-            let asked = groups.intersection(&RangeSet::from(part.groups.clone()));
-            let asked = asked.difference(&open.shared());
-            if asked.is_empty() {
-                continue;
-            }
-            let files = self.inspect(&part.body);
-            let (mut good, mut bad) = (RangeSet::new(), RangeSet::new());
-            for group in asked.iter() {
-                let index = part.first + (group - part.groups.start);
-                let read = files.as_ref().and_then(|files| {
-                    let mut checker = part.body.checker(files);
-                    checker.read(index, &mut buffer).map(|_| ())
-                });
-                if read.is_some() && part.body.holding().contains(index) {
-                    good.insert(index..index + 1);
-                } else {
-                    bad.insert(index..index + 1);
-                    lost.insert(group..group + 1);
-                }
-            }
-            if !bad.is_empty() {
-                // Where one group has rotted others may have: each is hashed before it is given to anyone.
-                let mut holding = part.body.holding();
-                holding.unchecked = holding.durable.clone();
-            }
-            self.lose(&part.body, &bad, "it is not what it must be");
-            self.mark_checked(&part.body, &good);
-        }
-        for group in groups.intersection(&open.shared()).iter() {
-            if self
-                .frame_of_shared(&open, group, &mut Vec::new(), &mut |_, _| ())
-                .is_none()
-            {
-                lost.insert(group..group + 1);
-            }
-        }
-        Ok(lost)
     }
 
     /// A whole small artifact of an open layout, hashed.

@@ -37,7 +37,7 @@ impl Shared {
             self.add_volatile(body, &good);
         }
         for (body, ..) in &wanted {
-            if !body.holding().held().contains_range(0..body.group_count()) {
+            if !body.is_whole() {
                 self.heal_outboard(body);
             }
         }
@@ -93,9 +93,14 @@ impl Shared {
         let fresh = groups.difference(&holding.held());
         holding.volatile.union_with(&fresh);
         drop(holding);
-        let bytes: u64 = fresh.iter().map(|index| body.group_len(index) as u64).sum();
-        self.volatile_bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.count_volatile(body, &fresh);
         self.mark_dirty(body);
+    }
+
+    /// Groups became volatile.
+    pub(super) fn count_volatile(&self, body: &Body, groups: &RangeSet) {
+        let bytes: u64 = groups.iter().map(|index| body.group_len(index) as u64).sum();
+        self.volatile_bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
     /// Drops from the holding what the files cannot hold, and marks for checking what may have changed. `None` when there

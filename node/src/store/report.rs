@@ -53,6 +53,8 @@ pub struct Served {
     pub served: RangeSet,
     /// Groups that are not held, or turned out not to be what their root says; told again by the next checkpoint.
     pub lost: RangeSet,
+    /// Groups whose files cannot be read at this moment, for one while an outboard is made again: nothing is lost, ask again.
+    pub later: RangeSet,
     /// Payload bytes in the buffer.
     pub bytes: u64,
 }

@@ -37,6 +37,8 @@ pub(super) struct Shared {
     pub(super) checkpointing: Mutex<()>,
     /// Held while a layout is being opened.
     pub(super) opening: Mutex<()>,
+    /// Layouts that are being hashed.
+    pub(super) scrubbing: Mutex<HashSet<LayoutId>>,
     /// Payload bytes written and not yet durable.
     pub(super) volatile_bytes: AtomicU64,
     /// Names files being imported.

@@ -3,7 +3,7 @@
 //! Type `0x10` carries a message of the scheduler's, which has types of its own ([`SwarmMessage`]). An unknown type of
 //! either kind is skipped whole; bytes behind the known fields are ignored.
 
-use crate::id::ProductId;
+use crate::id::{ManifestId, ProductId};
 use crate::limits::{
     CONTACT_BYTES_MAX, CONTACTS_PER_MESSAGE_MAX, CONTROL_BYTES_MAX, SITE_REVOCATIONS_BYTES_MAX, SUMMARY_BYTES_MAX,
 };
@@ -16,6 +16,7 @@ const GOODBYE: u8 = 0x03;
 const METADATA: u8 = 0x08;
 const CONTACTS: u8 = 0x09;
 const SITE_REVOCATIONS: u8 = 0x0a;
+const ROOM: u8 = 0x0b;
 const SWARM: u8 = 0x10;
 
 /// Why a peer closes.
@@ -61,6 +62,16 @@ pub enum ControlMessage {
         /// The envelope.
         envelope: Vec<u8>,
     },
+    /// Whether the sender has room for a release; said to its own site alone, when it runs out of it and when there is
+    /// some again.
+    Room {
+        /// Of which product.
+        product: ProductId,
+        /// Which release.
+        manifest: ManifestId,
+        /// Its disk or quota is full: it cannot take the release, and tries again by itself.
+        full: bool,
+    },
     /// The scheduler's.
     Swarm(SwarmMessage),
 }
@@ -84,6 +95,11 @@ impl ControlMessage {
                 &mut out
             }
             Self::SiteRevocations { product, envelope } => out.u8(SITE_REVOCATIONS).raw(&product.0).bytes(envelope),
+            Self::Room {
+                product,
+                manifest,
+                full,
+            } => out.u8(ROOM).raw(&product.0).raw(&manifest.0).u8(u8::from(*full)),
             Self::Swarm(message) => out.u8(SWARM).raw(&message.encode()),
         };
         out.finish()
@@ -106,7 +122,7 @@ impl ControlMessage {
     #[must_use]
     pub fn is_within_limits(&self) -> bool {
         match self {
-            Self::Ping(_) | Self::Pong(_) | Self::Goodbye(_) | Self::Swarm(_) => true,
+            Self::Ping(_) | Self::Pong(_) | Self::Goodbye(_) | Self::Room { .. } | Self::Swarm(_) => true,
             Self::Metadata { summary, .. } => summary.len() <= SUMMARY_BYTES_MAX,
             Self::SiteRevocations { envelope, .. } => envelope.len() <= SITE_REVOCATIONS_BYTES_MAX,
             Self::Contacts { envelopes, .. } => {
@@ -143,6 +159,15 @@ impl ControlMessage {
                 let envelope = input.bytes(SITE_REVOCATIONS_BYTES_MAX, "site revocations")?.to_vec();
                 Self::SiteRevocations { product, envelope }
             }
+            ROOM => Self::Room {
+                product: ProductId(input.array("product")?),
+                manifest: ManifestId(input.array("manifest")?),
+                full: match input.u8("full")? {
+                    0 => false,
+                    1 => true,
+                    _ => return Err(DecodeError::Value("full")),
+                },
+            },
             SWARM => return Ok(SwarmMessage::decode(input.rest())?.map(Self::Swarm)),
             _ => return Ok(None),
         };

@@ -60,6 +60,11 @@ fn golden() -> Vec<(&'static str, Vec<u8>)> {
         product: PRODUCT,
         envelope: b"list".to_vec(),
     };
+    let room = ControlMessage::Room {
+        product: PRODUCT,
+        manifest: LAYOUT.manifest,
+        full: true,
+    };
     let file = Ask::File {
         product: PRODUCT,
         name: "7.snapshot.json".to_owned(),
@@ -80,6 +85,7 @@ fn golden() -> Vec<(&'static str, Vec<u8>)> {
         ("metadata", metadata.encode()),
         ("contacts", contacts.encode()),
         ("site-revocations", revocations.encode()),
+        ("room", room.encode()),
         (
             "swarm-close",
             ControlMessage::Swarm(SwarmMessage::Close { number: 5 }).encode(),
@@ -287,6 +293,13 @@ fn control_message() -> impl Strategy<Value = ControlMessage> {
         (any::<[u8; 32]>(), bytes(SUMMARY_BYTES_MAX)).prop_map(|(product, summary)| ControlMessage::Metadata {
             product: ProductId(product),
             summary
+        }),
+        (any::<[u8; 32]>(), any::<[u8; 32]>(), any::<bool>()).prop_map(|(product, manifest, full)| {
+            ControlMessage::Room {
+                product: ProductId(product),
+                manifest: ManifestId(manifest),
+                full,
+            }
         }),
         (any::<[u8; 32]>(), envelopes).prop_map(|(product, envelopes)| ControlMessage::Contacts {
             product: ProductId(product),

@@ -31,6 +31,8 @@ pub struct NodeConfig {
     pub reserve: Option<String>,
     /// Whether the node takes every release of the channel by itself.
     pub follow: bool,
+    /// How many releases of the channel it keeps.
+    pub keep: Option<u32>,
     /// `platforms` of the product.
     pub platforms: Vec<String>,
     /// `[node] proxy`.
@@ -313,6 +315,9 @@ impl Node {
         writeln!(text, "\n[[product]]\nname = \"{PRODUCT}\"")?;
         if config.follow {
             writeln!(text, "follow = [\"{CHANNEL}\"]")?;
+        }
+        if let Some(keep) = config.keep {
+            writeln!(text, "keep = {keep}")?;
         }
         if !config.platforms.is_empty() {
             writeln!(text, "platforms = {:?}", config.platforms)?;

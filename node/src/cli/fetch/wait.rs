@@ -114,7 +114,7 @@ pub(super) async fn release(
 fn may_come(reason: RefusalKind) -> bool {
     matches!(
         reason,
-        RefusalKind::Absent | RefusalKind::Unreachable | RefusalKind::Stale
+        RefusalKind::Absent | RefusalKind::Unreachable | RefusalKind::Stale | RefusalKind::DiskFull
     )
 }
 

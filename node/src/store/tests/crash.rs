@@ -65,9 +65,28 @@ impl Scene {
         files[7] = random(21, 25_000);
         files.push(random(22, 30_000));
         let second = Release::new(2, &files);
+        Self::of(first, second, &files[1])
+    }
+
+    /// The same with as few groups as there can be, for what is tried at every operation that there is.
+    pub(super) fn small() -> Self {
+        let mut files = vec![
+            random(1, (1 << 16) + 5),
+            random(2, 1 << 16),
+            random(10, 40_000),
+            random(11, 40_000),
+        ];
+        let first = Release::new(1, &files);
+        files[1] = random(20, (1 << 16) + 1);
+        files[3] = random(21, 40_000);
+        let second = Release::new(2, &files);
+        Self::of(first, second, &files[1])
+    }
+
+    fn of(first: Release, second: Release, imports: &[u8]) -> Self {
         let dir = tempfile::tempdir().expect("a folder");
         let imported = dir.path().join("file");
-        std::fs::write(&imported, &files[1]).expect("room");
+        std::fs::write(&imported, imports).expect("room");
         Self {
             first,
             second,

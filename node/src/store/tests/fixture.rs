@@ -11,7 +11,7 @@ use samara_protocol::tree::geometry::{Geometry, GroupIndex, Node, Pair};
 use samara_protocol::tree::outboard::of_bytes;
 use samara_protocol::tree::ranges::RangeSet;
 
-use crate::store::{GroupWrite, Store};
+use crate::store::{FrameShape, GroupWrite, Store};
 
 /// A release in memory.
 pub(super) struct Release {
@@ -125,6 +125,8 @@ impl Release {
         let mut reply = store.reply(self.id).expect("open");
         let (mut out, mut shapes) = (Vec::new(), Vec::new());
         let served = store.read(&mut reply, groups, &mut out, &mut |shape, out| {
+            // Tried twice where the outboard had to be made again; the last frame is the one that is there.
+            shapes.retain(|(_, known): &(usize, FrameShape)| known.group != shape.group);
             shapes.push((out.len(), shape));
         });
         let served = served.expect("never fails");
