@@ -8,8 +8,8 @@ use anyhow::{Result, ensure};
 use samara_tests::namespace::{Place, Star};
 use samara_tests::network::{Network, PRODUCT, Plan};
 use samara_tests::proxy::Proxy;
+use samara_tests::runnable;
 use samara_tests::tree::{Tree, same};
-use samara_tests::{Process, runnable};
 
 const SOON: Duration = Duration::from_secs(300);
 
@@ -87,37 +87,6 @@ fn a_site_that_nobody_can_dial_fetches_through_its_proxy() -> Result<()> {
     plan.site.external = Some("127.0.0.1:1".to_owned());
     let network = Network::start(&plan)?;
     goes_through(&proxy, &network)
-}
-
-/// What comes out between a node's hello and the end of its admission was in no hello and is pushed to no peer.
-#[test]
-fn what_is_published_while_sites_connect_over_a_slow_link_is_not_missed() -> Result<()> {
-    let proxy = Proxy::slow(Duration::from_millis(300))?;
-    let mut plan = Plan {
-        sites: 10,
-        hosts: 0,
-        ..Plan::default()
-    };
-    plan.site.proxy = Some(proxy.url());
-    plan.site.external = Some("127.0.0.1:1".to_owned());
-    let mut network = Network::prepare(&plan)?;
-    network.origin.start()?;
-    let mut tree = Tree::new(network.folder("release")?, 3)?;
-    tree.file("small", 1000)?;
-    // One after the other: when it is published, each is at another point of its way in.
-    let mut publish = network.publish_command(tree.root(), "1.0.0");
-    for site in &mut network.sites[..6] {
-        site.node.start()?;
-    }
-    let publishing = Process::start(&mut publish)?;
-    for site in &mut network.sites[6..] {
-        site.node.start()?;
-    }
-    publishing.finish(SOON)?.success()?;
-    for site in &network.sites {
-        site.node.wait_staged("1.0.0", Duration::from_secs(30))?;
-    }
-    Ok(())
 }
 
 /// Publishes 6 MiB and waits until the site has them; all of it must have passed the proxy.

@@ -5,7 +5,6 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
-use std::time::Duration;
 
 use anyhow::Result;
 
@@ -34,15 +33,7 @@ impl Proxy {
     /// # Errors
     /// When there is none.
     pub fn start() -> Result<Self> {
-        Self::slow(Duration::ZERO)
-    }
-
-    /// The same; what clients send through it arrives so much later.
-    ///
-    /// # Errors
-    /// When there is no port.
-    pub fn slow(delay: Duration) -> Result<Self> {
-        Self::listen(&format!("127.0.0.1:{}", ports::free()?), delay)
+        Self::listen(format!("127.0.0.1:{}", ports::free()?))
     }
 
     /// Listens inside a place of the star, and opens its tunnels from there.
@@ -51,12 +42,12 @@ impl Proxy {
     /// When the place cannot be entered.
     pub fn start_in(star: &Star, place: &str) -> Result<Self> {
         let address = format!("{}:{PORT}", star.address(place));
-        star.inside(place, || Self::listen(&address, Duration::ZERO))?
+        star.inside(place, || Self::listen(address))?
     }
 
     /// Its threads stay in the network namespace of the thread that calls this.
-    fn listen(address: &str, delay: Duration) -> Result<Self> {
-        let listener = TcpListener::bind(address)?;
+    fn listen(address: String) -> Result<Self> {
+        let listener = TcpListener::bind(&address)?;
         let counted = Arc::new(Counted::default());
         thread::spawn({
             let counted = counted.clone();
@@ -64,14 +55,11 @@ impl Proxy {
                 for client in listener.incoming().flatten() {
                     let counted = counted.clone();
                     // A tunnel that breaks is the client's affair.
-                    thread::spawn(move || drop(tunnel(client, &counted, delay)));
+                    thread::spawn(move || drop(tunnel(client, &counted)));
                 }
             }
         });
-        Ok(Self {
-            address: address.to_owned(),
-            counted,
-        })
+        Ok(Self { address, counted })
     }
 
     /// As a node's configuration names it.
@@ -93,7 +81,7 @@ impl Proxy {
     }
 }
 
-fn tunnel(client: TcpStream, counted: &Arc<Counted>, delay: Duration) -> Result<()> {
+fn tunnel(client: TcpStream, counted: &Arc<Counted>) -> Result<()> {
     let mut reader = BufReader::new(client.try_clone()?);
     let mut request = String::new();
     reader.read_line(&mut request)?;
@@ -111,19 +99,18 @@ fn tunnel(client: TcpStream, counted: &Arc<Counted>, delay: Duration) -> Result<
     counted.tunnels.fetch_add(1, Ordering::Relaxed);
     let up = thread::spawn({
         let (server, counted) = (server.try_clone()?, counted.clone());
-        move || pump(reader, server, &counted, delay)
+        move || pump(reader, server, &counted)
     });
-    pump(server, client, counted, Duration::ZERO);
+    pump(server, client, counted);
     // Ends when both ends have closed.
     let _ = up.join();
     Ok(())
 }
 
-fn pump(mut from: impl Read, mut to: TcpStream, counted: &Counted, delay: Duration) {
+fn pump(mut from: impl Read, mut to: TcpStream, counted: &Counted) {
     let mut buffer = vec![0; 64 << 10];
     while let Ok(read) = from.read(&mut buffer) {
         counted.bytes.fetch_add(read as u64, Ordering::Relaxed);
-        thread::sleep(delay);
         if read == 0 || to.write_all(&buffer[..read]).is_err() {
             break;
         }
