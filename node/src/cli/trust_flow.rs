@@ -343,8 +343,9 @@ fn bad_input_names_the_culprit_and_the_way_out_and_changes_nothing() {
         ),
         ("host", "site enrol @host.request -o @x", ExitStatus::Denied, "site key"),
         ("node", "site enrol @node.request -o @x", ExitStatus::Denied, "hosts"),
+        ("stranger", "join @node.join", ExitStatus::Absent, "`samara request`"),
         (
-            "stranger",
+            "host",
             "join @node.join",
             ExitStatus::Denied,
             "request file of this machine",
