@@ -32,5 +32,5 @@ mod start;
 mod status;
 mod throughput;
 
-pub use standing::{TURNED_AWAY, credentials_check};
+pub use own_credentials::{TURNED_AWAY, credentials_check};
 pub use start::{Engine, EngineConfig, ProductConfig, StartError};

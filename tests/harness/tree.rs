@@ -265,7 +265,7 @@ pub fn same(expected: &Path, actual: &Path) -> Result<()> {
         match right.get(path) {
             None => differences.push(format!("missing: {}", path.display())),
             Some(other) if *other != item.released() => {
-                differences.push(format!("{}: {item:?} became {other:?}", path.display()))
+                differences.push(format!("{}: {item:?} became {other:?}", path.display()));
             }
             Some(_) => {}
         }

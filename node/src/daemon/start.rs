@@ -111,18 +111,7 @@ impl Engine {
     /// # Errors
     /// When one of them cannot.
     pub async fn start(config: EngineConfig, observer: Observer) -> Result<Self, StartError> {
-        let dir = config.store.clone();
-        let options = StoreOptions {
-            quota: config.quota,
-            ..StoreOptions::default()
-        };
-        let opened = tokio::task::spawn_blocking(move || Store::open(&dir, options)).await;
-        let (store, recovered) = opened.expect("opening a store does not panic and is not aborted")?;
-        observer.emit(Event::StoreOpened {
-            // A new store has no index either, and nothing to rebuild it from.
-            rebuilt: recovered.index_rebuilt && recovered.releases > 0,
-            releases: recovered.releases,
-        });
+        let store = open_store(config.store.clone(), config.quota, &observer).await?;
         let doors = Doors::default();
         let net = NetConfig {
             identity_seed: *config.identity.seed(),
@@ -228,6 +217,22 @@ impl Engine {
             .await
             .expect("the engine does not panic and is not aborted");
     }
+}
+
+/// Opens the store on a worker, and says in which state it was.
+async fn open_store(dir: PathBuf, quota: Option<u64>, observer: &Observer) -> Result<Store, StartError> {
+    let options = StoreOptions {
+        quota,
+        ..StoreOptions::default()
+    };
+    let opened = tokio::task::spawn_blocking(move || Store::open(&dir, options)).await;
+    let (store, recovered) = opened.expect("opening a store does not panic and is not aborted")?;
+    observer.emit(Event::StoreOpened {
+        // A new store has no index either, and nothing to rebuild it from.
+        rebuilt: recovered.index_rebuilt && recovered.releases > 0,
+        releases: recovered.releases,
+    });
+    Ok(store)
 }
 
 fn open_product(config: ProductConfig) -> Result<Product, StartError> {

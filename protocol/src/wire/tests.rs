@@ -25,17 +25,13 @@ const LAYOUT: LayoutId = LayoutId {
     part: Part::Payload,
 };
 
-fn golden() -> Vec<(&'static str, Vec<u8>)> {
-    let ask = |ask| AskFrame::Ask { id: 7, ask }.encode();
-    let groups = [0..3, 10..11].into_iter().collect::<RangeSet>();
-    let end = |status| End { id: 7, status }.encode().to_vec();
-    let group = GroupHeader {
-        id: 7,
-        group: 0x0102_0304,
-        encoding: ENCODING_RAW,
-        proof_len: 128,
-        data_len: 65_536,
-    };
+type Vectors = Vec<(&'static str, Vec<u8>)>;
+
+fn golden() -> Vectors {
+    [golden_hello(), golden_control(), golden_data()].concat()
+}
+
+fn golden_hello() -> Vectors {
     let hello = Hello {
         versions: vec![1, 0],
         product: PRODUCT,
@@ -48,62 +44,74 @@ fn golden() -> Vec<(&'static str, Vec<u8>)> {
         credentials: b"cred".to_vec(),
         summary: b"sum".to_vec(),
     };
-    let contacts = ControlMessage::Contacts {
-        product: PRODUCT,
-        envelopes: vec![b"one".to_vec(), b"three".to_vec()],
-    };
-    let metadata = ControlMessage::Metadata {
-        product: PRODUCT,
-        summary: b"sum".to_vec(),
-    };
-    let revocations = ControlMessage::SiteRevocations {
-        product: PRODUCT,
-        envelope: b"list".to_vec(),
-    };
-    let room = ControlMessage::Room {
-        product: PRODUCT,
-        manifest: LAYOUT.manifest,
-        full: true,
-    };
-    let file = Ask::File {
-        product: PRODUCT,
-        name: "7.snapshot.json".to_owned(),
-        offset: 65_536,
-    };
     vec![
         ("frame", frame::encode(b"payload")),
         ("hello", hello.encode()),
         ("hello-reply", reply.encode()),
-        ("ping", ControlMessage::Ping(7).encode()),
-        ("pong", ControlMessage::Pong(7).encode()),
-        ("goodbye-shutdown", ControlMessage::Goodbye(Goodbye::Shutdown).encode()),
-        (
-            "goodbye-duplicate",
-            ControlMessage::Goodbye(Goodbye::Duplicate).encode(),
-        ),
-        ("goodbye-unneeded", ControlMessage::Goodbye(Goodbye::Unneeded).encode()),
-        ("metadata", metadata.encode()),
-        ("contacts", contacts.encode()),
-        ("site-revocations", revocations.encode()),
-        ("room", room.encode()),
-        (
-            "swarm-close",
-            ControlMessage::Swarm(SwarmMessage::Close { number: 5 }).encode(),
-        ),
+    ]
+}
+
+fn golden_control() -> Vectors {
+    let product = PRODUCT;
+    let metadata = ControlMessage::Metadata {
+        product,
+        summary: b"sum".to_vec(),
+    };
+    let contacts = ControlMessage::Contacts {
+        product,
+        envelopes: vec![b"one".to_vec(), b"three".to_vec()],
+    };
+    let revocations = ControlMessage::SiteRevocations {
+        product,
+        envelope: b"list".to_vec(),
+    };
+    let room = ControlMessage::Room {
+        product,
+        manifest: LAYOUT.manifest,
+        full: true,
+    };
+    let messages = [
+        ("ping", ControlMessage::Ping(7)),
+        ("pong", ControlMessage::Pong(7)),
+        ("goodbye-shutdown", ControlMessage::Goodbye(Goodbye::Shutdown)),
+        ("goodbye-duplicate", ControlMessage::Goodbye(Goodbye::Duplicate)),
+        ("goodbye-unneeded", ControlMessage::Goodbye(Goodbye::Unneeded)),
+        ("metadata", metadata),
+        ("contacts", contacts),
+        ("site-revocations", revocations),
+        ("room", room),
+        ("swarm-close", ControlMessage::Swarm(SwarmMessage::Close { number: 5 })),
+    ];
+    messages.map(|(name, message)| (name, message.encode())).into()
+}
+
+fn golden_data() -> Vectors {
+    let ask = |ask| AskFrame::Ask { id: 7, ask }.encode();
+    let groups = [0..3, 10..11].into_iter().collect::<RangeSet>();
+    let end = |status| End { id: 7, status }.encode().to_vec();
+    let group = GroupHeader {
+        id: 7,
+        group: 0x0102_0304,
+        encoding: ENCODING_RAW,
+        proof_len: 128,
+        data_len: 65_536,
+    };
+    let asked = Ask::File {
+        product: PRODUCT,
+        name: "7.snapshot.json".to_owned(),
+        offset: 65_536,
+    };
+    let file = FileHeader {
+        id: 7,
+        total: 0x0001_0203_0405,
+        chunk_len: 65_536,
+    };
+    vec![
         ("ask", ask(Ask::Groups { layout: LAYOUT, groups })),
-        ("ask-file", ask(file)),
+        ("ask-file", ask(asked)),
         ("cancel", AskFrame::Cancel { id: 7 }.encode()),
         ("group", group.encode().to_vec()),
-        (
-            "file",
-            FileHeader {
-                id: 7,
-                total: 0x0001_0203_0405,
-                chunk_len: 65_536,
-            }
-            .encode()
-            .to_vec(),
-        ),
+        ("file", file.encode().to_vec()),
         ("end-done", end(EndStatus::Done)),
         ("end-busy", end(EndStatus::Busy { millis: 1500 })),
         ("end-absent", end(EndStatus::Absent)),
