@@ -205,7 +205,30 @@ pub struct ServeId(pub u64);
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn a_text_is_an_id_only_if_it_is_how_that_id_is_shown(
+            text in prop_oneof![".{0,70}", "[0-9a-fA-F]{62,66}", "12D3Koo[1-9A-HJ-NP-Za-km-z]{40,50}"]
+        ) {
+            if let Ok(id) = text.parse::<ManifestId>() {
+                prop_assert_eq!(id.to_string(), text.clone());
+            }
+            if let Ok(id) = text.parse::<NodeId>() {
+                prop_assert_eq!(id.to_string(), text);
+            }
+        }
+
+        #[test]
+        fn bytes_are_a_peer_id_only_if_they_are_that_of_a_node(bytes in proptest::collection::vec(any::<u8>(), 30..42)) {
+            if let Some(id) = NodeId::from_peer_id_bytes(&bytes) {
+                prop_assert_eq!(id.peer_id_bytes().to_vec(), bytes);
+            }
+        }
+    }
 
     #[test]
     fn node_id_is_shown_as_a_libp2p_peer_id_and_read_back() {

@@ -130,7 +130,21 @@ fn scaled(value: f64, scale: f64, text: &str) -> Result<u64, UnitError> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn no_text_panics_and_every_refusal_gives_an_example_or_says_too_large(
+            text in prop_oneof![".{0,20}", "[0-9.eE+-]{0,24} ?(B|KB|MiB|TiB|mbit|gbit|)(/s)?"]
+        ) {
+            for error in [parse_bytes(&text).err(), text.parse::<ByteRate>().err()].into_iter().flatten() {
+                let said = error.to_string();
+                prop_assert!(said.contains("for example") || said.contains("too large"), "{}", said);
+            }
+        }
+    }
 
     #[test]
     fn sizes_and_rates_read_as_people_write_them() {

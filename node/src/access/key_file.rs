@@ -41,18 +41,20 @@ pub fn open(path: &Path) -> Result<Option<SigningKey>, AccessError> {
         return Ok(None);
     };
     disk::check_private(path)?;
-    let seed = std::str::from_utf8(&bytes)
-        .ok()
-        .and_then(|text| text.strip_prefix(WORD)?.strip_prefix(' ')?.strip_suffix('\n'))
-        .and_then(|digits| data_encoding::HEXLOWER.decode(digits.as_bytes()).ok())
-        .and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
-    match seed {
+    match seed_in(&bytes) {
         Some(seed) => Ok(Some(SigningKey::from_seed(seed))),
         None => Err(AccessError::damaged(
             path,
             "it is not a samara key file; restore it from a backup",
         )),
     }
+}
+
+fn seed_in(bytes: &[u8]) -> Option<[u8; 32]> {
+    let text = std::str::from_utf8(bytes).ok()?;
+    let digits = text.strip_prefix(WORD)?.strip_prefix(' ')?.strip_suffix('\n')?;
+    let seed = data_encoding::HEXLOWER.decode(digits.as_bytes()).ok()?;
+    seed.try_into().ok()
 }
 
 /// Opens a key file that must be there.
@@ -83,7 +85,26 @@ pub fn open_or_create(path: &Path) -> Result<SigningKey, AccessError> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    const GOOD: &str = "samara-ed25519-seed 00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff\n";
+
+    proptest! {
+        #[test]
+        fn random_and_mutated_bytes_are_no_key_unless_they_are_the_line_of_one(
+            random in proptest::collection::vec(any::<u8>(), 0..100), at in 0..GOOD.len(), value: u8
+        ) {
+            prop_assert_eq!(seed_in(&random), None);
+            let mut mutated = GOOD.as_bytes().to_vec();
+            mutated[at] = value;
+            if let Some(seed) = seed_in(&mutated) {
+                let line = format!("{WORD} {}\n", data_encoding::HEXLOWER.encode(&seed));
+                prop_assert_eq!(line.as_bytes(), mutated.as_slice());
+            }
+        }
+    }
 
     #[test]
     fn a_key_is_made_once_and_read_back() {

@@ -180,3 +180,96 @@ const fn yes() -> bool {
 const fn is_zero(count: &usize) -> bool {
     *count == 0
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use samara_protocol::id::ManifestId;
+    use serde_json::Value;
+
+    use super::super::api::{ReleaseName, Request, Response, Select, SignedFile};
+    use super::*;
+
+    fn good() -> Vec<Vec<u8>> {
+        let requests = [
+            Request::Status,
+            Request::Want {
+                release: ReleaseName {
+                    product: "acme/app".to_owned(),
+                    select: Select::Channel("stable".to_owned()),
+                },
+                platforms: Some(vec!["linux/amd64".to_owned()]),
+                entry: None,
+            },
+            Request::PublishCommit {
+                manifest: ManifestId([7; 32]),
+                signed: vec![SignedFile {
+                    name: "1.root.json".to_owned(),
+                }],
+            },
+        ];
+        let line = |request: &Request| encode(request, 0, true).expect("short");
+        requests.iter().map(line).collect()
+    }
+
+    /// Takes all messages of either kind out of these bytes; how many there were.
+    fn take_all(bytes: &[u8]) -> usize {
+        let mut taken = 0;
+        for as_request in [true, false] {
+            let mut inbox = Inbox {
+                bytes: bytes.to_vec(),
+                ..Inbox::default()
+            };
+            loop {
+                let next = if as_request {
+                    inbox.take::<Request>().map(|taken| taken.is_some())
+                } else {
+                    inbox.take::<Response>().map(|taken| taken.is_some())
+                };
+                match next {
+                    Ok(true) => taken += 1,
+                    Ok(false) => {
+                        assert!(!inbox.bytes.contains(&b'\n'), "a whole line is taken or refused");
+                        break;
+                    }
+                    // The connection is closed then.
+                    Err(_) => break,
+                }
+            }
+        }
+        taken
+    }
+
+    #[test]
+    fn good_lines_are_taken_and_what_never_ends_is_refused() {
+        assert_eq!(take_all(&good().concat()), 3);
+        let mut inbox = Inbox {
+            bytes: vec![b' '; ADMIN_LINE_BYTES_MAX + 1],
+            ..Inbox::default()
+        };
+        assert!(matches!(inbox.take::<Request>(), Err(LineError::TooLong)));
+        let nested = [vec![b'['; 100_000], b"\n".to_vec()].concat();
+        assert_eq!(take_all(&nested), 0, "depth costs no stack");
+    }
+
+    proptest! {
+        #[test]
+        fn random_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..2000)) {
+            take_all(&bytes);
+        }
+
+        #[test]
+        fn mutated_lines_never_panic_and_are_requests_or_refused(
+            which in 0_usize..3, at in any::<prop::sample::Index>(), with in ".{0,12}", len in 0_usize..12
+        ) {
+            let mut line = good().swap_remove(which);
+            let start = at.index(line.len());
+            let end = (start + len).min(line.len());
+            line.splice(start..end, with.into_bytes());
+            if take_all(&line) > 0 {
+                let first = line.split(|byte| *byte == b'\n').next().unwrap_or_default();
+                prop_assert!(serde_json::from_slice::<Value>(first).is_ok());
+            }
+        }
+    }
+}

@@ -72,11 +72,9 @@ impl Proxy {
                     .map_err(|_| self.failed("it closed without an answer"))?,
             );
         }
-        let line = String::from_utf8_lossy(answer.split(|byte| *byte == b'\r').next().unwrap_or_default());
-        let is_http = line.starts_with("HTTP/1.");
-        match line.split(' ').nth(1) {
-            Some("200") if is_http => Ok(stream),
-            _ => Err(self.failed(&format!("it answered `{}`", line.escape_debug()))),
+        match opened(&answer) {
+            Ok(()) => Ok(stream),
+            Err(line) => Err(self.failed(&format!("it answered `{line}`"))),
         }
     }
 
@@ -85,6 +83,16 @@ impl Proxy {
             ErrorKind::ConnectionRefused,
             format!("proxy {}: {reason}", self.address),
         )
+    }
+}
+
+/// Whether an answer says that the way is open; else its first line, harmless on a terminal.
+fn opened(answer: &[u8]) -> Result<(), String> {
+    let line = String::from_utf8_lossy(answer.split(|byte| *byte == b'\r').next().unwrap_or_default());
+    let is_http = line.starts_with("HTTP/1.");
+    match line.split(' ').nth(1) {
+        Some("200") if is_http => Ok(()),
+        _ => Err(line.escape_debug().to_string()),
     }
 }
 
@@ -153,7 +161,40 @@ fn private(target: &str) -> Option<SocketAddr> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn an_answer_of_any_bytes_is_judged_and_shown_without_control_characters(
+            answer in prop_oneof![
+                proptest::collection::vec(any::<u8>(), 0..200),
+                "HTTP/1\\.[01] [0-9]{3}( [ -~\\x1b\\x07]*)?\r\n.{0,20}".prop_map(String::into_bytes),
+            ],
+        ) {
+            match opened(&answer) {
+                Ok(()) => prop_assert!(answer.starts_with(b"HTTP/1.") && answer.windows(5).any(|part| part.starts_with(b" 200"))),
+                Err(line) => prop_assert!(!line.chars().any(char::is_control), "{line:?}"),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_proxy_whose_answer_does_not_end_is_given_up() {
+        use tokio::io::AsyncWriteExt;
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("listens");
+        let address = listener.local_addr().expect("listens");
+        let talker = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.expect("a client");
+            // Until the client has enough of it.
+            while stream.write_all(&[b'x'; 1 << 10]).await.is_ok() {}
+        });
+        let proxy = Proxy::parse(&format!("http://{address}")).expect("reads");
+        let error = proxy.connect("example.org:1").await.expect_err("no end").to_string();
+        assert!(error.contains("does not end"), "{error}");
+        talker.await.expect("the client has closed");
+    }
 
     #[test]
     fn a_proxy_is_read_and_its_password_never_shown() {

@@ -19,6 +19,7 @@ use std::path::Path;
 
 use rustix::fs::{FileType, FlockOperation, Stat};
 use samara_protocol::id::{ArtifactId, ManifestId};
+use samara_protocol::limits::RECORD_BYTES_MAX;
 use samara_protocol::manifest::path::OWN_FOLDER;
 use samara_protocol::manifest::platform::Platform;
 use serde::de::DeserializeOwned;
@@ -162,10 +163,11 @@ impl Own {
 }
 
 fn read<T: DeserializeOwned>(dir: &Dir, name: &str) -> io::Result<Option<T>> {
-    let Some(mut file) = dir.read(name)? else {
+    let Some(file) = dir.read(name)? else {
         return Ok(None);
     };
     let mut bytes = Vec::new();
-    file.read_to_end(&mut bytes)?;
+    // One that is longer is cut, and so cannot be read.
+    file.take(RECORD_BYTES_MAX).read_to_end(&mut bytes)?;
     Ok(serde_json::from_slice(&bytes).ok())
 }

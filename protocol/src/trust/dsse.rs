@@ -121,6 +121,21 @@ impl Envelope {
         Ok(envelope)
     }
 
+    /// What whoever holds `key` can sign: any payload at all.
+    #[cfg(test)]
+    pub(in crate::trust) fn sign_any<T: Statement>(payload: &[u8], key: &dyn Signer) -> Self {
+        let payload_type = payload_type::<T>();
+        let signature = key.sign(&pae(&payload_type, payload)).expect("a key in memory");
+        Self {
+            payload: BASE64.encode(payload),
+            payload_type,
+            signatures: vec![EnvelopeSignature {
+                keyid: key.public().key_id(),
+                sig: BASE64.encode(&signature),
+            }],
+        }
+    }
+
     /// The canonical bytes.
     ///
     /// # Panics

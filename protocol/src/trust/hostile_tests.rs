@@ -2,10 +2,15 @@
 
 use proptest::prelude::*;
 
+use crate::id::NodeId;
+use crate::trust::canonical;
+use crate::trust::contact::{Audience, Contact};
 use crate::trust::credentials::Credentials;
-use crate::trust::dsse::Envelope;
+use crate::trust::dsse::{Envelope, Statement};
+use crate::trust::enrolment::{Enrolment, MemberKind, SiteRevocations};
 use crate::trust::files::{MetadataFiles, Summary};
-use crate::trust::fixture::{NOW, Vendor, enrolment, grant, key, node_credentials, sign};
+use crate::trust::fixture::{DAY, NOW, Vendor, enrolment, grant, key, node_credentials, sign};
+use crate::trust::grant::Grant;
 use crate::trust::join::{JoinFile, JoinProduct};
 use crate::trust::product::ProductTrust;
 use crate::trust::request::{Request, RequestFile, RequestKind};
@@ -37,6 +42,70 @@ fn request_file() -> RequestFile {
     }
 }
 
+/// A statement of each kind that key 100 signs, as its payload.
+fn payloads() -> [Vec<u8>; 5] {
+    let (vendor, site) = (Vendor::new(1), key(100));
+    let contact = Contact {
+        schema: 0,
+        node: site.node_id(),
+        kind: MemberKind::Node,
+        addresses: vec!["10.0.0.1:7170".to_owned()],
+        region: Some("eu".to_owned()),
+        audience: Audience::Site,
+        sequence: 7,
+        not_after: NOW.plus_seconds(DAY),
+    };
+    let revocations = SiteRevocations {
+        schema: 0,
+        site_key: site.public(),
+        sequence: 7,
+        nodes: vec![NodeId([1; 32]), NodeId([2; 32])],
+    };
+    let request = Request {
+        schema: 0,
+        kind: RequestKind::Node,
+        key: site.public(),
+    };
+    let encoded = [
+        canonical::encode(&grant(&vendor.product(), &site)),
+        canonical::encode(&enrolment(&site, &key(101), MemberKind::Node, true)),
+        canonical::encode(&contact),
+        canonical::encode(&revocations),
+        canonical::encode(&request),
+    ];
+    encoded.map(|payload| payload.expect("canonical"))
+}
+
+/// Opens a payload of kind `T` that the right key has signed; what is taken must be what it would be written as.
+fn open<T: Statement>(payload: &[u8]) -> bool {
+    let envelope = Envelope::sign_any::<T>(payload, &key(100));
+    let read = Envelope::from_bytes(&envelope.to_bytes());
+    let Ok(read) = read else { return false };
+    let opened = read.open::<T>(&[key(100).public()], 1, "the test's key");
+    let Ok((statement, _)) = opened else { return false };
+    assert_eq!(canonical::encode(&statement).expect("was checked"), payload);
+    true
+}
+
+fn open_any(which: usize, payload: &[u8]) -> bool {
+    match which {
+        0 => open::<Grant>(payload),
+        1 => open::<Enrolment>(payload),
+        2 => open::<Contact>(payload),
+        3 => open::<SiteRevocations>(payload),
+        _ => open::<Request>(payload),
+    }
+}
+
+#[test]
+fn each_kind_of_statement_opens_as_itself_and_as_no_other() {
+    for (which, payload) in payloads().iter().enumerate() {
+        for other in 0..5 {
+            assert_eq!(open_any(other, payload), other == which, "{which} as {other}");
+        }
+    }
+}
+
 /// Runs every parser; whatever they say, they must say it.
 fn parse_all(bytes: &[u8]) {
     let _ = Envelope::from_bytes(bytes);
@@ -59,6 +128,18 @@ proptest! {
     #[test]
     fn parsers_survive_random_bytes(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
         parse_all(&bytes);
+    }
+
+    #[test]
+    fn whoever_holds_a_key_can_sign_anything_and_only_canonical_statements_are_taken(
+        which in 0_usize..5, from in any::<prop::sample::Index>(), len in 0_usize..20,
+        with in prop_oneof!["[ -~]{0,20}", ".{0,8}", Just("9".repeat(30)), Just("[".repeat(5000))],
+    ) {
+        let mut payload = payloads()[which].clone();
+        let start = from.index(payload.len());
+        let end = (start + len).min(payload.len());
+        payload.splice(start..end, with.into_bytes());
+        open_any(which, &payload);
     }
 
     #[test]
@@ -109,13 +190,7 @@ fn the_bytes_of_every_document_are_pinned() {
         ("grant", hash(&vendor.sign_grant(&grant(&trust, &site)).to_bytes())),
         (
             "enrolment",
-            hash(
-                &sign(
-                    &enrolment(&site, &key(101), crate::trust::enrolment::MemberKind::Node, true),
-                    &site,
-                )
-                .to_bytes(),
-            ),
+            hash(&sign(&enrolment(&site, &key(101), MemberKind::Node, true), &site).to_bytes()),
         ),
         ("request", hash(&request_file().encode())),
         ("summary", hash(&trust.summary().encode())),

@@ -202,3 +202,64 @@ fn contacts_come_back_and_what_is_no_contact_is_left_out() {
     home.merge_contacts(&[good]).expect("stored");
     assert_eq!(home.contacts().expect("read"), [newer]);
 }
+
+#[test]
+fn damage_in_a_products_files_is_named_or_changes_nothing() {
+    const STEPS: usize = 60;
+    let fixture = Fixture::new();
+    let home = fixture.home();
+    home.update(fixture.refreshed(2).files(), NOW).expect("stored");
+    let site = new_key();
+    home.learn_revocations(&revocations(&site, 3, vec![NodeId([4; 32])]))
+        .expect("stored");
+    let contact = Contact {
+        schema: 0,
+        node: site.node_id(),
+        kind: MemberKind::Node,
+        addresses: vec!["10.0.0.1:7170".to_owned()],
+        region: None,
+        audience: Audience::Site,
+        sequence: 1,
+        not_after: NOW.plus_seconds(1000),
+    };
+    let contact = Envelope::sign(&contact, &[&site]).expect("signed");
+    home.save_contacts([&contact]).expect("stored");
+    let grant = contact.clone();
+    home.save_membership(&Membership {
+        schema: 0,
+        name: "acme/app".to_owned(),
+        product: fixture.trust.product(),
+        grant,
+        enrolments: Vec::new(),
+    })
+    .expect("stored");
+    let (summary, lists) = (
+        home.load().expect("good").expect("there").summary(),
+        home.site_revocations().expect("good"),
+    );
+    for name in [METADATA, MEMBERSHIP, CONTACTS, SITE_REVOCATIONS] {
+        let file = home.dir().join(name);
+        let good = fs::read(&file).expect("there");
+        for step in 0..STEPS {
+            let mut bytes = good.clone();
+            if step == 0 {
+                bytes.truncate(good.len() / 2);
+            } else {
+                bytes[step * (good.len() - 1) / STEPS] ^= 1 << (step % 8);
+            }
+            fs::write(&file, bytes).expect("written");
+            match home.load() {
+                Ok(trust) => assert_eq!(trust.expect("there").summary(), summary, "{name} {step}"),
+                Err(error) => assert!(error.to_string().contains("metadata"), "{error}"),
+            }
+            if let Err(error) = home.membership() {
+                assert!(error.to_string().contains(MEMBERSHIP), "{error}");
+            }
+            let contacts = home.contacts().expect("what does not open is left out");
+            assert!(contacts.iter().all(|one| *one == contact), "{name} {step}");
+            let known = home.site_revocations().expect("what does not open is left out");
+            assert!(known.iter().all(|one| lists.contains(one)), "{name} {step}");
+        }
+        fs::write(&file, good).expect("written");
+    }
+}

@@ -213,6 +213,21 @@ proptest! {
     }
 
     #[test]
+    fn platforms_modes_and_media_types_are_taken_only_as_they_are_written(
+        text in prop_oneof![".{0,30}", "[a-z0-9]{1,8}(/[a-z0-9]{0,8}){0,3}", "0?[0-7]{0,5}", "[a-z]{1,8}/[a-z.+-]{0,12}"]
+    ) {
+        if let Ok(platform) = text.parse::<Platform>() {
+            prop_assert_eq!(platform.to_string().parse::<Platform>().ok(), Some(platform));
+        }
+        if let Ok(mode) = text.parse::<Mode>() {
+            prop_assert_eq!(Mode::new(mode.bits()), Ok(mode));
+        }
+        if let Ok(media_type) = text.parse::<MediaType>() {
+            prop_assert_eq!(media_type.as_str(), text.as_str());
+        }
+    }
+
+    #[test]
     fn a_line_with_one_changed_character_is_taken_only_if_canonical(at in any::<prop::sample::Index>(), c in any::<char>()) {
         let list = String::from_utf8(encode(&mut sample()).expect("a list").bytes).expect("JSON is text");
         for line in list.lines() {
