@@ -63,7 +63,7 @@ const ORDER_NOT_SEEN: &[&str] = &[
     // One map is collected into another.
     "protocol/src/manifest/layout.rs: `by_id.into_iter`",
     // Each group is shortened once, by its own figure.
-    "protocol/src/manifest/layout.rs: `in &self.group_bytes_of_packs`",
+    "protocol/src/manifest/layout/builder.rs: `in &self.group_bytes_of_packs`",
 ];
 
 /// Types that could carry payload.

@@ -49,7 +49,7 @@ fn payloads() -> [Vec<u8>; 5] {
         schema: 0,
         node: site.node_id(),
         kind: MemberKind::Node,
-        addresses: vec!["10.0.0.1:7170".to_owned()],
+        addresses: vec!["/ip4/10.0.0.1/tcp/7170".to_owned()],
         region: Some("eu".to_owned()),
         audience: Audience::Site,
         sequence: 7,

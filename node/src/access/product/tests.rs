@@ -216,7 +216,7 @@ fn damage_in_a_products_files_is_named_or_changes_nothing() {
         schema: 0,
         node: site.node_id(),
         kind: MemberKind::Node,
-        addresses: vec!["10.0.0.1:7170".to_owned()],
+        addresses: vec!["/ip4/10.0.0.1/tcp/7170".to_owned()],
         region: None,
         audience: Audience::Site,
         sequence: 1,
