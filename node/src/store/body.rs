@@ -61,6 +61,8 @@ pub(super) struct Holding {
     pub(super) heal_tried: bool,
     /// Threads that are writing to the files now.
     pub(super) writers: u32,
+    /// How often groups were taken out. What was written or synced across a loss may be a part of it.
+    pub(super) losses: u64,
 }
 
 impl Holding {
@@ -81,6 +83,7 @@ impl Holding {
         self.volatile.subtract(groups);
         self.unchecked.subtract(groups);
         self.heal_tried = false;
+        self.losses += 1;
         lost
     }
 }

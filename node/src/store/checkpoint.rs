@@ -16,6 +16,7 @@ use super::body::{Body, Shape};
 use super::disk::Stamp;
 use super::error::Context;
 use super::files::{Files, Key};
+use super::heal::Mending;
 use super::index::Batch;
 use super::paths::ArtifactFile;
 use super::shared::{Shared, lock};
@@ -31,6 +32,8 @@ struct Step {
     files: Option<Arc<Files>>,
     /// Volatile when the checkpoint began.
     groups: RangeSet,
+    /// Of the body, when the checkpoint began.
+    losses: u64,
     stamp: Stamp,
 }
 
@@ -91,13 +94,12 @@ impl Shared {
             .filter_map(std::sync::Weak::upgrade)
             .collect();
         for body in bodies {
-            let durable = {
+            {
                 let mut holding = body.holding();
                 let durable = std::mem::take(&mut holding.durable);
                 holding.volatile.union_with(&durable);
-                durable
-            };
-            self.count_volatile(&body, &durable);
+                self.count_volatile(&body, &durable);
+            }
             self.mark_dirty(&body);
         }
     }
@@ -130,9 +132,12 @@ impl Shared {
     }
 
     fn begin(&self, body: &Arc<Body>) -> Result<Step, StoreError> {
-        let groups = body.holding().volatile.clone();
-        let files = match self.files.get(body.key) {
-            Ok(files) => Some(files),
+        let (groups, losses) = {
+            let holding = body.holding();
+            (holding.volatile.clone(), holding.losses)
+        };
+        let files = match self.files_to_sync(body) {
+            Ok(files) => files,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 // Deleted, or taken out by its owner.
                 let all = RangeSet::from(0..body.group_count());
@@ -145,8 +150,31 @@ impl Shared {
             body: Arc::clone(body),
             files,
             groups,
+            losses,
             stamp: Stamp::default(),
         })
+    }
+
+    /// The files of a body, with the outboard if it has one: nothing is durable that was synced without it. `None` when it is
+    /// gone, and with it the groups.
+    fn files_to_sync(&self, body: &Arc<Body>) -> io::Result<Option<Arc<Files>>> {
+        let complete = |files: &Arc<Files>| body.outboard_len() == 0 || files.outboard.is_some();
+        let files = self.files.get(body.key)?;
+        if complete(&files) {
+            return Ok(Some(files));
+        }
+        // Opened by a reader before a writer had made it, or deleted.
+        self.files.forget(body.key);
+        let files = self.files.get(body.key)?;
+        if complete(&files) {
+            return Ok(Some(files));
+        }
+        if self.mend(body) == Mending::Mended {
+            return self.files.get(body.key).map(Some);
+        }
+        let all = RangeSet::from(0..body.group_count());
+        self.lose(body, &all, "the outboard was deleted");
+        Ok(None)
     }
 
     /// Syncs data, then outboards. What failed is lost.
@@ -180,10 +208,11 @@ impl Shared {
     }
 
     fn lose_unsynced(&self, step: &mut Step) {
-        // Groups that were written after the checkpoint began share the fate: this sync told of their failure too, and the
-        // next would not tell again.
-        let volatile = step.body.holding().volatile.clone();
-        self.lose(&step.body, &volatile, "the disk could not sync them");
+        // Groups that were written after the checkpoint began, or are being written, share the fate: this sync told of their
+        // failure too, and the next would not tell again.
+        let durable = step.body.holding().durable.clone();
+        let others = RangeSet::from(0..step.body.group_count()).difference(&durable);
+        self.lose(&step.body, &others, "the disk could not sync them");
         self.files.forget(step.body.key);
         step.groups = RangeSet::new();
     }
@@ -241,7 +270,7 @@ impl Shared {
         Ok(())
     }
 
-    fn batch(&self, steps: &[Step], forgotten: &[ArtifactId]) -> Batch {
+    fn batch(&self, steps: &mut [Step], forgotten: &[ArtifactId]) -> Batch {
         let mut batch = Batch::default();
         batch.locations.extend(forgotten.iter().map(|id| (*id, None)));
         for step in steps {
@@ -264,8 +293,13 @@ impl Shared {
     }
 
     /// What the index is to say of the body; `None` when nothing is held.
-    fn record(&self, step: &Step) -> Option<BodyRecord> {
+    fn record(&self, step: &mut Step) -> Option<BodyRecord> {
         let mut holding = step.body.holding();
+        if holding.losses != step.losses && !step.groups.is_empty() {
+            // Some were lost since, and may have been written again: that is not what was synced.
+            step.groups = RangeSet::new();
+            self.mark_dirty(&step.body);
+        }
         let mut durable = holding.durable.clone();
         durable.union_with(&step.groups.intersection(&holding.volatile));
         if holding.checked_at == 0 {
@@ -294,6 +328,13 @@ impl Shared {
     fn settle(&self, step: &Step, changes: &mut HashMap<LayoutId, Changes>) {
         let groups = {
             let mut holding = step.body.holding();
+            if holding.losses != step.losses {
+                // As above; the next checkpoint says what is left.
+                if !step.groups.is_empty() {
+                    self.mark_dirty(&step.body);
+                }
+                return;
+            }
             let groups = step.groups.intersection(&holding.volatile);
             holding.durable.union_with(&groups);
             holding.volatile.subtract(&groups);

@@ -33,6 +33,8 @@ pub(super) struct Files {
     pub(super) outboard_path: PathBuf,
     /// The data file has another name somewhere: it must not be written to.
     linked: bool,
+    /// Both have the length that they must have: a loss of power or somebody else may have left them shorter.
+    has_len: bool,
 }
 
 #[derive(Debug)]
@@ -40,12 +42,16 @@ pub(super) struct OpenFiles {
     disk: Arc<dyn Disk>,
     paths: Paths,
     open: Mutex<Lru>,
+    /// Held while files are made or replaced, so that two writers do not each make their own.
+    making: Mutex<()>,
 }
 
 #[derive(Debug, Default)]
 struct Lru {
     files: HashMap<Key, (u64, Arc<Files>)>,
     tick: u64,
+    /// How often names have changed or gone. What was opened before that may be another file by now.
+    renamed: u64,
 }
 
 impl OpenFiles {
@@ -54,6 +60,7 @@ impl OpenFiles {
             disk,
             paths,
             open: Mutex::default(),
+            making: Mutex::default(),
         }
     }
 
@@ -65,39 +72,64 @@ impl OpenFiles {
         if let Some(files) = self.cached(key) {
             return Ok(files);
         }
+        let renamed = self.renamed();
         let files = Arc::new(self.open_existing(key)?);
-        self.keep(key, &files);
+        self.keep(key, &files, renamed);
         Ok(files)
     }
 
     /// The files of a body, made with the given lengths where they are missing.
     pub(super) fn get_or_make(&self, key: Key, len: u64, outboard_len: u64) -> io::Result<Arc<Files>> {
-        if let Some(files) = self
-            .cached(key)
-            .filter(|files| !files.linked && (outboard_len == 0 || files.outboard.is_some()))
-        {
+        if let Some(files) = self.writable(key, outboard_len) {
             return Ok(files);
         }
+        let _one_at_a_time = lock(&self.making);
+        if let Some(files) = self.writable(key, outboard_len) {
+            return Ok(files);
+        }
+        let mut renamed = self.renamed();
         let files = match self.open_existing(key) {
             Ok(files) if outboard_len == 0 || files.outboard.is_some() => {
-                let files = if files.linked { self.own(files)? } else { files };
-                give_len(&*files.data, len)?;
+                let mut files = if files.linked {
+                    let own = self.own(files)?;
+                    self.forget(key);
+                    renamed = self.renamed();
+                    own
+                } else {
+                    files
+                };
+                // Whatever length they show: one whose sync failed may not have it on the disk.
+                files.data.set_len(len)?;
                 if let Some(outboard) = &files.outboard {
-                    give_len(&**outboard, outboard_len)?;
+                    outboard.set_len(outboard_len)?;
                 }
+                files.has_len = true;
                 files
             }
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => self.make(key, len, outboard_len)?,
         };
         let files = Arc::new(files);
-        self.keep(key, &files);
+        self.keep(key, &files, renamed);
         Ok(files)
     }
 
-    /// Forgets the open files of a body, whose names have changed or gone.
+    /// Forgets the open files of a body, whose names have changed or gone. Whoever is opening them at this moment uses them
+    /// once and does not keep them.
     pub(super) fn forget(&self, key: Key) {
-        lock(&self.open).files.remove(&key);
+        let mut open = lock(&self.open);
+        open.renamed += 1;
+        open.files.remove(&key);
+    }
+
+    /// Open files that may be written to as they are.
+    fn writable(&self, key: Key, outboard_len: u64) -> Option<Arc<Files>> {
+        let complete = |files: &Arc<Files>| files.has_len && (outboard_len == 0 || files.outboard.is_some());
+        self.cached(key).filter(|files| !files.linked && complete(files))
+    }
+
+    fn renamed(&self) -> u64 {
+        lock(&self.open).renamed
     }
 
     fn cached(&self, key: Key) -> Option<Arc<Files>> {
@@ -109,8 +141,13 @@ impl OpenFiles {
         Some(Arc::clone(files))
     }
 
-    fn keep(&self, key: Key, files: &Arc<Files>) {
+    fn keep(&self, key: Key, files: &Arc<Files>, renamed: u64) {
         let mut open = lock(&self.open);
+        // Another thread may have made what was missing when this one looked.
+        let is_known_better = |(_, known): &(u64, Arc<Files>)| known.has_len && !files.has_len;
+        if open.renamed != renamed || open.files.get(&key).is_some_and(is_known_better) {
+            return;
+        }
         if open.files.len() >= STORE_OPEN_BODIES_MAX
             && let Some(oldest) = open
                 .files
@@ -139,7 +176,11 @@ impl OpenFiles {
     fn open_existing(&self, key: Key) -> io::Result<Files> {
         let (whole, part, outboard_path) = self.names(key);
         let (data, data_path) = match self.open_one(&whole) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound && part != whole => (self.open_one(&part)?, part),
+            Err(error) if error.kind() == io::ErrorKind::NotFound && part != whole => match self.open_one(&part) {
+                // It may have become whole, and got its name, after the first look.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => (self.open_one(&whole)?, whole),
+                other => (other?, part),
+            },
             other => (other?, whole),
         };
         let outboard = match key {
@@ -156,6 +197,7 @@ impl OpenFiles {
             data_path,
             outboard,
             outboard_path,
+            has_len: false,
         })
     }
 
@@ -209,11 +251,13 @@ impl OpenFiles {
             outboard,
             outboard_path,
             linked: false,
+            has_len: true,
         })
     }
 }
 
-fn give_len(file: &dyn DiskFile, len: u64) -> io::Result<()> {
+/// Makes a file as long as it must be; what is new is a hole.
+pub(super) fn give_len(file: &dyn DiskFile, len: u64) -> io::Result<()> {
     if file.stamp()?.len == len {
         Ok(())
     } else {

@@ -15,7 +15,7 @@ use super::StoreError;
 use super::body::Body;
 use super::disk::Stamp;
 use super::error::Context;
-use super::files::Files;
+use super::files::{Files, give_len};
 use super::shared::{Shared, lock};
 
 /// Seconds after which what lies on disk is hashed again before it is given to anyone.
@@ -28,7 +28,8 @@ impl Shared {
     pub(super) fn recover(&self, bodies: &[Arc<Body>]) -> Result<(), StoreError> {
         let mut wanted = Vec::new();
         for body in bodies {
-            if let Some(files) = self.confront(body)? {
+            // What no outboard in full length proves would be lost again by whoever looks at it next.
+            if let Some(files) = self.confront(body)?.filter(|files| has_outboard(body, files)) {
                 let missing = RangeSet::from(0..body.group_count()).difference(&body.holding().held());
                 wanted.push((body, files, missing));
             }
@@ -36,7 +37,7 @@ impl Shared {
         for (body, good) in self.hash_all(&wanted) {
             self.add_volatile(body, &good);
         }
-        for (body, ..) in &wanted {
+        for body in bodies {
             if !body.is_whole() {
                 self.heal_outboard(body);
             }
@@ -92,8 +93,8 @@ impl Shared {
         let mut holding = body.holding();
         let fresh = groups.difference(&holding.held());
         holding.volatile.union_with(&fresh);
-        drop(holding);
         self.count_volatile(body, &fresh);
+        drop(holding);
         self.mark_dirty(body);
     }
 
@@ -119,6 +120,13 @@ impl Shared {
             Some(files) => has_outboard(body, files),
             None => false,
         };
+        if !provable && let Some(outboard) = files.as_ref().and_then(|files| files.outboard.as_ref()) {
+            // A loss of power can take its length and leave pairs of it, and these prove their groups. A disk that cannot
+            // do this now leaves the groups to be fetched again.
+            if let Err(error) = give_len(&**outboard, body.outboard_len()) {
+                tracing::warn!(body = ?body.key, %error, "a shortened outboard cannot be given its length back");
+            }
+        }
         let there = if provable {
             body.groups_within(stamp.len)
         } else {

@@ -2,7 +2,8 @@
 //! checkpoint has to do and to tell.
 //!
 //! Locks are taken in this order, and none is held over a disk operation except the first two: `checkpointing`,
-//! `opening`, `layouts`, a body's holding, `bodies`, `pending`.
+//! `opening`, `layouts`, a body's holding, `bodies`, `pending`. Files that are made or replaced have a lock of their own
+//! (`OpenFiles`), which is held over disk operations and over none of these.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::PathBuf;

@@ -1,9 +1,10 @@
-//! The store as its callers see it. `real` runs on the system's files, `crash` and `full` on a disk in memory that fails
-//! at every operation in turn.
+//! The store as its callers see it. `real` runs on the system's files, the others on a disk in memory that fails at every
+//! operation in turn.
 
 #![expect(clippy::cast_possible_truncation, reason = "test files are small")]
 
 mod crash;
 mod faults;
 mod fixture;
+mod meanwhile;
 mod real;

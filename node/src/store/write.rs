@@ -50,7 +50,7 @@ impl Shared {
         data: &[u8],
         pairs: &[(Node, Pair)],
     ) -> Result<u64, StoreError> {
-        let held = {
+        let (mut held, mut losses) = {
             let mut holding = body.holding();
             let held = holding.contains(index) && !holding.unchecked.contains(index);
             if !held || !pairs.is_empty() {
@@ -58,23 +58,30 @@ impl Shared {
                 holding.stamp = None;
                 holding.writers += 1;
             }
-            held
+            (held, holding.losses)
         };
         if held && pairs.is_empty() {
             return Ok(0);
         }
-        let outcome = self.write_files(body, index, (!held).then_some(data), pairs);
-        let mut holding = body.holding();
-        holding.writers -= 1;
-        outcome?;
+        let mut holding = loop {
+            let outcome = self.write_files(body, index, (!held).then_some(data), pairs);
+            let mut holding = body.holding();
+            if outcome.is_err() || holding.losses == losses {
+                holding.writers -= 1;
+                outcome?;
+                break holding;
+            }
+            // A sync failed meanwhile, or the file was deleted: what was just written may be gone with the rest.
+            (held, losses) = (false, holding.losses);
+        };
         let fresh = !holding.contains(index);
+        let bytes = if fresh { data.len() as u64 } else { 0 };
         if fresh {
             holding.volatile.insert(index..index + 1);
+            self.volatile_bytes.fetch_add(bytes, Ordering::Relaxed);
         }
         drop(holding);
         self.mark_dirty(body);
-        let bytes = if fresh { data.len() as u64 } else { 0 };
-        self.volatile_bytes.fetch_add(bytes, Ordering::Relaxed);
         Ok(bytes)
     }
 

@@ -59,6 +59,9 @@ pub(crate) enum Stop {
 /// Decides of the n-th operation whether it fails, and how.
 pub(crate) type Fault = Arc<dyn Fn(u64, Op, &Path) -> Option<io::ErrorKind> + Send + Sync>;
 
+/// What another thread does at one moment.
+pub(crate) type Meanwhile = Arc<dyn Fn() + Send + Sync>;
+
 /// See the module.
 #[derive(Clone)]
 pub(crate) struct FakeDisk {
@@ -112,6 +115,7 @@ impl FakeDisk {
     pub(crate) fn copy(&self) -> Self {
         let mut state = self.lock_state().clone();
         state.locked.clear();
+        state.meanwhile = None;
         state.boot += 1;
         Self {
             boot: state.boot,
@@ -123,6 +127,18 @@ impl FakeDisk {
     pub(crate) fn crash_after(&self, n: u64) {
         let mut state = self.lock_state();
         state.crash_at = Some(state.changes + n);
+    }
+
+    /// Has another thread's work done in full just before the `n`-th operation from now: every way in which two threads can
+    /// meet at a disk operation, without a race. Once; what it does may name the next.
+    pub(crate) fn meanwhile(&self, n: u64, work: Meanwhile) {
+        let mut state = self.lock_state();
+        state.meanwhile = Some((state.ops + n, work));
+    }
+
+    /// Whether the work of [`Self::meanwhile`] was not reached, and drops it.
+    pub(crate) fn was_not_reached(&self) -> bool {
+        self.lock_state().meanwhile.take().is_some()
     }
 
     pub(crate) fn set_fault(&self, fault: Option<Fault>) {
@@ -150,6 +166,15 @@ impl FakeDisk {
         self.lock_state().crashed
     }
 
+    /// Deletes the files with this extension for good, and their names.
+    pub(crate) fn delete(&self, extension: &Path) {
+        let mut state = self.lock_state();
+        let is_other = |path: &PathBuf| path.extension() != Some(extension.as_os_str());
+        state.names.retain(|path, _| is_other(path));
+        state.durable_names.retain(|path, _| is_other(path));
+        state.count_links();
+    }
+
     /// Flips a bit of the first file with this extension; nothing tells of it.
     pub(crate) fn rot(&self, extension: &Path, at: usize) {
         let mut state = self.lock_state();
@@ -172,6 +197,7 @@ impl FakeDisk {
         state.crashed = false;
         state.crash_at = None;
         state.fault = None;
+        state.meanwhile = None;
         state.locked.clear();
         match stop {
             Stop::Kill => {}
@@ -193,6 +219,13 @@ impl FakeDisk {
     /// Counts the operation; an error when it is to fail. `None` beside the state when the machine crashes in it.
     fn begin(&self, op: Op, path: &Path) -> io::Result<(MutexGuard<'_, State>, bool)> {
         let mut state = self.lock_state();
+        if state.meanwhile.as_ref().is_some_and(|(at, _)| state.ops >= *at)
+            && let Some((_, work)) = state.meanwhile.take()
+        {
+            drop(state);
+            work();
+            state = self.lock_state();
+        }
         if state.crashed || state.boot != self.boot {
             return Err(io::Error::other("the machine is off"));
         }

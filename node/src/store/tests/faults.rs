@@ -72,35 +72,36 @@ fn fail_at(at: u64, kind: ErrorKind, forever: bool) -> Fault {
     Arc::new(move |op: u64, _: Op, _: &Path| (op == at || (forever && op > at)).then_some(kind))
 }
 
-/// Every `step`-th operation fails, once or from then on.
-fn fail_everywhere(kind: ErrorKind, forever: bool, scene: &Scene, step: usize) {
+/// Every operation fails, once or from then on.
+fn fail_everywhere(kind: ErrorKind, forever: bool) {
+    let scene = Scene::small();
     let whole = FakeDisk::new();
     let (store, _) = Store::open(root(), options(&whole)).expect("a store");
-    life(&store, scene).expect("no fault, no error");
+    life(&store, &scene).expect("no fault, no error");
     let ops = whole.ops();
     drop(store);
-    for at in (1..=ops).step_by(step) {
+    for at in 1..=ops {
         let disk = FakeDisk::new();
         disk.set_fault(Some(fail_at(at, kind, forever)));
         let what = format!("{kind:?} at operation {at} of {ops}, forever: {forever}");
         let store = Store::open(root(), options(&disk)).map(|(store, _)| store);
         if let Ok(store) = &store {
-            let outcome = life(store, scene);
+            let outcome = life(store, &scene);
             assert!(!forever || at > ops - 20 || outcome.is_err(), "{what}");
         }
         disk.set_fault(None);
-        finish(&disk, store.ok(), scene, &what);
+        finish(&disk, store.ok(), &scene, &what);
     }
 }
 
 #[test]
 fn an_io_error_at_any_operation_is_survived() {
-    fail_everywhere(ErrorKind::Other, false, &Scene::new(), 5);
+    fail_everywhere(ErrorKind::Other, false);
 }
 
 #[test]
 fn a_disk_that_stays_broken_stops_cleanly_and_goes_on_when_it_is_well_again() {
-    fail_everywhere(ErrorKind::ReadOnlyFilesystem, true, &Scene::small(), 1);
+    fail_everywhere(ErrorKind::ReadOnlyFilesystem, true);
 }
 
 #[test]

@@ -107,6 +107,33 @@ impl Release {
         geometry.path(GroupIndex(index)).map(|step| pair(step.node())).collect()
     }
 
+    /// Writes groups in ascending order as one reply brings them after another brought `before`: each pair with the first
+    /// group that needs it.
+    pub(super) fn write_once(
+        &self,
+        store: &Store,
+        groups: &RangeSet,
+        before: &RangeSet,
+    ) -> Result<(), crate::store::StoreError> {
+        // Pairs are told apart by what they are: no two in a release are the same.
+        let mut carried: std::collections::HashSet<Pair> = std::collections::HashSet::new();
+        for group in before.iter() {
+            carried.extend(self.pairs(group).into_iter().map(|(_, pair)| pair));
+        }
+        for group in groups.iter() {
+            let data = self.group(group);
+            let mut pairs = self.pairs(group);
+            pairs.retain(|(_, pair)| carried.insert(*pair));
+            let write = GroupWrite {
+                group,
+                data: &data,
+                pairs: &pairs,
+            };
+            store.write(self.id, &[write])?;
+        }
+        Ok(())
+    }
+
     pub(super) fn write(&self, store: &Store, groups: &RangeSet) -> Result<(), crate::store::StoreError> {
         for group in groups.iter() {
             let (data, pairs) = (self.group(group), self.pairs(group));

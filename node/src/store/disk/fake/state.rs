@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use samara_protocol::rng::Rng;
 
-use super::Fault;
+use super::{Fault, Meanwhile};
 
 pub(super) const SECTOR: usize = 4096;
 
@@ -63,6 +63,8 @@ pub(super) struct State {
     pub(super) ops: u64,
     pub(super) crash_at: Option<u64>,
     pub(super) fault: Option<Fault>,
+    /// Work of another thread, and the operation that it comes before.
+    pub(super) meanwhile: Option<(u64, Meanwhile)>,
     pub(super) capacity: Option<usize>,
     pub(super) names: BTreeMap<PathBuf, u64>,
     pub(super) durable_names: BTreeMap<PathBuf, u64>,
