@@ -20,7 +20,7 @@ use std::path::Path;
 use rustix::fs::{FileType, FlockOperation, Stat};
 use samara_protocol::id::{ArtifactId, ManifestId};
 use samara_protocol::limits::RECORD_BYTES_MAX;
-use samara_protocol::manifest::path::OWN_FOLDER;
+use samara_protocol::manifest::path::{OWN_FOLDER, ReleasePath};
 use samara_protocol::manifest::platform::Platform;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -129,6 +129,14 @@ pub(super) struct Own {
     _lock: std::fs::File,
 }
 
+impl Record {
+    /// Whether it is of this format and names nothing outside its folder: it decides what is removed, and who may write to
+    /// the folder is not who may write to what lies beside it.
+    fn is_sound(&self) -> bool {
+        self.schema == SCHEMA && (self.paths.keys().chain(&self.folders)).all(|path| ReleasePath::new(path).is_ok())
+    }
+}
+
 /// Why a target folder cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum OpenError {
@@ -153,12 +161,12 @@ impl Own {
 
     pub(super) fn record(&self) -> io::Result<Option<Record>> {
         let record: Option<Record> = read(&self.own, RECORD)?;
-        Ok(record.filter(|record| record.schema == SCHEMA))
+        Ok(record.filter(Record::is_sound))
     }
 
     pub(super) fn journal(&self) -> io::Result<Option<Journal>> {
         let journal: Option<Journal> = read(&self.own, JOURNAL)?;
-        Ok(journal.filter(|journal| journal.record.schema == SCHEMA))
+        Ok(journal.filter(|journal| journal.record.is_sound() && ReleasePath::new(&journal.kept).is_ok()))
     }
 }
 
