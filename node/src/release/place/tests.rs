@@ -3,7 +3,7 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::sync::Mutex;
 
-use samara_protocol::id::{ArtifactId, ProductId};
+use samara_protocol::id::{ArtifactId, ManifestId, ProductId};
 use samara_protocol::manifest::contents::ContentsBuilder;
 use samara_protocol::manifest::entry::{Artifact, EntryKind, Mode};
 use samara_protocol::manifest::head::{EntriesRef, Urgency};
@@ -648,5 +648,45 @@ fn damage_in_what_it_remembers_costs_hashing_and_never_a_file() {
             }
             assert_eq!(there.get("notes"), Some(&file_of(b"mine")), "damage {step} to {name}");
         }
+    }
+}
+
+#[test]
+fn a_record_or_journal_that_names_other_folders_reaches_nothing_outside() {
+    let outer = tempfile::tempdir().expect("a folder");
+    let (inside, outside) = (outer.path().join("in"), outer.path().join("out"));
+    fs::create_dir_all(outside.join("folder")).expect("made");
+    fs::write(outside.join("file"), b"mine").expect("written");
+    let before = tree(&outside);
+    let placed = |paths: &[&str]| -> String {
+        let one = |path: &&str| format!("{path:?}:{{\"folder\":{{\"mode\":493}}}}");
+        paths.iter().map(one).collect::<Vec<_>>().join(",")
+    };
+    let absolute = outside.join("folder").display().to_string();
+    let paths = [
+        "../out/folder",
+        "../out/file",
+        "bin/../../out/folder",
+        &absolute,
+        "",
+        ".",
+        "..",
+        "/",
+    ];
+    let folders: Vec<String> = paths.iter().map(|path| format!("{path:?}")).collect();
+    let record = format!(
+        "{{\"schema\":0,\"manifest\":\"{}\",\"platforms\":[],\"paths\":{{{}}},\"folders\":[{}]}}",
+        ManifestId([3; 32]),
+        placed(&paths),
+        folders.join(",")
+    );
+    let journal = format!("{{\"kept\":\"../../../out\",\"record\":{record}}}");
+    for (name, bytes) in [("record", &record), ("journal", &journal)] {
+        first().place(&inside).expect("placed");
+        fs::create_dir_all(inside.join(".samara/stage/new")).expect("made");
+        fs::write(inside.join(".samara").join(name), bytes).expect("written");
+        // It may refuse; what it does not know it leaves alone.
+        let _ = second().place(&inside);
+        assert_eq!(tree(&outside), before, "a {name} reached outside");
     }
 }
