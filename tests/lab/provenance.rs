@@ -1,6 +1,6 @@
 //! Where a figure comes from: the commit that was built and the machine that it ran on. Stamped on at the time of measuring,
 //! not when tables are made of it: the checkout may have gone on by then. The harness builds the program before it is measured,
-//! so the checkout's commit is the program's.
+//! so the checkout's commit is the program's; where `SAMARA_BINARY` names another program, whoever measures answers for that.
 
 use std::fs;
 use std::process::Command;
