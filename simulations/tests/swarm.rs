@@ -256,3 +256,19 @@ fn random_small_worlds_with_faults_end_well_with_every_step_checked() {
         }
     }
 }
+
+#[test]
+fn however_many_stall_nobody_waits_for_them_long() {
+    for seed in 0..24u64 {
+        let mut plan = scenario(
+            "[[nodes]]\ncount = 12\nrole = \"site\"\nup = \"50mbit\"\ndown = \"100mbit\"\n\
+             [[nodes]]\ncount = 6\nrole = \"site\"\nup = \"50mbit\"\ndown = \"100mbit\"\nbehaviour = \"stall\"\n",
+        );
+        plan.seed = seed;
+        plan.release[0].size = "8MiB".to_owned();
+        let report = run(&plan).unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+        // A stall is seen after a little more than two seconds, and two of them one after the other cost twice that.
+        let last = report.last_over_bound * report.bound_s;
+        assert!(last <= report.bound_s + 8.0, "seed {seed}: {last} s, {report:?}");
+    }
+}

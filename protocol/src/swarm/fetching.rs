@@ -1,7 +1,7 @@
 //! The receiver: asks each neighbour for as much as its rate justifies, and deals with what comes of it.
 //!
-//! Invariant: the groups that requests have left are exactly the transfer's `requested` set; `Source::outstanding` is
-//! the sum over the peer's requests.
+//! Invariant: the groups that requests have left, unless these are shared, are exactly the transfer's `requested` set;
+//! `Source::outstanding` is the sum over the peer's requests.
 
 use std::time::Duration;
 
@@ -34,7 +34,7 @@ pub(super) struct Request {
     pub(super) begun: bool,
     /// Whether the peer had nothing else to do for us when it was asked.
     alone: bool,
-    /// Whether what is left may be asked of a second peer, too.
+    /// Whether what is left may be asked of another peer, too: this one is not relied on any more.
     pub(super) shared: bool,
 }
 
@@ -163,15 +163,6 @@ impl Swarm {
         source.requests.insert(request);
         source.outstanding += nominal(&groups);
         transfer.meter.start(now);
-        if transfer.shared > 0 {
-            let shared = self
-                .requests
-                .values()
-                .filter(|other| other.layout == layout && other.shared);
-            for other in shared {
-                transfer.copies.union_with(&other.left.intersection(&groups));
-            }
-        }
         transfer.ask(&groups);
         self.down.take(now, nominal(&groups));
         self.out.push_back(Output::Fetch {
@@ -213,6 +204,7 @@ impl Swarm {
         }
         source.outstanding -= nominal(&came);
         source.last_byte = now;
+        source.in_vain = Duration::ZERO;
         source.stalled = false;
         source.failures = 0;
         source.give_ups = 0;
@@ -358,23 +350,10 @@ impl Swarm {
         let Some(transfer) = self.transfers.get_mut(&request.layout) else {
             return;
         };
-        let twice = request.left.intersection(&transfer.copies);
         if request.shared {
             transfer.shared -= 1;
         } else {
-            transfer.unask(&request.left.difference(&twice));
-        }
-        if twice.is_empty() {
-            return;
-        }
-        transfer.copies.subtract(&twice);
-        // Where the other copy is shared too, nobody is relied on any more.
-        for other in self
-            .requests
-            .values()
-            .filter(|other| other.layout == request.layout && other.shared)
-        {
-            transfer.unask(&other.left.intersection(&twice));
+            transfer.unask(&request.left);
         }
     }
 

@@ -161,6 +161,8 @@ pub(super) struct Source {
     pub(super) rtt: Option<Duration>,
     /// When its last bytes came, or since when it is asked.
     pub(super) last_byte: Timestamp,
+    /// How long it was last waited for in vain; nothing once it brought a byte.
+    pub(super) in_vain: Duration,
     pub(super) stalled: bool,
     /// Not asked before this.
     pub(super) backoff_until: Option<Timestamp>,
@@ -181,6 +183,7 @@ impl Source {
             window: Window::new(SPAN_MIN),
             rtt: None,
             last_byte: now,
+            in_vain: Duration::ZERO,
             stalled: false,
             backoff_until: None,
             failures: 0,

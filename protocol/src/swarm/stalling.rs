@@ -30,6 +30,7 @@ impl Swarm {
                 given_up.push(*id);
             } else if silent >= STALL_TIME + 4 * source.rtt_or_guess() && !source.stalled {
                 source.stalled = true;
+                source.in_vain = source.in_vain.max(silent);
                 stalled.push((*id, silent));
             }
         }

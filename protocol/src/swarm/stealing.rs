@@ -1,8 +1,9 @@
 //! Spans that are slow or stalled: what has not come is asked of somebody else.
 //!
-//! A request that nobody has begun to answer is moved. One that has begun, or whose peer is stalled, is shared: what is
-//! left of it may be asked of one more peer, whoever brings a group first wins, and the other is cancelled as soon as it
-//! has nothing left to bring.
+//! A request that nobody has begun to answer is moved. One that has begun, or whose peer is stalled, is shared: nobody relies
+//! on it any more, what is left of it may be asked of another peer, whoever brings a group first wins, and a request that
+//! has nothing left to bring is cancelled. Slowness makes one copy at the most; with every further peer that stalls on it
+//! comes another.
 
 use std::time::Duration;
 
@@ -42,8 +43,7 @@ impl Swarm {
         };
         if !std::mem::replace(&mut request.shared, true) {
             transfer.shared += 1;
-            let alone = request.left.difference(&transfer.copies);
-            transfer.unask(&alone);
+            transfer.unask(&request.left);
         }
     }
 
@@ -59,7 +59,7 @@ impl Swarm {
         let Some(request) = self.requests.get(&victim) else {
             return false;
         };
-        let (layout, from) = (request.layout, request.peer);
+        let (layout, from, waited) = (request.layout, request.peer, now.since(request.asked));
         let Some((transfer, view)) = self.transfers.get(&layout).zip(thief.view(&layout)) else {
             return false;
         };
@@ -69,6 +69,9 @@ impl Swarm {
         } else {
             self.drop_request(victim, true);
             self.to_fill.insert(from);
+            if let Some(peer) = self.peers.get_mut(&from) {
+                peer.source.in_vain = peer.source.in_vain.max(waited);
+            }
         }
         self.ask(now, id, layout, groups.clone());
         self.out.push_back(Output::Event(Event::SpanStolen {
@@ -92,38 +95,46 @@ impl Swarm {
             if request.peer == id || request.shared || now.since(request.asked) < rest {
                 continue;
             }
-            let is_copied = !transfer.copies.is_empty() && !request.left.intersection(&transfer.copies).is_empty();
-            if request.begun && is_copied {
-                // Two peers are asked already.
-                continue;
-            }
             let Some(holder) = self.peers.get(&request.peer) else {
                 continue;
             };
             // Where nothing is known, what was waited already is the best guess.
-            let there = expected(holder, holder.source.outstanding).max(now.since(request.asked));
+            let there = if request.begun {
+                expected(holder, nominal(&request.left)).max(now.since(holder.source.last_byte))
+            } else {
+                expected(holder, holder.source.outstanding).max(now.since(request.asked))
+            };
             if worst.is_some_and(|(most, _, _)| there <= most) {
                 continue;
             }
             let here = expected(thief, nominal(&request.left));
-            let gain = if request.begun { 3 } else { 2 };
-            if there > here * gain + MOVE_AFTER && is_had(transfer, view, request) {
+            let gain = if request.begun { 4 } else { 3 };
+            if there > here * gain + MOVE_AFTER
+                && is_had(transfer, view, request)
+                && !(request.begun && transfer.shared > 0 && self.is_copy(request))
+            {
                 worst = Some((there, *key, request.begun));
             }
         }
         worst.map(|(_, key, begun)| (key, begun))
     }
 
+    /// Whether somebody else was asked for some of it before, and may still bring it.
+    fn is_copy(&self, request: &Request) -> bool {
+        let shared = |other: &&Request| other.shared && other.layout == request.layout;
+        let mut shared = self.requests.values().filter(shared);
+        shared.any(|other| !other.left.intersection(&request.left).is_empty())
+    }
+
     /// Groups have come: nobody else needs to bring them. `by` is the request that brought them.
     pub(super) fn settle_copies(&mut self, layout: LayoutId, groups: &RangeSet, by: Option<RequestId>) {
-        let Some(transfer) = self.transfers.get_mut(&layout) else {
+        let Some(transfer) = self.transfers.get(&layout) else {
             return;
         };
         // A fetch brings what it alone was asked for, except when a request is shared.
         if by.is_some() && transfer.shared == 0 {
             return;
         }
-        transfer.copies.subtract(groups);
         let mut over = Vec::new();
         for (id, request) in &mut self.requests {
             if Some(*id) == by || request.layout != layout {
@@ -148,11 +159,12 @@ impl Swarm {
     }
 }
 
-/// When a peer would have delivered `bytes`, as far as can be told.
+/// When a peer would have delivered `bytes`, as far as can be told: not sooner than it was last waited for in vain, lest
+/// two that bring nothing hand a request to and fro while those who would bring it look slower.
 fn expected(peer: &Peer, bytes: u64) -> Duration {
     let source = &peer.source;
     let rate = source.meter.rate().unwrap_or(1 << 20);
-    source.rtt_or_guess() + time_for(bytes, rate.max(1))
+    (source.rtt_or_guess() + time_for(bytes, rate.max(1))).max(source.in_vain)
 }
 
 /// Whether everything that is missing has been asked for.

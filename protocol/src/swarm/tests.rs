@@ -12,6 +12,8 @@ use crate::rng::Rng;
 use crate::wire::message::SwarmMessage;
 use proptest::prelude::*;
 
+mod stalls;
+
 const ME: NodeId = NodeId([0; 32]);
 const A: NodeId = NodeId([1; 32]);
 const B: NodeId = NodeId([2; 32]);
@@ -154,6 +156,16 @@ impl Bench {
         });
     }
 
+    /// A sign of life for `request` that brings nothing.
+    fn drip(&mut self, request: RequestId) {
+        let groups = RangeSet::new();
+        self.input(Input::FetchVerified {
+            request,
+            groups,
+            bytes: 0,
+        });
+    }
+
     /// Answers the oldest fetch of `peer` whole.
     fn deliver(&mut self, peer: NodeId) {
         let fetches = self.fetches();
@@ -243,87 +255,6 @@ fn requests_stay_within_their_bounds_on_huge_and_scattered_layouts() {
             .iter()
             .all(|(_, _, groups)| groups.ranges().len() <= REQUEST_RANGES_MAX)
     );
-}
-
-#[test]
-fn a_stalled_peers_span_is_asked_of_one_other_and_the_loser_is_cancelled() {
-    let mut bench = Bench::with_layout(Role::Site, RangeSet::from(4..64));
-    bench.meet(A, Distance::Other);
-    bench.status(A, &all(64), 64);
-    let first = bench.fetches();
-    assert!(first.iter().all(|(_, peer, _)| *peer == A));
-    bench.meet(B, Distance::Other);
-    bench.status(B, &all(64), 64);
-    assert_eq!(
-        bench.fetches().len(),
-        first.len(),
-        "B waits while A is expected to deliver"
-    );
-    bench.pass(Duration::from_millis(2_900));
-    let stolen: RangeSet = bench
-        .fetches()
-        .iter()
-        .filter(|(_, peer, _)| *peer == B)
-        .flat_map(|(_, _, groups)| groups.ranges().to_vec())
-        .collect();
-    assert_eq!(stolen, RangeSet::from(0..4));
-    while bench.swarm.transfers[&LAYOUT].left > 0 {
-        bench.deliver(B);
-    }
-    assert!(bench.swarm.requests.is_empty(), "{:?}", bench.swarm.requests);
-    assert!(bench.out.contains(&Output::CancelFetch { request: first[0].0 }));
-}
-
-#[test]
-fn a_peer_that_stalled_is_asked_again_when_it_is_the_only_one_that_has_the_rest() {
-    for busy in [true, false] {
-        let mut bench = Bench::with_layout(Role::Site, RangeSet::from(4..64));
-        bench.meet(A, Distance::Other);
-        bench.status(A, &RangeSet::from(0..2), 64);
-        bench.meet(B, Distance::Other);
-        bench.pass(Duration::from_millis(2_500));
-        assert!(bench.swarm.peers[&A].source.stalled, "it was asked and brought nothing");
-        bench.status(B, &RangeSet::from(0..2), 64);
-        bench.pass(Duration::from_millis(200));
-        if busy {
-            for request in bench.swarm.peers[&A].source.requests.clone() {
-                let fault = FetchFault::Busy(Duration::from_secs(2));
-                bench.input(Input::FetchFailed { request, fault });
-            }
-        }
-        while bench.swarm.requests.values().any(|request| request.peer == B) {
-            bench.deliver(B);
-        }
-        assert!(bench.swarm.peers[&A].source.requests.is_empty(), "it owes nothing now");
-        bench.status(A, &RangeSet::from(0..4), 64);
-        bench.pass(Duration::from_secs(4));
-        let owed = bench.swarm.peers[&A].source.outstanding;
-        assert_eq!(owed, 2 * GROUP_BYTES, "busy: {busy}");
-    }
-}
-
-#[test]
-fn a_group_is_never_asked_of_three_peers() {
-    let mut bench = Bench::with_layout(Role::Site, RangeSet::from(1..64));
-    bench.meet(A, Distance::Other);
-    bench.status(A, &all(64), 64);
-    bench.pass(Duration::from_millis(2_900));
-    bench.meet(B, Distance::Other);
-    bench.status(B, &all(64), 64);
-    let second = bench.fetches().last().cloned().expect("B is asked for what A owes");
-    assert_eq!(second.1, B);
-    // Something of B's came, but nothing that counts: a slow drip.
-    bench.input(Input::FetchVerified {
-        request: second.0,
-        groups: RangeSet::new(),
-        bytes: 0,
-    });
-    bench.meet(C, Distance::Other);
-    bench.status(C, &all(64), 64);
-    bench.pass(Duration::from_secs(8));
-    assert!(bench.fetches().iter().all(|(_, peer, _)| *peer != C));
-    bench.input(Input::PeerDown { peer: A });
-    assert_eq!(bench.fetches().last().map(|(_, peer, _)| *peer), Some(C));
 }
 
 #[test]
@@ -421,26 +352,6 @@ fn a_peer_whose_connections_end_in_garbage_is_kept_out_at_the_third() {
         bench.input(Input::PeerDown { peer: A });
     }
     assert_eq!(bench.disconnected(), Some((A, DisconnectReason::Misbehaved)));
-}
-
-#[test]
-fn a_stalled_peer_is_tried_again_when_others_have_brought_what_it_was_asked_for() {
-    let mut bench = Bench::with_layout(Role::Site, RangeSet::new());
-    bench.meet(A, Distance::Other);
-    bench.status(A, &RangeSet::from(0..8), 64);
-    assert!(!bench.fetches().is_empty());
-    bench.pass(Duration::from_secs(4));
-    let stalled = |output: &Output| matches!(output, Output::Event(Event::PeerStalled { peer: A, .. }));
-    assert_eq!(bench.out.iter().filter(|output| stalled(output)).count(), 1);
-    // From an older release, say.
-    let (layout, groups) = (LAYOUT, RangeSet::from(0..8));
-    bench.input(Input::Held { layout, groups });
-    assert!(bench.swarm.requests.is_empty());
-    bench.status(A, &all(64), 64);
-    let before = bench.fetches().len();
-    bench.pass(Duration::from_secs(5));
-    assert!(bench.fetches().len() > before, "it is the only one that has the rest");
-    assert_eq!(bench.disconnected(), None);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! One layout that this node takes part in: what is wanted, asked for, held and durable.
 //!
-//! Invariant (see `check`): a group is missing, or requested of one peer (two when a span is stalled), or held; `have`
-//! marks exactly the blocks whose every group is held, `busy` only blocks with nothing left to ask for.
+//! Invariant (see `check`): a group is missing, or one peer is relied on for it (others may still owe it, see `stealing`), or
+//! it is held; `have` marks exactly the blocks whose every group is held, `busy` only blocks with nothing left to ask for.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -30,9 +30,8 @@ pub(super) struct Transfer {
     pub(super) busy: Bits,
     pub(super) held: RangeSet,
     pub(super) held_durable: RangeSet,
+    /// What requests that are not shared have left: somebody is relied on for it.
     pub(super) requested: RangeSet,
-    /// Groups asked of a second peer while the first is still asked.
-    pub(super) copies: RangeSet,
     /// How many requests are shared (see `stealing`).
     pub(super) shared: u32,
     /// For each block how many serving neighbours have it.
@@ -68,7 +67,6 @@ impl Transfer {
             held,
             held_durable: open.durable,
             requested: RangeSet::new(),
-            copies: RangeSet::new(),
             shared: 0,
             avail: vec![0; blocks as usize],
             left: 0,

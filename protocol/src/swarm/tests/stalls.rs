@@ -1,0 +1,142 @@
+//! Peers that bring nothing, or too little: who is asked instead, and when they are asked again.
+
+use super::*;
+
+#[test]
+fn a_stalled_peers_span_is_asked_of_one_other_and_the_loser_is_cancelled() {
+    let mut bench = Bench::with_layout(Role::Site, RangeSet::from(4..64));
+    bench.meet(A, Distance::Other);
+    bench.status(A, &all(64), 64);
+    let first = bench.fetches();
+    assert!(first.iter().all(|(_, peer, _)| *peer == A));
+    bench.meet(B, Distance::Other);
+    bench.status(B, &all(64), 64);
+    assert_eq!(
+        bench.fetches().len(),
+        first.len(),
+        "B waits while A is expected to deliver"
+    );
+    bench.pass(Duration::from_millis(2_900));
+    let stolen: RangeSet = bench
+        .fetches()
+        .iter()
+        .filter(|(_, peer, _)| *peer == B)
+        .flat_map(|(_, _, groups)| groups.ranges().to_vec())
+        .collect();
+    assert_eq!(stolen, RangeSet::from(0..4));
+    while bench.swarm.transfers[&LAYOUT].left > 0 {
+        bench.deliver(B);
+    }
+    assert!(bench.swarm.requests.is_empty(), "{:?}", bench.swarm.requests);
+    assert!(bench.out.contains(&Output::CancelFetch { request: first[0].0 }));
+}
+
+#[test]
+fn a_peer_that_stalled_is_asked_again_when_it_is_the_only_one_that_has_the_rest() {
+    for busy in [true, false] {
+        let mut bench = Bench::with_layout(Role::Site, RangeSet::from(4..64));
+        bench.meet(A, Distance::Other);
+        bench.status(A, &RangeSet::from(0..2), 64);
+        bench.meet(B, Distance::Other);
+        bench.pass(Duration::from_millis(2_500));
+        assert!(bench.swarm.peers[&A].source.stalled, "it was asked and brought nothing");
+        bench.status(B, &RangeSet::from(0..2), 64);
+        bench.pass(Duration::from_millis(200));
+        if busy {
+            for request in bench.swarm.peers[&A].source.requests.clone() {
+                let fault = FetchFault::Busy(Duration::from_secs(2));
+                bench.input(Input::FetchFailed { request, fault });
+            }
+        }
+        while bench.swarm.requests.values().any(|request| request.peer == B) {
+            bench.deliver(B);
+        }
+        assert!(bench.swarm.peers[&A].source.requests.is_empty(), "it owes nothing now");
+        bench.status(A, &RangeSet::from(0..4), 64);
+        bench.pass(Duration::from_secs(4));
+        let owed = bench.swarm.peers[&A].source.outstanding;
+        assert_eq!(owed, 2 * GROUP_BYTES, "busy: {busy}");
+    }
+}
+
+/// One block is missing; `A` was asked for it and has stalled, and now `B` is asked, who brings a drip that counts for nothing.
+fn dripping() -> (Bench, RequestId) {
+    let mut bench = Bench::with_layout(Role::Site, RangeSet::from(1..64));
+    bench.meet(A, Distance::Other);
+    bench.status(A, &all(64), 64);
+    bench.pass(Duration::from_millis(2_900));
+    bench.meet(B, Distance::Other);
+    bench.status(B, &all(64), 64);
+    let (request, peer, _) = bench.fetches().last().cloned().expect("B is asked for what A owes");
+    assert_eq!(peer, B);
+    bench.drip(request);
+    bench.meet(C, Distance::Other);
+    bench.status(C, &all(64), 64);
+    (bench, request)
+}
+
+#[test]
+fn slowness_alone_makes_one_copy_and_no_third() {
+    let (mut bench, request) = dripping();
+    for _ in 0..8 {
+        bench.pass(Duration::from_secs(1));
+        bench.drip(request);
+    }
+    assert!(bench.fetches().iter().all(|(_, peer, _)| *peer != C));
+    // With A gone B's is the only request, and B is slow.
+    bench.input(Input::PeerDown { peer: A });
+    bench.pass(Duration::from_secs(1));
+    assert_eq!(bench.fetches().last().map(|(_, peer, _)| *peer), Some(C));
+}
+
+#[test]
+fn when_the_second_stalls_too_a_third_is_asked() {
+    let (mut bench, _) = dripping();
+    bench.pass(Duration::from_secs(3));
+    assert_eq!(bench.fetches().last().map(|(_, peer, _)| *peer), Some(C));
+    bench.deliver(C);
+    assert!(bench.swarm.requests.is_empty(), "{:?}", bench.swarm.requests);
+    assert!(bench.swarm.transfers[&LAYOUT].is_full());
+}
+
+#[test]
+fn two_that_bring_nothing_do_not_hand_the_last_block_to_and_fro() {
+    let mut bench = Bench::with_layout(Role::Site, RangeSet::new());
+    bench.meet(C, Distance::Other);
+    bench.status(C, &RangeSet::from(0..63), 64);
+    // A slow one, but it delivers.
+    while bench.swarm.transfers[&LAYOUT].left > GROUP_BYTES {
+        bench.pass(Duration::from_millis(400));
+        bench.deliver(C);
+    }
+    for peer in [A, B] {
+        bench.meet(peer, Distance::Other);
+        bench.status(peer, &all(64), 64);
+    }
+    bench.status(C, &all(64), 64);
+    assert_eq!(bench.fetches().last().map(|(_, peer, _)| *peer), Some(A));
+    bench.pass(Duration::from_secs(10));
+    assert_eq!(bench.fetches().last().map(|(_, peer, _)| *peer), Some(C));
+    bench.deliver(C);
+    assert!(bench.swarm.transfers[&LAYOUT].is_full());
+}
+
+#[test]
+fn a_stalled_peer_is_tried_again_when_others_have_brought_what_it_was_asked_for() {
+    let mut bench = Bench::with_layout(Role::Site, RangeSet::new());
+    bench.meet(A, Distance::Other);
+    bench.status(A, &RangeSet::from(0..8), 64);
+    assert!(!bench.fetches().is_empty());
+    bench.pass(Duration::from_secs(4));
+    let stalled = |output: &Output| matches!(output, Output::Event(Event::PeerStalled { peer: A, .. }));
+    assert_eq!(bench.out.iter().filter(|output| stalled(output)).count(), 1);
+    // From an older release, say.
+    let (layout, groups) = (LAYOUT, RangeSet::from(0..8));
+    bench.input(Input::Held { layout, groups });
+    assert!(bench.swarm.requests.is_empty());
+    bench.status(A, &all(64), 64);
+    let before = bench.fetches().len();
+    bench.pass(Duration::from_secs(5));
+    assert!(bench.fetches().len() > before, "it is the only one that has the rest");
+    assert_eq!(bench.disconnected(), None);
+}
