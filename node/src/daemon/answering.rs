@@ -45,7 +45,7 @@ impl Driver {
             request: request.name(),
         });
         match request {
-            Request::Status => reply.finish(Response::Status(Box::new(self.status()))),
+            Request::Status => self.answer_status(reply),
             Request::Doctor => reply.finish(Response::Checks { checks: self.checks() }),
             Request::Events => self.observer.subscribe(reply),
             Request::Want {
@@ -152,7 +152,7 @@ impl Driver {
                         .refuse(Refusal::new(kind, waiter.release.product.clone(), why.clone()));
                 }
                 // What is being opened may be here already.
-                Phase::Opening(_) => {}
+                Phase::Looking | Phase::Opening(_) => {}
                 Phase::Head { .. } | Phase::Moving(_) => {
                     let refusal = self.full_everywhere(manifest, release);
                     if let Some(refusal) = refusal.or_else(|| self.shut_out(&waiter.release.product)) {

@@ -1,5 +1,8 @@
 //! The one owner: every event of the network, every report of a task, every command of a verb and every deadline comes
 //! here, becomes an input of the scheduler or a step of a release, and is drained before the next is looked at.
+//!
+//! It waits for no disk, with one exception: signed metadata and lists of revocations are durable before they count, and
+//! come rarely. Everything else that reads or writes files is a worker's, who reports.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -164,6 +167,7 @@ impl Driver {
         self.renew_timestamps();
         self.sweep_publishings();
         self.keep_standings();
+        self.products.keep_contacts();
         self.serve_waiters();
     }
 
@@ -230,6 +234,7 @@ impl Driver {
             }
             Report::Checkpointed(checkpoint) => self.on_checkpoint(checkpoint),
             Report::Imported(imported) => self.on_imported(imported),
+            Report::Looked { manifest, outcome } => self.on_looked(manifest, outcome),
             Report::Opened { manifest, outcome } => self.on_opened(manifest, outcome),
             Report::File {
                 peer,
@@ -306,6 +311,7 @@ impl Driver {
         self.observer.emit(Event::NodeStopping);
         self.shell.net.shutdown().await;
         self.keep_last_standings().await;
+        self.products.keep_last_contacts().await;
         let store = self.store.clone();
         let checkpoint = tokio::task::spawn_blocking(move || store.checkpoint()).await;
         if let Some(error) = checkpoint

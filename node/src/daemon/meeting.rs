@@ -131,12 +131,9 @@ impl Driver {
     /// they are is known; the question is what makes it carry them ([`Self::take_up_for`]), and a node that was restarted
     /// has forgotten that it was asked.
     fn remind(&mut self, peer: NodeId, product: ProductId) {
-        let own = self.products.get(product).and_then(|known| known.own.as_ref());
         let theirs = self.peers.get(peer).and_then(|known| known.covered(product));
-        let is_own_site = own
-            .zip(theirs)
-            .is_some_and(|(own, theirs)| own.site == theirs.site && theirs.kind == MemberKind::Node);
-        if is_own_site {
+        let is_node = theirs.is_some_and(|theirs| theirs.kind == MemberKind::Node);
+        if is_node && self.is_own_site(peer, product) {
             for manifest in self.releases.under_way(product) {
                 self.ask_file(peer, product, FileName::Head(manifest));
             }
@@ -177,6 +174,7 @@ impl Driver {
                     .is_some_and(|peer| peer.products.contains_key(&product))
                     && !self.products.learn_contacts(product, &envelopes).is_empty()
                 {
+                    self.products.keep_contacts();
                     self.dial_contacts(product);
                 }
             }
@@ -246,7 +244,7 @@ impl Driver {
         match (name, outcome) {
             (FileName::Metadata, Ok(bytes)) => self.on_metadata(peer, product, &bytes),
             (FileName::Metadata, Err(fault)) => tracing::debug!(%peer, %fault, "no metadata came"),
-            (FileName::Head(manifest), Ok(bytes)) => self.on_head(manifest, Some(peer), bytes),
+            (FileName::Head(manifest), Ok(bytes)) => self.on_head(manifest, peer, bytes),
             (FileName::Head(manifest), Err(_)) => self.head_refused(manifest, peer),
         }
     }

@@ -7,13 +7,13 @@ use samara_protocol::swarm::event::Event as SwarmEvent;
 use samara_protocol::swarm::io::{Input, OpenTransfer};
 use samara_protocol::swarm::stats::TransferStats;
 use samara_protocol::tree::ranges::RangeSet;
-use samara_protocol::trust::release::VerifiedManifest;
+use samara_protocol::trust::release::{ManifestRefusal, VerifiedManifest};
 
 use super::driver::Driver;
 use super::files::FileName;
 use super::opening::{self, Opened, Selection};
 use super::products::Follow;
-use super::releases::{Blockage, Phase};
+use super::releases::{Blockage, Phase, Release};
 use super::report::{OpenError, Report};
 use crate::observe::Event;
 use crate::store::{Checkpoint, StoreError};
@@ -57,17 +57,32 @@ impl Driver {
         priority: u8,
     ) {
         if self.releases.add(manifest, product, version, selection, priority) {
-            let stored = self.store.head(manifest);
-            match stored {
-                Ok(Some(bytes)) => {
-                    if let Some(release) = self.releases.get_mut(manifest) {
-                        release.begun_before = true;
-                    }
-                    self.on_head(manifest, None, bytes);
-                }
-                Ok(None) => self.ask_for_head(manifest),
-                Err(error) => self.block(manifest, (&error).into()),
-            }
+            let (store, reports) = (self.store.clone(), self.shell.reports.clone());
+            tokio::spawn(async move {
+                let outcome = tokio::task::spawn_blocking(move || store.head(manifest)).await;
+                let outcome = outcome.expect("reading does not panic and is not aborted");
+                let _ = reports.send(Report::Looked { manifest, outcome }).await;
+            });
+        }
+    }
+
+    /// A worker has looked for a release's head in the store.
+    pub(super) fn on_looked(&mut self, manifest: ManifestId, outcome: Result<Option<Vec<u8>>, StoreError>) {
+        let Some(release) = self.releases.get_mut(manifest) else {
+            return;
+        };
+        if release.phase != Phase::Looking {
+            return;
+        }
+        release.phase = Phase::start();
+        let stored = match outcome {
+            Ok(stored) => stored,
+            Err(error) => return self.block(manifest, (&error).into()),
+        };
+        release.begun_before = stored.is_some();
+        // What the store held is not what the metadata says: it is asked for as if it had not been there.
+        if stored.is_none_or(|bytes| self.accept_head(manifest, bytes).is_err()) {
+            self.ask_for_head(manifest);
         }
     }
 
@@ -130,42 +145,31 @@ impl Driver {
         }
     }
 
-    /// A head came, from a peer or from the store.
-    pub(super) fn on_head(&mut self, manifest: ManifestId, from: Option<NodeId>, bytes: Vec<u8>) {
-        let Some(release) = self.releases.get(manifest) else {
-            return;
+    /// A head came from a peer.
+    pub(super) fn on_head(&mut self, manifest: ManifestId, peer: NodeId, bytes: Vec<u8>) {
+        if let Err(error) = self.accept_head(manifest, bytes) {
+            self.observer.emit(Event::HeadRefused {
+                peer,
+                manifest,
+                why: error.to_string(),
+            });
+            self.head_refused(manifest, peer);
+        }
+    }
+
+    /// Takes a head that the metadata binds to its version; the worker that opens the list of files keeps it. One that is
+    /// not waited for any more is passed over.
+    fn accept_head(&mut self, manifest: ManifestId, bytes: Vec<u8>) -> Result<(), ManifestRefusal> {
+        let waiting = |release: &&mut Release| matches!(release.phase, Phase::Head { .. });
+        let Some(release) = self.releases.get_mut(manifest).filter(waiting) else {
+            return Ok(());
         };
         let Some(product) = self.products.get(release.product) else {
-            return;
+            return Ok(());
         };
-        if !matches!(release.phase, Phase::Head { .. }) {
-            return;
-        }
-        match VerifiedManifest::verify(&product.trust, &release.version, bytes) {
-            Ok(verified) => {
-                if from.is_some()
-                    && let Err(error) = self.store.put_head(manifest, verified.bytes())
-                {
-                    self.block(manifest, (&error).into());
-                    return;
-                }
-                let release = self.releases.get_mut(manifest).expect("looked up above");
-                release.manifest = Some(verified);
-                self.open(manifest, Part::Entries);
-            }
-            Err(error) => match from {
-                Some(peer) => {
-                    self.observer.emit(Event::HeadRefused {
-                        peer,
-                        manifest,
-                        why: error.to_string(),
-                    });
-                    self.head_refused(manifest, peer);
-                }
-                // What the store held is not what the metadata says: ask for it as if it had not been there.
-                None => self.ask_for_head(manifest),
-            },
-        }
+        release.manifest = Some(VerifiedManifest::verify(&product.trust, &release.version, bytes)?);
+        self.open(manifest, Part::Entries);
+        Ok(())
     }
 
     /// Has a worker open a layout.
@@ -379,8 +383,6 @@ impl Driver {
         }
     }
 
-    /// Gives back what no release needs any more. An origin keeps all it has published; and while a release is on its way
-    /// nothing is collected, because what of it lies in older releases is not known yet.
     /// Has a worker look at how much the store takes; it goes through all its files.
     pub(super) fn measure_store(&self) {
         let (store, observer) = (self.store.clone(), self.observer.clone());
@@ -394,6 +396,8 @@ impl Driver {
         });
     }
 
+    /// Gives back what no release needs any more. An origin keeps all it has published; and while a release is on its way
+    /// nothing is collected, because what of it lies in older releases is not known yet.
     fn collect_garbage(&mut self) {
         let keeps_all = self
             .products

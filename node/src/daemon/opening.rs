@@ -55,8 +55,12 @@ impl Selection {
     }
 }
 
-/// Opens the layout of the entries list, of which all is wanted.
+/// Opens the layout of the entries list, of which all is wanted. The head is kept first: without it, what is fetched from
+/// here on would belong to nothing after a restart.
 pub(super) fn entries(store: &Store, manifest: &VerifiedManifest) -> Result<Opened, OpenError> {
+    if store.head(manifest.id())?.is_none() {
+        store.put_head(manifest.id(), manifest.bytes())?;
+    }
     let list = manifest.head().entries.artifact.layout_ref();
     let layout = Arc::new(Layout::single(list).map_err(|error| OpenError::Release(error.to_string()))?);
     let wanted = Bits::all(layout.blocks().len());

@@ -18,6 +18,7 @@ use samara_protocol::trust::grant::ChannelName;
 use samara_protocol::trust::key::PublicKey;
 use samara_protocol::trust::product::{Changed, ProductTrust, TrustError};
 use samara_protocol::trust::role::Role;
+use tokio::task::JoinHandle;
 
 use super::clock::wall_time;
 use super::gate::{Door, Doors};
@@ -50,6 +51,9 @@ pub(super) struct Product {
     pub(super) priority: u8,
     /// Where others can be dialled, in their own signed words.
     pub(super) contacts: BTreeMap<NodeId, (Contact, Envelope)>,
+    /// Whether there are some that the home does not have, and who writes them there.
+    contacts_changed: bool,
+    keeping: Option<JoinHandle<()>>,
     /// Whether a neighbour has been heard of whose metadata is not newer: "latest" can be answered.
     pub(super) is_current: bool,
     /// Whether the neighbour that answered last said that this node's credentials have ended.
@@ -175,13 +179,24 @@ impl Products {
                 product.contacts.insert(contact.node, (contact, envelope));
             }
         }
-        if !fresh.is_empty() {
-            // Contacts are learned anew from any neighbour; not being able to keep them costs a dial, nothing else.
-            let _ = product
-                .home
-                .save_contacts(product.contacts.values().map(|(_, envelope)| envelope));
-        }
+        product.contacts_changed |= !fresh.is_empty();
         fresh
+    }
+
+    /// Has the contacts that are new written down, as far as no worker is at it already.
+    pub(super) fn keep_contacts(&mut self) {
+        for product in self.all.values_mut() {
+            product.keep_contacts();
+        }
+    }
+
+    /// Writes down the last of them.
+    pub(super) async fn keep_last_contacts(&mut self) {
+        for product in self.all.values_mut() {
+            product.contacts_kept().await;
+            product.keep_contacts();
+            product.contacts_kept().await;
+        }
     }
 
     /// Takes a site's list of revoked nodes if it is newer than the one held; says whether it was. Whether the site has
@@ -279,6 +294,8 @@ impl Product {
             signer,
             session,
             contacts: BTreeMap::new(),
+            contacts_changed: false,
+            keeping: None,
             is_current: false,
             told_ended: false,
             revoked_by_sites: Vec::new(),
@@ -300,6 +317,26 @@ impl Product {
             Some((contact.node, (contact, envelope)))
         });
         self.contacts.extend(opened);
+    }
+
+    /// Has a worker write down contacts that are new, one write at a time. They are learned anew from any neighbour: not
+    /// being able to keep them costs a dial, nothing else.
+    fn keep_contacts(&mut self) {
+        let is_keeping = self.keeping.as_ref().is_some_and(|task| !task.is_finished());
+        if is_keeping || !std::mem::take(&mut self.contacts_changed) {
+            return;
+        }
+        let envelopes: Vec<Envelope> = self.contacts.values().map(|(_, envelope)| envelope.clone()).collect();
+        let home = self.home.clone();
+        self.keeping = Some(tokio::task::spawn_blocking(move || {
+            let _ = home.save_contacts(&envelopes);
+        }));
+    }
+
+    async fn contacts_kept(&mut self) {
+        if let Some(keeping) = self.keeping.take() {
+            keeping.await.expect("writing does not panic and is not aborted");
+        }
     }
 
     /// The releases that this node should have, newest first.

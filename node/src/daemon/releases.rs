@@ -63,6 +63,7 @@ pub(super) struct Found {
 ///
 /// | phase | left when | to |
 /// |---|---|---|
+/// | Looking | the worker looked for the head in the store | Opening(Entries), or Head |
 /// | Head | the head is here and verified | Opening(Entries) |
 /// | Opening(p) | the worker opened layout p | Moving(p) |
 /// | Moving(Entries) | the list is durable | Opening(Payload) |
@@ -73,6 +74,8 @@ pub(super) struct Found {
 /// | Blocked | its time has come | Opening(Entries), or Head |
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Phase {
+    /// A worker looks whether the store has the head.
+    Looking,
     /// The head is being asked for.
     Head {
         asking: Option<NodeId>,
@@ -116,7 +119,7 @@ impl From<&OpenError> for Blockage {
 }
 
 impl Phase {
-    /// The start.
+    /// The store does not have the head, and nobody was asked yet.
     pub(super) const fn start() -> Self {
         Self::Head {
             asking: None,
@@ -129,7 +132,7 @@ impl Phase {
         match self {
             Self::Head { .. } => "asking for the release's manifest",
             Self::Opening(Part::Entries) | Self::Moving(Part::Entries) => "fetching the list of files",
-            Self::Opening(Part::Payload) => "looking at what is here already",
+            Self::Looking | Self::Opening(Part::Payload) => "looking at what is here already",
             Self::Moving(Part::Payload) => "fetching",
             Self::Staged => "staged",
             Self::Blocked(_) => "cannot go on",
@@ -157,7 +160,7 @@ impl Releases {
             number: self.last_number,
             selection,
             priority,
-            phase: Phase::start(),
+            phase: Phase::Looking,
             manifest: None,
             open: BTreeSet::new(),
             layouts: BTreeMap::new(),

@@ -52,6 +52,11 @@ pub(super) enum Report {
     Checkpointed(Checkpoint),
     /// A release was passed by a verb and is in the store.
     Imported(Imported),
+    /// A release's head as the store has it.
+    Looked {
+        manifest: ManifestId,
+        outcome: Result<Option<Vec<u8>>, StoreError>,
+    },
     /// A layout is open, or cannot be.
     Opened {
         manifest: ManifestId,

@@ -8,19 +8,42 @@ use super::clock::wall_time;
 use super::driver::Driver;
 use super::own_credentials::credentials_check;
 use super::releases::{Phase, Release};
-use crate::admin::api::{Check, ReleaseState, Stage, Verdict};
+use crate::admin::api::{Check, ReleaseState, Response, Stage, Verdict};
+use crate::admin::server::Reply;
 use crate::admin::status::{
     ChannelStatus, Dialable, LimitStatus, NodeStatus, PeerStatus, ProductStatus, SourceBytes, SourceClass, Status,
     StoreStatus, TransferStatus, audience,
 };
 
 impl Driver {
-    pub(super) fn status(&self) -> Status {
+    /// How much the store takes is to be read from its disk: a worker does that.
+    pub(super) fn answer_status(&self, reply: Reply) {
+        let (mut status, store) = (self.status(), self.store.clone());
+        tokio::task::spawn_blocking(move || {
+            // Shown as zero where the disk cannot be asked.
+            let usage = store.usage().unwrap_or_default();
+            status.store = StoreStatus {
+                used_bytes: usage.used,
+                reserved_bytes: usage.reserved,
+                free_bytes: usage.free,
+                ..status.store
+            };
+            reply.finish(Response::Status(Box::new(status)));
+        });
+    }
+
+    /// All but what the store takes.
+    fn status(&self) -> Status {
         let stats = self.swarm.stats();
         Status {
             node: self.node_status(),
             limits: self.limit_status(),
-            store: self.store_status(),
+            store: StoreStatus {
+                used_bytes: 0,
+                reserved_bytes: 0,
+                free_bytes: 0,
+                quota_bytes: self.config.quota,
+            },
             products: self
                 .products
                 .iter()
@@ -82,17 +105,6 @@ impl Driver {
             receiving_bytes_per_second: self.received.rate(self.clock.now()),
             sent_bytes: self.sent.total(),
             received_bytes: self.received.total(),
-        }
-    }
-
-    fn store_status(&self) -> StoreStatus {
-        // Shown as zero where the disk cannot be asked.
-        let usage = self.store.usage().unwrap_or_default();
-        StoreStatus {
-            used_bytes: usage.used,
-            reserved_bytes: usage.reserved,
-            free_bytes: usage.free,
-            quota_bytes: self.config.quota,
         }
     }
 
@@ -297,7 +309,7 @@ impl Release {
     /// In the words of the admin protocol.
     pub(super) const fn stage(&self) -> Stage {
         match self.phase {
-            Phase::Head { .. } | Phase::Blocked(_) => Stage::Offered,
+            Phase::Looking | Phase::Head { .. } | Phase::Blocked(_) => Stage::Offered,
             Phase::Opening(_) | Phase::Moving(_) => Stage::Fetching,
             Phase::Staged => Stage::Staged,
         }
