@@ -149,6 +149,8 @@ pub const STANDINGS_BYTES_MAX: u64 = 512 << 10;
 
 /// Transfers known at a time (fetching or serving), two per release.
 pub const TRANSFERS_MAX: usize = 512;
+/// Releases that a node takes part in: each has two layouts, the list of its files and the files.
+pub const RELEASES_MAX: usize = TRANSFERS_MAX / 2;
 /// Contacts remembered for a product.
 pub const CONTACTS_MAX: usize = 256;
 /// Other customers' sites that one node is ever told of, per release.

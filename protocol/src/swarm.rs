@@ -114,7 +114,7 @@ impl Swarm {
     pub fn handle(&mut self, now: Timestamp, input: Input) {
         match input {
             Input::PeerUp { peer, info } => self.peer_up(now, peer, info),
-            Input::PeerCovers { peer, product } => self.peer_covers(now, peer, product),
+            Input::PeerCovers { peer, product, fed } => self.peer_covers(now, peer, product, fed),
             Input::PeerDown { peer } => self.peer_down(now, peer),
             Input::PeerBroke { peer } => self.peer_broke(now, peer),
             Input::PeerBothered { peer } => self.peer_bothered(now, peer),
@@ -194,6 +194,7 @@ impl Swarm {
             self.tick_seeding(now);
         }
         self.tick_progress(now);
+        self.tick_lines(now);
         self.fill_everybody();
         self.to_pump = true;
     }
@@ -217,15 +218,19 @@ impl Swarm {
         self.peers.insert(peer, entry);
     }
 
-    fn peer_covers(&mut self, now: Timestamp, id: NodeId, product: u32) {
+    fn peer_covers(&mut self, now: Timestamp, id: NodeId, product: u32, fed: bool) {
         let Some(peer) = self.peers.get_mut(&id) else { return };
-        if !peer.covers.insert(product) {
+        if peer.covers.contains_key(&product) {
             return;
         }
+        peer.covers.insert(product, fed);
         for (layout, transfer) in &self.transfers {
             if transfer.product == product {
-                peer.lines.insert(*layout, Line::new(transfer.table.len()));
-                peer.dirty.insert(*layout);
+                let speaks = speaks_first(self.role, transfer, now);
+                peer.lines.insert(*layout, Line::new(transfer.table.len(), fed, speaks));
+                if speaks {
+                    peer.dirty.insert(*layout);
+                }
             }
         }
         self.post(now, id);
@@ -301,15 +306,15 @@ impl Swarm {
         let transfer = Transfer::new(number, open, self.role == Role::Origin, now);
         let blocks = transfer.table.len();
         self.transfers.insert(layout, transfer);
-        let covered = self.peers.iter_mut().filter(|(_, peer)| peer.covers.contains(&product));
-        let ids: Vec<NodeId> = covered
-            .map(|(id, peer)| {
-                peer.lines.insert(layout, Line::new(blocks));
+        let mut covered = Vec::new();
+        for (id, peer) in &mut self.peers {
+            if let Some(fed) = peer.covers.get(&product) {
+                peer.lines.insert(layout, Line::new(blocks, *fed, true));
                 peer.dirty.insert(layout);
-                *id
-            })
-            .collect();
-        for id in ids {
+                covered.push(*id);
+            }
+        }
+        for id in covered {
             self.post(now, id);
         }
         self.complete_if_full(now, layout);
@@ -334,7 +339,7 @@ impl Swarm {
             if let Some(line) = peer.lines.remove(&layout) {
                 peer.dirty.remove(&layout);
                 peer.numbers.retain(|_, numbered| *numbered != layout);
-                if !line.mail.status {
+                if line.introduced {
                     peer.closed.insert(transfer.number);
                     told.push(*id);
                 }
@@ -460,6 +465,12 @@ impl Swarm {
             }));
         }
     }
+}
+
+/// Whether a node speaks first of a layout to somebody who may hear of it now. An origin waits to be asked, unless the layout is
+/// new here or it lacks some of it: it has every release there ever was, and those who want one say so.
+fn speaks_first(role: Role, transfer: &Transfer, now: Timestamp) -> bool {
+    role != Role::Origin || !transfer.is_full() || now.since(transfer.opened) < config::NEWS_TIME
 }
 
 #[cfg(test)]

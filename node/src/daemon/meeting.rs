@@ -11,7 +11,7 @@ use samara_protocol::wire::data::{Ask, EndStatus, FileHeader};
 use super::driver::Driver;
 use super::files::{self, FileName};
 use super::opening::Selection;
-use super::peers::{Shown, peer_info};
+use super::peers::{Shown, may_feed, peer_info};
 use super::report::FileFault;
 use super::shell::UNKNOWN_LAYOUT;
 use crate::net::{NetEvent, PeerUp, ReplySink};
@@ -304,9 +304,21 @@ impl Driver {
                 if let Some(known) = self.peers.get_mut(peer) {
                     known.told.insert(number);
                 }
-                self.input(Input::PeerCovers { peer, product: number });
+                let fed = self.may_feed(peer, product);
+                self.input(Input::PeerCovers {
+                    peer,
+                    product: number,
+                    fed,
+                });
             }
         }
+    }
+
+    /// Whether the grants of both let this node pass releases of a product on to a peer.
+    fn may_feed(&self, peer: NodeId, product: ProductId) -> bool {
+        let own = self.products.get(product).and_then(|known| known.own.as_ref());
+        let theirs = self.peers.get(peer).and_then(|peer| peer.covered(product));
+        own.zip(theirs).is_some_and(|(own, theirs)| may_feed(own, theirs))
     }
 
     fn send_contacts(&mut self, peer: NodeId, product: ProductId) {

@@ -27,7 +27,16 @@ impl Driver {
         let Some(known) = self.products.get(product) else {
             return;
         };
-        let wanted = known.wanted();
+        let mut wanted = known.wanted();
+        let room = self.releases.room_for(product, &wanted);
+        if wanted.len() > room {
+            self.observer.emit(Event::ReleasesLeftOut {
+                product,
+                served: room as u64,
+                left_out: (wanted.len() - room) as u64,
+            });
+            wanted.truncate(room);
+        }
         let (platforms, priority) = (known.platforms.clone(), known.priority);
         let gone = self.releases.of_product(product).into_iter().filter(|manifest| {
             let listed = wanted.iter().any(|promotion| promotion.manifest == *manifest);
@@ -56,6 +65,11 @@ impl Driver {
         selection: Selection,
         priority: u8,
     ) {
+        if self.releases.get(manifest).is_none()
+            && let Some(oldest) = self.releases.to_make_place()
+        {
+            self.let_go(oldest);
+        }
         if self.releases.add(manifest, product, version, selection, priority) {
             let (store, reports) = (self.store.clone(), self.shell.reports.clone());
             tokio::spawn(async move {

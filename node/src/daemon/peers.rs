@@ -156,8 +156,69 @@ pub(super) fn peer_info(
     }
 }
 
+/// Whether a node may pass releases on to a peer, as far as the grants of both say: within its site always, within its tenant
+/// when its grant allows that much, beyond it when both grants do. An origin feeds all who are covered.
+pub(super) fn may_feed(own: &Covered, peer: &Covered) -> bool {
+    match own.rights.reseed {
+        _ if own.kind == MemberKind::Origin || own.site == peer.site => true,
+        Reseed::None => false,
+        Reseed::Own => own.tenant == peer.tenant,
+        Reseed::All => {
+            own.tenant == peer.tenant || peer.rights.reseed == Reseed::All || peer.kind == MemberKind::Origin
+        }
+    }
+}
+
 /// A reseed domain's number from a random id; never one of the small reserved ones.
 fn number(id: &[u8; 16]) -> u64 {
     let first: [u8; 8] = id[..8].try_into().expect("an id has 16 bytes");
     u64::from_le_bytes(first) | 1 << 63
+}
+
+#[cfg(test)]
+mod tests {
+    use samara_protocol::id::StatementId;
+    use samara_protocol::time::WallTime;
+    use samara_protocol::trust::grant::{Rights, SiteId, TenantId};
+    use samara_protocol::trust::key::SigningKey;
+
+    use super::*;
+
+    fn covered(tenant: u8, site: u8, kind: MemberKind, reseed: Reseed) -> Covered {
+        Covered {
+            node: NodeId([site; 32]),
+            kind,
+            product: ProductId([1; 32]),
+            tenant: TenantId([tenant; 16]),
+            site: SiteId([site; 16]),
+            site_key: SigningKey::from_seed([site; 32]).public(),
+            enrol: false,
+            channels: Vec::new(),
+            rights: Rights {
+                fetch: true,
+                reseed,
+                publish: false,
+                origin: kind == MemberKind::Origin,
+            },
+            not_after: WallTime(i64::MAX),
+            grant: StatementId([1; 32]),
+        }
+    }
+
+    #[test]
+    fn the_vendor_says_whom_a_site_may_feed_whatever_its_operator_sets() {
+        use Reseed::{All, None, Own};
+        let site = |tenant, site, reseed| covered(tenant, site, MemberKind::Node, reseed);
+        let fed = |own, theirs, near: (u8, u8)| may_feed(&site(1, 1, own), &site(near.0, near.1, theirs));
+        for theirs in [None, Own, All] {
+            assert!(fed(None, theirs, (1, 1)), "its own site");
+            assert!(!fed(None, theirs, (1, 2)), "no other");
+            assert!(fed(Own, theirs, (1, 2)) && fed(All, theirs, (1, 2)), "its tenant");
+            assert!(!fed(Own, theirs, (2, 3)), "no other tenant");
+            assert_eq!(fed(All, theirs, (2, 3)), theirs == All, "both must allow it");
+        }
+        let origin = covered(9, 9, MemberKind::Origin, None);
+        assert!(may_feed(&origin, &site(1, 1, None)), "an origin feeds all");
+        assert!(may_feed(&site(1, 1, All), &origin) && !may_feed(&site(1, 1, Own), &origin));
+    }
 }

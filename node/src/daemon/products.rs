@@ -351,15 +351,19 @@ impl Product {
         } else {
             self.keep
         };
-        let mut wanted: BTreeMap<ManifestId, Promotion> = BTreeMap::new();
+        let mut seen = BTreeSet::new();
+        let mut wanted: Vec<(usize, Promotion)> = Vec::new();
         for channel in channels.iter().filter_map(|name| documents.channels.get(name)) {
             let offered = channel.releases.iter().rev();
             let offered = offered.filter(|release| !release.held && !documents.recalls.contains_key(&release.manifest));
-            for release in offered.take(keep) {
-                wanted.insert(release.manifest, release.clone());
+            for (age, release) in offered.take(keep).enumerate() {
+                if seen.insert(release.manifest) {
+                    wanted.push((age, release.clone()));
+                }
             }
         }
-        wanted.into_values().collect()
+        wanted.sort_by_key(|(age, _)| *age);
+        wanted.into_iter().map(|(_, promotion)| promotion).collect()
     }
 
     /// Whether a peer with these credentials may know of a release.

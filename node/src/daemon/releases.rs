@@ -4,9 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use samara_protocol::id::{LayoutId, ManifestId, NodeId, Part, ProductId};
+use samara_protocol::limits::RELEASES_MAX;
 use samara_protocol::manifest::layout::Layout;
 use samara_protocol::time::Timestamp;
 use samara_protocol::tree::ranges::RangeSet;
+use samara_protocol::trust::document::Promotion;
 use samara_protocol::trust::release::VerifiedManifest;
 use semver::Version;
 
@@ -141,7 +143,7 @@ impl Phase {
 }
 
 impl Releases {
-    /// Adds a release, unless it is known; its selection and priority are replaced when they differ and nothing is open.
+    /// Adds a release, unless it is known or there are as many as there may be; says whether it did.
     pub(super) fn add(
         &mut self,
         manifest: ManifestId,
@@ -150,7 +152,7 @@ impl Releases {
         selection: Selection,
         priority: u8,
     ) -> bool {
-        if self.all.contains_key(&manifest) {
+        if self.is_full() || self.all.contains_key(&manifest) {
             return false;
         }
         self.last_number += 1;
@@ -196,6 +198,30 @@ impl Releases {
             }
         }
         found
+    }
+
+    /// How many of the releases of a product that its channels list, newest first, may be taken part in: what others take,
+    /// and what was asked for by name, comes first.
+    pub(super) fn room_for(&self, product: ProductId, listed: &[Promotion]) -> usize {
+        let others = self.iter().filter(|(manifest, release)| {
+            let is_listed = listed.iter().any(|promotion| promotion.manifest == *manifest);
+            release.product != product || release.asked_for && !is_listed
+        });
+        RELEASES_MAX.saturating_sub(others.count())
+    }
+
+    /// What makes place for one more, when there is none: the oldest that is staged and that nobody asked for by name.
+    pub(super) fn to_make_place(&self) -> Option<ManifestId> {
+        let spare = self
+            .iter()
+            .filter(|(_, release)| release.phase == Phase::Staged && !release.asked_for);
+        let oldest = spare.min_by(|(_, one), (_, other)| one.version.cmp(&other.version));
+        oldest.map(|(manifest, _)| manifest).filter(|_| self.is_full())
+    }
+
+    /// Whether there are as many as there may be.
+    pub(super) fn is_full(&self) -> bool {
+        self.all.len() >= RELEASES_MAX
     }
 
     pub(super) fn get(&self, manifest: ManifestId) -> Option<&Release> {
@@ -324,6 +350,38 @@ mod tests {
         releases.get_mut(manifest(2)).expect("added").begun_before = true;
         let found = releases.find(manifest(2), &new, &all, &held);
         assert_eq!((found.resumed, found.reused), (2 * GROUP, 2 * GROUP));
+    }
+
+    fn promotion(number: u8) -> Promotion {
+        Promotion {
+            version: Version::new(1, 0, u64::from(number)),
+            manifest: manifest(number),
+            sequence: u64::from(number),
+            held: false,
+        }
+    }
+
+    #[test]
+    fn there_are_never_more_than_the_scheduler_can_open_and_what_was_asked_for_comes_first() {
+        let numbers: Vec<u8> = (0..=u8::MAX).collect();
+        let mut releases = releases(&numbers);
+        assert!(releases.is_full());
+        let (product, listed) = (ProductId([0; 32]), [promotion(1), promotion(2)]);
+        assert!(!releases.add(
+            ManifestId([1, 2].repeat(16).try_into().expect("32")),
+            product,
+            Version::new(9, 0, 0),
+            Selection::default(),
+            0
+        ));
+        assert_eq!(releases.to_make_place(), None, "none is staged");
+        for number in [3, 7, 5] {
+            releases.get_mut(manifest(number)).expect("added").phase = Phase::Staged;
+        }
+        releases.get_mut(manifest(3)).expect("added").asked_for = true;
+        assert_eq!(releases.to_make_place(), Some(manifest(5)));
+        assert_eq!(releases.room_for(product, &listed), RELEASES_MAX - 1);
+        assert_eq!(releases.room_for(ProductId([1; 32]), &listed), 0);
     }
 
     #[test]

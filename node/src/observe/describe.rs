@@ -1,5 +1,6 @@
 //! Events in words: the match over all has no wildcard, so that a new event cannot be forgotten here.
 
+use samara_protocol::limits::RELEASES_MAX;
 use samara_protocol::swarm::event::{Event as SwarmEvent, Sources};
 use samara_protocol::swarm::io::{DisconnectReason, Distance};
 use samara_protocol::units::show_bytes;
@@ -37,12 +38,11 @@ pub(super) fn describe(event: &Event) -> Option<Fact> {
         | Event::ProtocolBroken { .. }
         | Event::GroupRejected { .. }
         | Event::HeadRefused { .. } => peer(event)?,
-        Event::MetadataTaken { .. }
-        | Event::MetadataRefused { .. }
-        | Event::RevocationsTaken { .. }
-        | Event::ReleasePublished { .. }
+        Event::MetadataTaken { .. } | Event::MetadataRefused { .. } | Event::RevocationsTaken { .. } => product(event)?,
+        Event::ReleasePublished { .. }
         | Event::ReleaseStaged { .. }
-        | Event::ReleaseBlocked { .. } => product(event)?,
+        | Event::ReleasesLeftOut { .. }
+        | Event::ReleaseBlocked { .. } => release(event)?,
         Event::GroupsLost { .. }
         | Event::DiskFailed { .. }
         | Event::Checkpointed { .. }
@@ -171,6 +171,12 @@ fn product(event: &Event) -> Option<Fact> {
                 None => fact,
             }
         }
+        _ => return None,
+    })
+}
+
+fn release(event: &Event) -> Option<Fact> {
+    Some(match event {
         Event::ReleasePublished {
             product,
             version,
@@ -209,6 +215,21 @@ fn product(event: &Event) -> Option<Fact> {
         .show("version", version)
         .show("manifest", manifest)
         .with("why", why.as_str()),
+        Event::ReleasesLeftOut {
+            product,
+            served,
+            left_out,
+        } => Fact::new(
+            Warn,
+            "releases_left_out",
+            format!(
+                "{left_out} old releases of {} are neither fetched nor served: a node takes part in {RELEASES_MAX} releases",
+                product.short()
+            ),
+        )
+        .show("product", product)
+        .with("served", *served)
+        .with("left_out", *left_out),
         _ => return None,
     })
 }

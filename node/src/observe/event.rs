@@ -152,6 +152,15 @@ pub enum Event {
         /// What must change.
         why: String,
     },
+    /// A product lists more releases than a node takes part in: the oldest are left out.
+    ReleasesLeftOut {
+        /// The product.
+        product: ProductId,
+        /// How many are taken part in.
+        served: u64,
+        /// How many are not.
+        left_out: u64,
+    },
     /// What a peer gave as a release's head is not what was signed.
     HeadRefused {
         /// Who gave it.

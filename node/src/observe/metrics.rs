@@ -204,6 +204,7 @@ impl Metrics {
             | Event::NodeStopping
             | Event::Listening { .. }
             | Event::MetricsServed { .. }
+            | Event::ReleasesLeftOut { .. }
             | Event::StoreOpened { .. } => {}
             Event::VerbCalled { request, .. } => one(self.verbs.get_or_create(&Verb { request }).inc()),
             Event::PeerUp { .. } => {

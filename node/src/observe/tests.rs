@@ -115,6 +115,11 @@ fn every_event() -> Vec<Event> {
             manifest,
             why: text.clone(),
         },
+        Event::ReleasesLeftOut {
+            product,
+            served: 256,
+            left_out: 3,
+        },
         Event::HeadRefused {
             peer: PEER,
             manifest,

@@ -85,6 +85,30 @@ impl Swarm {
         }
     }
 
+    /// Tells those who have said nothing of a layout that is missing here once more, more and more seldom: what they were
+    /// told may have come before they had opened it, or before they knew that this node is covered.
+    pub(super) fn tick_lines(&mut self, now: Timestamp) {
+        let open = self.transfers.iter().filter(|(_, transfer)| !transfer.is_full());
+        let open: Vec<LayoutId> = open.map(|(layout, _)| *layout).collect();
+        let mut again = Vec::new();
+        for (id, peer) in &mut self.peers {
+            for layout in &open {
+                let Some(line) = peer.lines.get_mut(layout) else {
+                    continue;
+                };
+                let (times, last) = line.told;
+                let is_due = now.since(last) >= Duration::from_secs(1 << times.min(6));
+                if line.introduced && line.view.is_none() && is_due {
+                    line.mail.status = true;
+                    again.push((*id, *layout));
+                }
+            }
+        }
+        for (id, layout) in again {
+            self.mail(now, id, layout);
+        }
+    }
+
     /// Sends what is due.
     pub(super) fn announce(&mut self, now: Timestamp) {
         for (id, peer) in &mut self.peers {
@@ -106,7 +130,7 @@ impl Swarm {
                 let (Some(line), Some(transfer)) = (peer.lines.get_mut(&layout), self.transfers.get(&layout)) else {
                     continue;
                 };
-                compose(self.role, layout, transfer, line, &mut messages);
+                compose(self.role, now, (layout, transfer), line, &mut messages);
             }
             if !messages.is_empty() {
                 peer.flushed = Some(now);
@@ -123,11 +147,7 @@ impl Swarm {
     pub(super) fn message(&mut self, now: Timestamp, id: NodeId, message: SwarmMessage) {
         let Some(peer) = self.peers.get_mut(&id) else { return };
         peer.heard = now;
-        let cost = if matches!(message, SwarmMessage::Status { .. }) {
-            4
-        } else {
-            1
-        };
+        let cost = cost(peer, &message);
         if peer.flood.add(now, cost) {
             self.punish(now, id, DisconnectReason::Misbehaved);
             return;
@@ -188,7 +208,7 @@ impl Swarm {
         transfer.seeding.learn(id, &peer.info, &view);
         line.pledges.retain(|block, _| !view.have.get(*block));
         line.view = Some(view);
-        if ask {
+        if ask || !line.introduced {
             line.mail.status = true;
             self.mail(now, id, layout);
         }
@@ -365,8 +385,21 @@ fn lose(transfer: &mut Transfer, id: NodeId, info: &PeerInfo, view: &mut View, b
     }
 }
 
+/// What a message counts towards a flood. The first status on each layout that is open here belongs to getting to know each
+/// other; on one that is not it costs no more than to look that up.
+fn cost(peer: &mut Peer, message: &SwarmMessage) -> u64 {
+    let SwarmMessage::Status { layout, .. } = message else {
+        return 1;
+    };
+    match peer.lines.get_mut(layout) {
+        Some(line) => 4 * u64::from(std::mem::replace(&mut line.met, true)),
+        None => 1,
+    }
+}
+
 /// Writes what a line has to say.
-fn compose(role: Role, layout: LayoutId, transfer: &Transfer, line: &mut Line, to: &mut Vec<SwarmMessage>) {
+fn compose(role: Role, now: Timestamp, about: (LayoutId, &Transfer), line: &mut Line, to: &mut Vec<SwarmMessage>) {
+    let (layout, transfer) = about;
     let number = transfer.number;
     let mail = std::mem::take(&mut line.mail);
     if !mail.rejected.is_empty() {
@@ -374,7 +407,9 @@ fn compose(role: Role, layout: LayoutId, transfer: &Transfer, line: &mut Line, t
         to.push(SwarmMessage::Rejected { number, blocks });
     }
     if mail.status {
-        if role != Role::Origin {
+        line.introduced = true;
+        line.told = (line.told.0 + 1, now);
+        if role != Role::Origin && line.fed {
             line.shown = transfer.have.clone();
         }
         let both = |other: &Bits| {
@@ -394,6 +429,10 @@ fn compose(role: Role, layout: LayoutId, transfer: &Transfer, line: &mut Line, t
         });
         return;
     }
+    if !line.introduced {
+        // What it has not been told of in numbers it cannot be told news of; it gets all of it when it asks.
+        return;
+    }
     if !mail.lost.is_empty() {
         let blocks = mail.lost;
         for block in blocks.iter() {
@@ -406,14 +445,14 @@ fn compose(role: Role, layout: LayoutId, transfer: &Transfer, line: &mut Line, t
         blocks.map(|block| block..block + 1).collect::<RangeSet>()
     };
     let have = news(&mail.have, &transfer.have);
-    if !have.is_empty() {
+    if line.fed && !have.is_empty() {
         for block in have.iter() {
             line.shown.set(block, true);
         }
         to.push(SwarmMessage::Have { number, blocks: have });
     }
     let durable = news(&mail.durable, &transfer.durable);
-    if !durable.is_empty() {
+    if line.fed && !durable.is_empty() {
         to.push(SwarmMessage::Durable {
             number,
             blocks: durable,

@@ -32,7 +32,7 @@ impl Swarm {
             for (layout, line) in &peer.lines {
                 let transfer = &self.transfers[layout];
                 assert!(
-                    peer.covers.contains(&transfer.product),
+                    peer.covers.contains_key(&transfer.product),
                     "{id:?} hears of what it must not"
                 );
                 if let Some(view) = &line.view {

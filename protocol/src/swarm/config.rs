@@ -79,6 +79,8 @@ pub(super) const GIVE_UP_TIME: Duration = Duration::from_secs(30);
 
 /// Haves are told this soon after verification.
 pub(super) const ANNOUNCE_TIME: Duration = Duration::from_millis(50);
+/// For so long an origin speaks of a layout by itself: those who want it may have asked before it was open.
+pub(super) const NEWS_TIME: Duration = Duration::from_secs(60);
 /// The heartbeat while something is under way.
 pub(super) const TICK: Duration = Duration::from_millis(100);
 

@@ -123,6 +123,8 @@ pub enum Input {
         peer: NodeId,
         /// The product's local number, as in [`OpenTransfer::product`].
         product: u32,
+        /// Whether it may have them of this node, as far as the grants of both say.
+        fed: bool,
     },
     /// A peer is gone. All its requests and serves are over; the shell drops them without further inputs.
     PeerDown {

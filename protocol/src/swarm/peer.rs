@@ -20,8 +20,8 @@ const MESSAGES: ByteRate = ByteRate(200);
 #[derive(Debug)]
 pub(super) struct Peer {
     pub(super) info: PeerInfo,
-    /// Products that its grants cover.
-    pub(super) covers: BTreeSet<u32>,
+    /// Products that its grants cover, and whether it may have them of this node.
+    pub(super) covers: BTreeMap<u32, bool>,
     /// One for every layout that is open here and that it is covered for.
     pub(super) lines: BTreeMap<LayoutId, Line>,
     /// The numbers that it gave to layouts.
@@ -42,7 +42,7 @@ impl Peer {
     pub(super) fn new(info: PeerInfo, now: Timestamp) -> Self {
         Self {
             info,
-            covers: BTreeSet::new(),
+            covers: BTreeMap::new(),
             lines: BTreeMap::new(),
             numbers: BTreeMap::new(),
             dirty: BTreeSet::new(),
@@ -67,6 +67,14 @@ pub(super) struct Line {
     /// Blocks that we told it we have. Only an origin holds some back.
     pub(super) shown: Bits,
     pub(super) view: Option<View>,
+    /// Whether it may have any of it of this node: else it is told of nothing that is here.
+    pub(super) fed: bool,
+    /// Whether it was told the layout's number, and whether it has told us its own.
+    pub(super) introduced: bool,
+    /// See `introduced`.
+    pub(super) met: bool,
+    /// How often it was told all of it, and when last.
+    pub(super) told: (u32, Timestamp),
     pub(super) mail: Mail,
     /// An origin's blocks that were shown to it and that it has not yet got.
     pub(super) pledges: BTreeMap<u32, Pledge>,
@@ -76,12 +84,17 @@ pub(super) struct Line {
 }
 
 impl Line {
-    pub(super) fn new(blocks: u32) -> Self {
+    /// A line on which the first word is ours, or theirs.
+    pub(super) fn new(blocks: u32, fed: bool, is_ours: bool) -> Self {
         Self {
             shown: Bits::none(blocks),
             view: None,
+            fed,
+            introduced: false,
+            met: false,
+            told: (0, Timestamp::ZERO),
             mail: Mail {
-                status: true,
+                status: is_ours,
                 ..Mail::default()
             },
             pledges: BTreeMap::new(),

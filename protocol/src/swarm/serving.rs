@@ -116,7 +116,11 @@ impl Swarm {
         let (Some(peer), Some(transfer)) = (self.peers.get(from), self.transfers.get(&layout)) else {
             return Some(Refusal::Absent);
         };
-        let Some(line) = peer.lines.get(&layout).filter(|_| self.role != Role::Host) else {
+        let Some(line) = peer
+            .lines
+            .get(&layout)
+            .filter(|line| line.fed && self.role != Role::Host)
+        else {
             return Some(Refusal::Absent);
         };
         let given = if self.role == Role::Origin {

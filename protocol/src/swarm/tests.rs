@@ -12,6 +12,7 @@ use crate::rng::Rng;
 use crate::wire::message::SwarmMessage;
 use proptest::prelude::*;
 
+mod introductions;
 mod stalls;
 
 const ME: NodeId = NodeId([0; 32]);
@@ -56,13 +57,17 @@ impl Bench {
     }
 
     fn open(&mut self, table: Arc<BlockTable>, held: RangeSet) {
+        self.open_as(LAYOUT, table, held);
+    }
+
+    fn open_as(&mut self, layout: LayoutId, table: Arc<BlockTable>, held: RangeSet) {
         let wanted = if self.swarm.role == Role::Origin {
             Bits::none(table.len())
         } else {
             Bits::all(table.len())
         };
         self.input(Input::Open(OpenTransfer {
-            layout: LAYOUT,
+            layout,
             table,
             wanted,
             durable: held,
@@ -95,7 +100,11 @@ impl Bench {
             domain: 1,
         };
         self.input(Input::PeerUp { peer, info });
-        self.input(Input::PeerCovers { peer, product: 5 });
+        self.input(Input::PeerCovers {
+            peer,
+            product: 5,
+            fed: true,
+        });
         self.pass(Duration::from_millis(60));
     }
 
@@ -193,7 +202,11 @@ fn a_peer_hears_of_a_layout_only_when_it_is_covered_and_absent_is_the_answer_bef
         domain: 1,
     };
     bench.input(Input::PeerUp { peer: A, info });
-    bench.input(Input::PeerCovers { peer: A, product: 6 });
+    bench.input(Input::PeerCovers {
+        peer: A,
+        product: 6,
+        fed: true,
+    });
     bench.status(A, &RangeSet::new(), 64);
     bench.ask(1, A, RangeSet::from(0..1));
     bench.pass(Duration::from_secs(1));
@@ -203,7 +216,11 @@ fn a_peer_hears_of_a_layout_only_when_it_is_covered_and_absent_is_the_answer_bef
         reason: Refusal::Absent,
     };
     assert!(bench.out.contains(&refused), "{:?}", bench.out);
-    bench.input(Input::PeerCovers { peer: A, product: 5 });
+    bench.input(Input::PeerCovers {
+        peer: A,
+        product: 5,
+        fed: true,
+    });
     bench.pass(Duration::from_millis(1));
     assert!(matches!(bench.said(A)[..], [SwarmMessage::Status { ask: true, .. }]));
 }

@@ -84,7 +84,14 @@ impl World {
             let peer = self.nodes[other].nature.id;
             let info = topology::info(&self.nodes[one].nature, &self.nodes[other].nature);
             self.step(one, Input::PeerUp { peer, info });
-            self.step(one, Input::PeerCovers { peer, product: 0 });
+            self.step(
+                one,
+                Input::PeerCovers {
+                    peer,
+                    product: 0,
+                    fed: true,
+                },
+            );
         }
     }
 

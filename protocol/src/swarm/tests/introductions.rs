@@ -1,0 +1,129 @@
+//! Who speaks first of a layout, and who is told again.
+
+use super::*;
+
+/// The layout of the `number`th release.
+fn numbered(number: u16) -> LayoutId {
+    let mut manifest = [9; 32];
+    manifest[..2].copy_from_slice(&number.to_be_bytes());
+    LayoutId {
+        manifest: ManifestId(manifest),
+        part: Part::Payload,
+    }
+}
+
+#[test]
+fn an_origin_of_hundreds_of_releases_speaks_of_those_it_is_asked_for() {
+    let mut bench = Bench::new(Role::Origin);
+    for number in 0..u16::try_from(TRANSFERS_MAX).expect("small") {
+        bench.open_as(numbered(number), table(4, 1), all(4));
+    }
+    bench.pass(Duration::from_secs(61));
+    bench.meet(A, Distance::Other);
+    bench.pass(Duration::from_secs(1));
+    assert_eq!(bench.said(A), []);
+    let (have, durable, want) = (Bits::none(4), Bits::none(4), Bits::all(4));
+    let layout = numbered(300);
+    bench.hear(
+        A,
+        SwarmMessage::Status {
+            number: 0,
+            layout,
+            ask: true,
+            have,
+            durable,
+            want,
+        },
+    );
+    bench.pass(Duration::from_secs(1));
+    let statuses = bench.said(A).into_iter().filter_map(|message| match message {
+        SwarmMessage::Status { layout, .. } => Some(layout),
+        _ => None,
+    });
+    assert_eq!(statuses.collect::<Vec<_>>(), [layout]);
+    // What it did not speak of it need not close either.
+    bench.out.clear();
+    bench.input(Input::Close { layout: numbered(1) });
+    bench.input(Input::Close { layout });
+    bench.pass(Duration::from_secs(1));
+    assert!(
+        matches!(bench.said(A)[..], [SwarmMessage::Close { .. }]),
+        "{:?}",
+        bench.said(A)
+    );
+}
+
+#[test]
+fn who_has_said_nothing_of_what_is_missing_is_told_again_more_and_more_seldom() {
+    let mut bench = Bench::with_layout(Role::Site, RangeSet::new());
+    bench.meet(A, Distance::Origin);
+    bench.pass(Duration::from_secs(60));
+    let statuses = |bench: &Bench| {
+        let said = bench.said(A).into_iter();
+        said.filter(|message| matches!(message, SwarmMessage::Status { ask: true, .. }))
+            .count()
+    };
+    assert_eq!(statuses(&bench), 5, "at 0, 2, 6, 14 and 30 s");
+    bench.status(A, &all(64), 64);
+    bench.pass(Duration::from_secs(1));
+    assert!(!bench.fetches().is_empty());
+    let before = statuses(&bench);
+    bench.pass(Duration::from_secs(90));
+    assert_eq!(statuses(&bench), before);
+}
+
+#[test]
+fn a_peer_may_introduce_as_many_layouts_as_there_can_be_but_not_again_and_again() {
+    let mut bench = Bench::new(Role::Site);
+    let known = 8;
+    for number in 0..known {
+        bench.open_as(numbered(number), table(4, 1), RangeSet::new());
+    }
+    bench.meet(A, Distance::Origin);
+    let status = |number: u16| SwarmMessage::Status {
+        number,
+        layout: numbered(number),
+        ask: true,
+        have: Bits::none(4),
+        durable: Bits::none(4),
+        want: Bits::all(4),
+    };
+    for number in 0..u16::try_from(TRANSFERS_MAX).expect("small") {
+        bench.hear(A, status(number));
+    }
+    assert_eq!(bench.disconnected(), None);
+    for at in 0..300u16 {
+        bench.hear(A, status(at % known));
+    }
+    assert_eq!(bench.disconnected(), Some((A, DisconnectReason::Misbehaved)));
+}
+
+#[test]
+fn who_may_not_be_fed_is_shown_nothing_and_given_nothing_and_gives_all_the_same() {
+    let mut bench = Bench::with_layout(Role::Site, RangeSet::from(0..32));
+    let info = PeerInfo {
+        distance: Distance::Other,
+        serves: true,
+        domain: 1,
+    };
+    bench.input(Input::PeerUp { peer: A, info });
+    let (product, fed) = (5, false);
+    bench.input(Input::PeerCovers { peer: A, product, fed });
+    bench.status(A, &all(64), 64);
+    bench.ask(1, A, RangeSet::from(0..1));
+    bench.deliver(A);
+    bench.pass(Duration::from_secs(1));
+    let refused = Output::Refuse {
+        serve: ServeId(1),
+        reason: Refusal::Absent,
+    };
+    assert!(bench.out.contains(&refused), "{:?}", bench.out);
+    for message in bench.said(A) {
+        let shown = match message {
+            SwarmMessage::Status { have, durable, .. } => have.count() + durable.count(),
+            SwarmMessage::Have { .. } | SwarmMessage::Durable { .. } => 1,
+            _ => 0,
+        };
+        assert_eq!(shown, 0);
+    }
+}
