@@ -11,6 +11,7 @@ mod contact;
 mod driver;
 mod fetching;
 mod files;
+mod freshness;
 mod gate;
 pub mod importing;
 mod meeting;

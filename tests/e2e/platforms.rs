@@ -43,7 +43,11 @@ fn a_site_takes_only_its_platforms_part() -> Result<()> {
     let into = network.folder("out")?;
     let mut fetch =
         samara_tests::network::fetch_command(&network.sites[0].hosts[0], &format!("{PRODUCT}@1.0.0"), &into);
-    Finished::of(fetch.args(["--platform", "linux/amd64"]), FETCH)?.success()?;
+    // What a machine needs is the default; on another kind of machine it is to be named.
+    if std::env::consts::ARCH != "x86_64" {
+        fetch.args(["--platform", "linux/amd64"]);
+    }
+    Finished::of(&mut fetch, FETCH)?.success()?;
     ensure!(
         b3sum(&into.join("bin/tool"))? == b3sum(&linux.root().join("bin/tool"))?,
         "the wanted platform"

@@ -43,14 +43,15 @@ pub enum Request {
         /// The signed metadata that goes with it.
         signed: Vec<SignedFile>,
     },
-    /// Signed files to take in, one file each (metadata, recalls, revocations, grants, enrolments): [`Response::Done`].
+    /// Signed metadata to take in, one file each: [`Response::Done`].
     Import {
-        /// Of which product; `None` where the files say so themselves.
+        /// Of which product; without one it is refused.
         product: Option<ProductId>,
         /// What they are called.
         signed: Vec<SignedFile>,
     },
-    /// Read the configuration again; a bad one is refused and the old one stays: [`Response::Done`].
+    /// Read again what verbs have written into the homes of the products that this node carries, credentials for one:
+    /// [`Response::Done`]. The configuration is read at the start alone.
     Reload,
     /// Fetch a release for somebody who waits: [`Response::Progress`] until [`Response::Release`].
     Want {

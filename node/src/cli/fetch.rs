@@ -4,6 +4,7 @@
 //! neither. What it has verified lies in DIR/.samara/store until the switch, so a broken fetch goes on where it ended.
 
 mod dir;
+mod machine;
 mod target;
 mod wait;
 
@@ -12,7 +13,6 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use samara_protocol::id::ManifestId;
-use samara_protocol::manifest::platform::Platform;
 use samara_protocol::swarm::config::Role;
 use samara_protocol::swarm::io::{Limits, UploadAudience};
 use samara_protocol::time::WallTime;
@@ -24,6 +24,7 @@ use semver::Version;
 use serde::Serialize;
 
 use self::dir::Output;
+use self::machine::Machines;
 use self::target::Target;
 use super::{CliError, Context, ExitStatus, Printer};
 use crate::access::machine::JoinedProduct;
@@ -50,9 +51,9 @@ pub struct Args {
     /// One entry of the release only, by its path.
     #[arg(long, value_name = "PATH")]
     entry: Option<String>,
-    /// For which machine, e.g. linux/amd64; may be given several times [default: everything].
+    /// For which machine, e.g. linux/amd64, or all; may be given several times [default: this machine].
     #[arg(long, value_name = "OS/ARCH")]
-    platform: Vec<Platform>,
+    platform: Vec<Machines>,
     /// Wait for a node that can be reached and for the release to appear, e.g. 90s, 10m; without a value as long as it takes.
     #[arg(long, value_name = "TIME", num_args = 0..=1, default_missing_value = "forever")]
     wait: Option<wait::Patience>,
@@ -136,7 +137,14 @@ pub fn run(args: &Args, context: &Context, printer: &mut Printer) -> Result<Exit
             }
         }
     })?;
-    let report = output.place(&engine.store(), &state, &args.platform, &present, args.sync, printer)?;
+    let report = output.place(
+        &engine.store(),
+        &state,
+        &machine::wanted(&args.platform),
+        &present,
+        args.sync,
+        printer,
+    )?;
     runtime.block_on(engine.shutdown());
     runtime.shutdown_timeout(Duration::from_millis(500));
     output.clean()?;
@@ -192,7 +200,7 @@ fn engine_config(args: &Args, context: &Context, store: PathBuf) -> Result<Engin
         joined,
         follow: Some(Vec::new()),
         keep: 1,
-        platforms: args.platform.clone(),
+        platforms: machine::wanted(&args.platform),
         priority: 0,
         signer: None,
         session,

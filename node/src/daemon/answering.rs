@@ -8,7 +8,9 @@ use samara_protocol::time::Timestamp;
 use samara_protocol::trust::document::Promotion;
 use samara_protocol::trust::files::MetadataFiles;
 
+use super::clock::wall_time;
 use super::driver::Driver;
+use super::freshness;
 use super::opening::Selection;
 use super::own_credentials::TURNED_AWAY;
 use super::releases::{Blockage, Phase};
@@ -189,6 +191,11 @@ impl Driver {
             .products
             .named(&name.product)
             .ok_or_else(|| unknown_product(&name.product))?;
+        let is_asked = product.is_current || !self.is_leaf();
+        let until = freshness::good_until(&product.trust);
+        if let Some(refusal) = freshness::refuse_latest(name, until, wall_time()).filter(|_| is_asked) {
+            return Err(refusal);
+        }
         let documents = product.trust.documents();
         let found = match &name.select {
             Select::Version(version) => {
@@ -204,7 +211,7 @@ impl Driver {
         };
         match found {
             Some(promotion) => Ok(Some((id, promotion))),
-            None if product.is_current || !self.is_leaf() => Err(self.absent(name, product)),
+            None if is_asked => Err(self.absent(name, product)),
             None => Ok(None),
         }
     }

@@ -6,6 +6,7 @@ use samara_protocol::swarm::stats::TransferStats;
 
 use super::clock::wall_time;
 use super::driver::Driver;
+use super::freshness;
 use super::own_credentials::credentials_check;
 use super::releases::{Phase, Release};
 use crate::admin::api::{Check, ReleaseState, Response, Stage, Verdict};
@@ -111,7 +112,7 @@ impl Driver {
     fn product_status(&self, product: &super::products::Product) -> ProductStatus {
         let trust = &product.trust;
         let standing = self.standing(product);
-        let expires = trust.expiries().values().min().copied();
+        let expires = freshness::good_until(trust);
         let documents = trust.documents();
         let channels = match &product.follow {
             super::products::Follow::Everything => documents.channels.keys().cloned().collect(),
@@ -137,7 +138,7 @@ impl Driver {
             metadata_expires: expires.map(samara_protocol::time::WallTime::to_rfc3339),
             credentials: standing.name().to_owned(),
             credentials_until: standing.until().map(samara_protocol::time::WallTime::to_rfc3339),
-            stale: expires.is_some_and(|expires| wall_time() > expires),
+            stale: freshness::is_stale(trust, wall_time()),
             channels: channels.collect(),
         }
     }
@@ -155,7 +156,7 @@ impl Driver {
             version: release.version.clone(),
             manifest,
             part: part.into(),
-            stage: if release.phase == Phase::Staged || part == Part::Entries && transfer.have == transfer.wanted {
+            stage: if release.phase == Phase::Staged || part == Part::Entries && transfer.durable == transfer.wanted {
                 Stage::Staged
             } else {
                 release.stage()

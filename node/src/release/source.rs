@@ -1,6 +1,6 @@
 //! Where the bytes of a release come from when it is placed, and how they get into a file.
 //!
-//! What a source gives has been verified; nothing here hashes. Large artifacts come as files and are renamed, else
+//! What a source gives has been verified; only a copy of what others may write to is hashed again. Large artifacts come as files and are renamed, else
 //! shared (reflink), else copied with their holes; small ones come as bytes.
 
 use std::fs::File;
@@ -24,6 +24,8 @@ pub enum ArtifactBytes {
     Memory(Vec<u8>),
     /// A file to be shared or copied; it must not change meanwhile.
     Copy(File),
+    /// A file that was verified and that somebody else may write to at any time: its copy is hashed.
+    Exposed(File),
     /// A file that may be renamed away if it is on the same file system; it is gone from the source then.
     Move(PathBuf),
 }
@@ -56,6 +58,12 @@ pub fn write_entry(entry: &Entry, source: &dyn ArtifactSource, out: &mut dyn Wri
     match source.bytes(artifact, false)? {
         ArtifactBytes::Memory(bytes) => out.write_all(&bytes)?,
         ArtifactBytes::Copy(mut file) => copy_out(&mut file, artifact, out)?,
+        ArtifactBytes::Exposed(_) => {
+            // What has been written to a stream cannot be taken back when its hash turns out wrong.
+            return Err(io::Error::other(
+                "a file that may change meanwhile is not written to a stream",
+            ));
+        }
         ArtifactBytes::Move(path) => copy_out(&mut File::open(path)?, artifact, out)?,
     }
     out.flush()

@@ -215,7 +215,7 @@ fn bytes_of(
 ) -> io::Result<ArtifactBytes> {
     let other = |error: StoreError| io::Error::other(error.to_string());
     if let Some(path) = present.0.get(&artifact.id) {
-        return File::open(path).map(ArtifactBytes::Copy);
+        return File::open(path).map(ArtifactBytes::Exposed);
     }
     if artifact.size == 0 {
         return Ok(ArtifactBytes::Memory(Vec::new()));

@@ -67,7 +67,8 @@ pub(super) async fn release(
     let mut patience = Clock::new(args.wait);
     loop {
         let (reply, mut answers, mut end) = Reply::pair();
-        let platforms = (!args.platform.is_empty()).then(|| args.platform.iter().map(ToString::to_string).collect());
+        let platforms = super::machine::wanted(&args.platform);
+        let platforms = (!platforms.is_empty()).then(|| platforms.iter().map(ToString::to_string).collect());
         let request = Request::Want {
             release: args.target.release(),
             platforms,

@@ -183,6 +183,11 @@ impl Work<'_> {
                 Ok(file)
             }
             ArtifactBytes::Copy(from) => copy(from, dir, name, artifact, mode),
+            ArtifactBytes::Exposed(from) => {
+                let file = copy(from, dir, name, artifact, mode)?;
+                check(opened(dir, name)?, artifact)?;
+                Ok(file)
+            }
             ArtifactBytes::Move(path) => {
                 if dir.adopt(&path, name)? {
                     return opened(dir, name);
@@ -198,6 +203,17 @@ pub(super) fn copy(mut from: File, dir: &Dir, name: &str, artifact: &Artifact, m
     let mut to = dir.create(name, mode)?;
     fill(&mut from, &mut to, artifact)?;
     Ok(to)
+}
+
+/// Whether a copy is what was asked for.
+fn check(mut copy: File, artifact: &Artifact) -> io::Result<()> {
+    let found = blake3::Hasher::new().update_reader(&mut copy)?.finalize();
+    if *found.as_bytes() == artifact.id.0 {
+        return Ok(());
+    }
+    Err(io::Error::other(
+        "a file in the folder was changed while the release was being fetched",
+    ))
 }
 
 /// A file that was just renamed to here.

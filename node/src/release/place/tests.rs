@@ -498,6 +498,24 @@ fn holes_stay_holes() {
 }
 
 #[test]
+fn what_changed_after_it_was_found_in_the_folder_is_not_placed() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let found = dir.path().join("found");
+    let sample = Sample::default().file("bin/app", &[7; 100_000]);
+    let target = dir.path().join("target");
+    let source = |_: &Artifact, _| fs::File::open(&found).map(ArtifactBytes::Exposed);
+    fs::write(&found, [8; 100_000]).expect("written");
+    assert!(matches!(
+        sample.place_from(&target, &source, &[]),
+        Err(PlaceError::Io { what: "prepared", .. })
+    ));
+    assert!(!target.join("bin/app").exists());
+    fs::write(&found, [7; 100_000]).expect("written");
+    sample.place_from(&target, &source, &[]).expect("placed");
+    assert_eq!(tree(&target), sample.tree());
+}
+
+#[test]
 fn a_source_that_fails_or_gives_too_little_changes_nothing_in_the_folder() {
     let dir = tempfile::tempdir().expect("a folder");
     first().place(dir.path()).expect("placed");
