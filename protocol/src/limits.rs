@@ -124,6 +124,13 @@ pub const REQUESTS_PER_PEER_MAX: usize = 16;
 pub const ASK_BYTES_MAX: usize = 1 << 10;
 /// Bytes of the name of a file asked for on a data stream.
 pub const FILE_NAME_BYTES_MAX: usize = 255;
+/// How long a peer that is asked for a file may send nothing of it before the next is asked; twice as long after each time
+/// in a row that it was late, so that one behind a narrow link is waited for in the end.
+pub const FILE_SILENCE_MAX: Duration = Duration::from_secs(10);
+/// Doublings of it at the most.
+pub const FILE_PATIENCE_DOUBLINGS_MAX: u32 = 5;
+/// Bytes of a file that have to come in each second beyond the first silence: who drips has no more time than who is still.
+pub const FILE_RATE_MIN: u64 = 1 << 10;
 /// Bytes of one chunk of a file sent on a data stream.
 pub const FILE_CHUNK_BYTES_MAX: usize = 64 << 10;
 /// Proof bytes of one group frame: two 32-byte hashes a level over 2^28 groups, at the most.
@@ -151,6 +158,8 @@ pub const STANDINGS_BYTES_MAX: u64 = 512 << 10;
 pub const TRANSFERS_MAX: usize = 512;
 /// Contacts remembered for a product.
 pub const CONTACTS_MAX: usize = 256;
+/// Of these, contacts of others that one peer has told.
+pub const CONTACTS_PER_TELLER_MAX: usize = 64;
 /// Other customers' sites that one node is ever told of, per release.
 pub const CONTACTS_ACROSS_TENANTS_MAX: usize = 16;
 
@@ -217,6 +226,10 @@ const _: () = assert!(
 const _: () = assert!(
     BLOCKS_MAX as usize / 8 + 256 <= CONTROL_BYTES_MAX,
     "a whole bitmap fits one control message"
+);
+const _: () = assert!(
+    4 * CONTACTS_PER_TELLER_MAX <= CONTACTS_MAX && CONTACTS_ACROSS_TENANTS_MAX <= CONTACTS_PER_TELLER_MAX,
+    "no one teller fills the table, and what an origin tells of other customers is taken"
 );
 const _: () = assert!(
     STANDINGS_MAX as u64 * 512 <= STANDINGS_BYTES_MAX,

@@ -102,6 +102,34 @@ fn peers_that_stall_or_stop_in_the_middle_of_a_frame_hold_nothing_up() -> Result
 }
 
 #[test]
+fn a_peer_that_never_answers_asks_for_files_holds_no_release_up_and_is_asked_last_from_then_on() -> Result<()> {
+    let beside = Beside::start(&[Conduct::StallFiles], "64mbit")?;
+    beside.complete()?;
+    let seen = &beside.hostile[0].seen()[..HONEST];
+    let files = || seen.iter().map(|one| one.files()).collect::<Vec<_>>();
+    // Each has let it in before there is anything to ask for.
+    for one in seen {
+        wait::until("it to be let in", NAMED, || Ok((one.admitted() > 0).then_some(())))?;
+    }
+    let publish = |version: &str| -> Result<()> {
+        let mut tree = Tree::new(beside.network.folder(version)?, version.len() as u64)?;
+        tree.file("new", 1 << 20)?;
+        beside.network.publish(tree.root(), version)?;
+        for site in beside.honest() {
+            site.wait_staged(version, NAMED)?;
+        }
+        Ok(())
+    };
+    publish("2.0.0")?;
+    let asked = files();
+    ensure!(asked.iter().all(|asked| *asked > 0), "it was asked: {asked:?}");
+    beside.name(0, event("file_late"))?;
+    publish("3.0.0")?;
+    ensure!(files() == asked, "asked again before the others: {:?}", files());
+    Ok(())
+}
+
+#[test]
 fn a_peer_that_drips_is_named_and_its_share_asked_of_others() -> Result<()> {
     let beside = Beside::start(&[Conduct::Drip], "16mbit")?;
     beside.name(0, event("peer_stalled"))?;
@@ -348,7 +376,10 @@ impl Beside {
         victims.push(network.origin.address());
         let mut hostile = Vec::new();
         for (site, conduct) in network.sites[HONEST..].iter().zip(conducts) {
-            let insider = Insider::of(site.node.actor.home())?;
+            let mut insider = Insider::of(site.node.actor.home())?;
+            if *conduct == Conduct::StallFiles {
+                insider = insider.lowest_beside(site.keeper.home())?;
+            }
             let origin = network.origin.address();
             let wares = runtime()?.block_on(Wares::take(&insider, &origin, manifest, tree.root()))?;
             hostile.push(Hostile::start(insider, wares, *conduct, &victims)?);

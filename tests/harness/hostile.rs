@@ -35,6 +35,8 @@ pub enum Conduct {
     WrongProof,
     /// Takes asks and answers nothing.
     Stall,
+    /// Serves groups, and takes asks for files and answers nothing.
+    StallFiles,
     /// Sends half a group and nothing more.
     HalfFrame,
     /// Sends a kilobyte now and then.
@@ -67,6 +69,7 @@ pub struct Seen {
     admitted: AtomicU64,
     refused: AtomicU64,
     asks: AtomicU64,
+    files: AtomicU64,
 }
 
 impl Seen {
@@ -86,6 +89,12 @@ impl Seen {
     #[must_use]
     pub fn asks(&self) -> u64 {
         self.asks.load(Ordering::SeqCst)
+    }
+
+    /// How many asks for files came.
+    #[must_use]
+    pub fn files(&self) -> u64 {
+        self.files.load(Ordering::SeqCst)
     }
 }
 

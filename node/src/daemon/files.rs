@@ -1,12 +1,14 @@
 //! The small files that peers ask each other for by name: a product's metadata and manifest heads. A name is ASCII.
 
+use std::time::{Duration, Instant};
+
 use samara_protocol::id::{ManifestId, NodeId, ProductId};
-use samara_protocol::limits::{HEAD_BYTES_MAX, METADATA_BYTES_MAX};
+use samara_protocol::limits::{FILE_RATE_MIN, HEAD_BYTES_MAX, METADATA_BYTES_MAX};
 use samara_protocol::wire::data::{Ask, EndStatus};
 use tokio::sync::mpsc;
 
 use super::report::{FileFault, Report};
-use crate::net::{NetHandle, ReplyFrame};
+use crate::net::{NetHandle, ReplyFrame, ReplySource};
 
 /// What can be asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -43,15 +45,21 @@ impl FileName {
     }
 }
 
-/// Asks `peer` for a file and reports what came of it.
+/// Asks `peer` for a file and reports what came of it; a peer that sends nothing for `patience` is late.
 pub(super) async fn ask(
     net: NetHandle,
     peer: NodeId,
     product: ProductId,
     name: FileName,
+    patience: Duration,
     reports: mpsc::Sender<Report>,
 ) {
-    let outcome = receive(&net, peer, product, name).await;
+    let ask = Ask::File {
+        product,
+        name: name.to_wire(),
+        offset: 0,
+    };
+    let outcome = receive(net.ask(peer, ask), name, patience).await;
     // The driver is gone only when everything ends.
     let _ = reports
         .send(Report::File {
@@ -63,29 +71,51 @@ pub(super) async fn ask(
         .await;
 }
 
-async fn receive(net: &NetHandle, peer: NodeId, product: ProductId, name: FileName) -> Result<Vec<u8>, FileFault> {
-    let mut source = net.ask(
-        peer,
-        Ask::File {
-            product,
-            name: name.to_wire(),
-            offset: 0,
-        },
-    );
+async fn receive(mut source: ReplySource, name: FileName, patience: Duration) -> Result<Vec<u8>, FileFault> {
     let mut bytes = Vec::new();
+    let mut deadline = Deadline::new(Instant::now(), patience);
     loop {
-        match source.next().await.map_err(|_| FileFault::Broken)? {
+        let frame = tokio::time::timeout_at(deadline.at().into(), source.next());
+        let frame = frame.await.map_err(|_| FileFault::Late(patience))?;
+        match frame.map_err(|_| FileFault::Broken)? {
             ReplyFrame::File { total, chunk } => {
                 if total > name.bytes_max() || bytes.len() + chunk.len() > usize::try_from(total).unwrap_or(0) {
                     return Err(FileFault::TooLarge(name.bytes_max()));
                 }
                 bytes.extend_from_slice(&chunk);
+                deadline.got(Instant::now(), chunk.len());
             }
             ReplyFrame::End(EndStatus::Done) => return Ok(bytes),
             ReplyFrame::End(EndStatus::Absent) => return Err(FileFault::Absent),
             ReplyFrame::End(_) => return Err(FileFault::Broken),
             ReplyFrame::Group { .. } => return Err(FileFault::Absent),
         }
+    }
+}
+
+/// Until when the next bytes of a file must come: each silence has its bound, and so has the whole by what has come of it.
+struct Deadline {
+    patience: Duration,
+    last: Instant,
+    earned: Instant,
+}
+
+impl Deadline {
+    fn new(now: Instant, patience: Duration) -> Self {
+        Self {
+            patience,
+            last: now,
+            earned: now + patience,
+        }
+    }
+
+    fn at(&self) -> Instant {
+        self.earned.min(self.last + self.patience)
+    }
+
+    fn got(&mut self, now: Instant, bytes: usize) {
+        self.last = now;
+        self.earned += Duration::from_millis(bytes as u64 * 1000 / FILE_RATE_MIN);
     }
 }
 
@@ -101,5 +131,27 @@ mod tests {
         for bad in ["", "metadata/", "head/", "head/zz", "../secret"] {
             assert_eq!(FileName::from_wire(bad), None, "{bad}");
         }
+    }
+
+    #[test]
+    fn who_is_silent_or_drips_is_late_and_who_is_slow_is_not() {
+        let (start, patience) = (Instant::now(), Duration::from_secs(10));
+        let second = |number| start + Duration::from_secs(number);
+        let mut deadline = Deadline::new(start, patience);
+        assert_eq!(deadline.at(), second(10), "nothing came");
+        for now in [3, 6, 9] {
+            deadline.got(second(now), 1);
+        }
+        assert!(deadline.at() < second(11), "three bytes are worth no more time");
+        let mut deadline = Deadline::new(start, patience);
+        for now in (9..90).step_by(9) {
+            assert!(second(now) < deadline.at());
+            deadline.got(second(now), 32 << 10);
+        }
+        assert_eq!(
+            deadline.at(),
+            second(81 + 10),
+            "a silence is one, however much came before"
+        );
     }
 }

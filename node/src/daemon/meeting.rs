@@ -215,6 +215,7 @@ impl Driver {
 
     /// Asks a peer for a file, once at a time; false when it is being asked already or is gone.
     pub(super) fn ask_file(&mut self, peer: NodeId, product: ProductId, name: FileName) -> bool {
+        let patience = self.peers.patience(peer);
         let Some(known) = self.peers.get_mut(peer) else {
             return false;
         };
@@ -226,6 +227,7 @@ impl Driver {
             peer,
             product,
             name,
+            patience,
             self.shell.reports.clone(),
         ));
         true
@@ -240,6 +242,15 @@ impl Driver {
     ) {
         if let Some(known) = self.peers.get_mut(peer) {
             known.asked.remove(&(product, name));
+        }
+        match &outcome {
+            Err(FileFault::Late(waited)) => {
+                self.peers.was_late(peer);
+                let (file, waited) = (name.to_wire(), *waited);
+                self.observer.emit(Event::FileLate { peer, file, waited });
+            }
+            Err(FileFault::Broken) => {}
+            Ok(_) | Err(FileFault::Absent | FileFault::TooLarge(_)) => self.peers.was_in_time(peer),
         }
         match (name, outcome) {
             (FileName::Metadata, Ok(bytes)) => self.on_metadata(peer, product, &bytes),

@@ -1,9 +1,10 @@
 //! Admitted peers: what their credentials cover, how far away that makes them, and what they have been shown.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use samara_protocol::id::{ManifestId, NodeId, ProductId};
-use samara_protocol::limits::TRANSFERS_MAX;
+use samara_protocol::limits::{FILE_PATIENCE_DOUBLINGS_MAX, FILE_SILENCE_MAX, STANDINGS_MAX, TRANSFERS_MAX};
 use samara_protocol::swarm::io::{Distance, PeerInfo};
 use samara_protocol::time::Timestamp;
 use samara_protocol::trust::contact::Contact;
@@ -17,6 +18,8 @@ pub(super) struct Peers {
     /// Whether somebody who was dialled answered and did not let this node in, and nobody has since.
     pub(super) turned_away: bool,
     all: BTreeMap<NodeId, Peer>,
+    /// How often in a row a file that was asked of somebody was late; hanging up and coming back changes nothing.
+    late: BTreeMap<NodeId, u32>,
 }
 
 /// One admitted peer.
@@ -87,6 +90,39 @@ impl Peers {
 
     pub(super) fn nodes(&self) -> Vec<NodeId> {
         self.all.keys().copied().collect()
+    }
+
+    /// A file that was asked of a peer did not come in time.
+    pub(super) fn was_late(&mut self, node: NodeId) {
+        if self.late.len() >= STANDINGS_MAX && !self.late.contains_key(&node) {
+            let least = self.late.iter().min_by_key(|(_, times)| **times);
+            if let Some(forgotten) = least.map(|(node, _)| *node) {
+                self.late.remove(&forgotten);
+            }
+        }
+        let times = self.late.entry(node).or_default();
+        *times = times.saturating_add(1);
+    }
+
+    /// A peer answered an ask for a file.
+    pub(super) fn was_in_time(&mut self, node: NodeId) {
+        self.late.remove(&node);
+    }
+
+    /// How long a file is waited for that is asked of a peer.
+    pub(super) fn patience(&self, node: NodeId) -> Duration {
+        FILE_SILENCE_MAX * (1 << self.lateness(node).min(FILE_PATIENCE_DOUBLINGS_MAX))
+    }
+
+    fn lateness(&self, node: NodeId) -> u32 {
+        self.late.get(&node).copied().unwrap_or(0)
+    }
+
+    /// Whom to ask for a file of a product, whoever was late last.
+    pub(super) fn to_ask(&self, product: ProductId) -> Vec<NodeId> {
+        let mut nodes: Vec<NodeId> = self.of_product(product).map(|(node, _)| node).collect();
+        nodes.sort_by_key(|node| self.lateness(*node));
+        nodes
     }
 
     /// Peers that have shown credentials for a product, covered or not.
@@ -160,4 +196,34 @@ pub(super) fn peer_info(
 fn number(id: &[u8; 16]) -> u64 {
     let first: [u8; 8] = id[..8].try_into().expect("an id has 16 bytes");
     u64::from_le_bytes(first) | 1 << 63
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_was_late_is_asked_last_and_waited_for_longer_also_after_coming_back() {
+        let product = ProductId([7; 32]);
+        let mut peers = Peers::default();
+        let nodes = [NodeId([1; 32]), NodeId([2; 32])];
+        let come = |peers: &mut Peers, node| {
+            peers.insert(node, String::new(), false, Timestamp::ZERO);
+            let shown = Shown {
+                credentials: Vec::new(),
+                covered: None,
+            };
+            peers.get_mut(node).expect("came").products.insert(product, shown);
+        };
+        nodes.iter().for_each(|node| come(&mut peers, *node));
+        assert_eq!(peers.to_ask(product), nodes);
+        peers.was_late(nodes[0]);
+        peers.remove(nodes[0]);
+        come(&mut peers, nodes[0]);
+        assert_eq!(peers.to_ask(product), [nodes[1], nodes[0]]);
+        assert_eq!(peers.patience(nodes[0]), 2 * FILE_SILENCE_MAX);
+        assert_eq!(peers.patience(nodes[1]), FILE_SILENCE_MAX);
+        peers.was_in_time(nodes[0]);
+        assert_eq!(peers.to_ask(product), nodes);
+    }
 }

@@ -115,6 +115,11 @@ fn every_event() -> Vec<Event> {
             manifest,
             why: text.clone(),
         },
+        Event::FileLate {
+            peer: PEER,
+            file: "metadata".to_owned(),
+            waited: Duration::from_secs(10),
+        },
         Event::HeadRefused {
             peer: PEER,
             manifest,

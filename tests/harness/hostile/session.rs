@@ -116,6 +116,9 @@ async fn serve(mut stream: SubstreamBox, conduct: Conduct, wares: &Wares, out: &
                     seen.asks.fetch_add(1, Ordering::SeqCst);
                     answer(&mut stream, conduct, wares, out, id, &groups).await?;
                 }
+                Some(AskFrame::Ask {
+                    ask: Ask::File { .. }, ..
+                }) if conduct == Conduct::StallFiles => drop(seen.files.fetch_add(1, Ordering::SeqCst)),
                 Some(AskFrame::Ask { id, .. }) => end(&mut stream, id, EndStatus::Absent).await?,
                 Some(AskFrame::Cancel { .. }) | None => {}
             }
