@@ -130,6 +130,32 @@ fn a_peer_that_never_answers_asks_for_files_holds_no_release_up_and_is_asked_las
 }
 
 #[test]
+fn contacts_of_nodes_that_are_not_members_are_neither_dialled_nor_passed_on() -> Result<()> {
+    let mut beside = Beside::start(&[Conduct::TellContacts], "64mbit")?;
+    for one in beside.hostile[0].seen() {
+        wait::until("it to be let in", NAMED, || Ok((one.admitted() > 0).then_some(())))?;
+    }
+    beside.complete()?;
+    // Who comes to an origin that has been told hears what it has kept.
+    beside.network.sites[0].node.stop()?;
+    beside.network.sites[0].node.start()?;
+    let mut tree = Tree::new(beside.network.folder("second")?, 12)?;
+    tree.file("new", 1 << 20)?;
+    beside.network.publish(tree.root(), "2.0.0")?;
+    for site in beside.honest() {
+        site.wait_staged("2.0.0", SOON)?;
+        let peers = site.status()?["peers"].as_array().map_or(0, Vec::len);
+        ensure!(peers >= 2, "the origin and the other site are found: {peers}");
+    }
+    ensure!(
+        beside.hostile[0].lured() == 0,
+        "dialled {} times",
+        beside.hostile[0].lured()
+    );
+    Ok(())
+}
+
+#[test]
 fn a_peer_that_drips_is_named_and_its_share_asked_of_others() -> Result<()> {
     let beside = Beside::start(&[Conduct::Drip], "16mbit")?;
     beside.name(0, event("peer_stalled"))?;

@@ -84,6 +84,7 @@ pub(super) struct Driver {
     pub(super) swarm_due: Option<Timestamp>,
     pub(super) housekeeping_due: Timestamp,
     pub(super) renewal_due: Timestamp,
+    pub(super) contacts_due: Timestamp,
     pub(super) stopping: bool,
 }
 
@@ -159,8 +160,10 @@ impl Driver {
             self.ask_for_head(manifest);
         }
         for product in self.products.ids() {
+            self.prune_contacts(product);
             self.dial_contacts(product);
         }
+        self.tell_contacts_again();
         for manifest in self.releases.to_retry(self.clock.now()) {
             self.retry(manifest);
         }

@@ -73,6 +73,12 @@ impl Doors {
             .judge(from, credentials)
     }
 
+    /// The time by which a product's credentials and contacts are judged.
+    pub(super) fn time(&self, product: ProductId) -> WallTime {
+        let doors = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        doors.get(&product).map_or_else(wall_time, Door::time)
+    }
+
     fn revoked_nodes(&self) -> BTreeSet<NodeId> {
         let doors = self.0.read().unwrap_or_else(PoisonError::into_inner);
         doors

@@ -1,7 +1,6 @@
 //! What happens when peers meet: admission, what they may know, metadata and contacts that travel, asks that come in.
 
 use samara_protocol::id::{NodeId, ProductId};
-use samara_protocol::limits::NEIGHBOURS_MAX;
 use samara_protocol::swarm::io::Input;
 use samara_protocol::trust::enrolment::MemberKind;
 use samara_protocol::trust::files::{MetadataFiles, Summary};
@@ -80,9 +79,7 @@ impl Driver {
             .insert(peer, up.remote_address.clone(), up.dialled, self.clock.now());
         let covered = self.doors.judge(peer, up.product, &up.credentials).ok();
         let product = self.products.get(up.product);
-        let contact = product
-            .and_then(|product| product.contacts.get(&peer))
-            .map(|(contact, _)| contact);
+        let contact = product.and_then(|product| product.contacts.get(peer));
         let own = product.and_then(|product| product.own.as_ref());
         let info = peer_info(own, covered.as_ref(), contact, self.config.region.as_deref());
         if let Some(known) = self.peers.get_mut(peer) {
@@ -110,9 +107,9 @@ impl Driver {
         if let Some(known) = self.products.get_mut(product).filter(|_| dialled) {
             known.told_ended = expired;
         }
-        let covered = self.doors.judge(peer, product, &credentials).ok();
+        let judged = self.doors.judge(peer, product, &credentials);
         let Some(known) = self.peers.get_mut(peer) else { return };
-        known.products.insert(product, Shown { credentials, covered });
+        known.products.insert(product, Shown::new(credentials, judged));
         self.compare(peer, product, &summary);
         self.tell_if_behind(peer, product, &summary);
         self.show_releases(peer, product);
@@ -167,17 +164,7 @@ impl Driver {
                     self.compare(peer, product, &summary);
                 }
             }
-            ControlMessage::Contacts { product, envelopes } => {
-                if self
-                    .peers
-                    .get(peer)
-                    .is_some_and(|peer| peer.products.contains_key(&product))
-                    && !self.products.learn_contacts(product, &envelopes).is_empty()
-                {
-                    self.products.keep_contacts();
-                    self.dial_contacts(product);
-                }
-            }
+            ControlMessage::Contacts { product, envelopes } => self.on_contacts(peer, product, &envelopes),
             ControlMessage::SiteRevocations { product, envelope } => self.on_revocations(peer, product, &envelope),
             ControlMessage::Room {
                 product,
@@ -320,64 +307,6 @@ impl Driver {
         }
     }
 
-    fn send_contacts(&mut self, peer: NodeId, product: ProductId) {
-        let Some(known) = self.products.get(product) else {
-            return;
-        };
-        let Some(covered) = self.peers.get(peer).and_then(|peer| peer.covered(product)) else {
-            return;
-        };
-        if covered.kind == MemberKind::Host && known.own.as_ref().is_none_or(|own| own.site != covered.site) {
-            return;
-        }
-        let member = |node: NodeId| self.peers.get(node).and_then(|peer| peer.covered(product)).cloned();
-        let mut envelopes = known.contacts_for(covered, member);
-        envelopes.extend(self.own_contact(product));
-        for message in ControlMessage::contacts(product, envelopes) {
-            self.shell.net.send(peer, message);
-        }
-    }
-
-    /// Wants connections with the contacts of a product, as many as there may be neighbours.
-    pub(super) fn dial_contacts(&mut self, product: ProductId) {
-        let Some(known) = self.products.get(product) else {
-            return;
-        };
-        for (node, addresses) in &self.config.dial {
-            if !self
-                .peers
-                .get(*node)
-                .is_some_and(|peer| peer.products.contains_key(&product))
-                && let Err(error) = self.shell.net.want(*node, addresses, product)
-            {
-                tracing::debug!(peer = %node, %error, "a node that was named cannot be dialled");
-            }
-        }
-        // A leaf goes to its site's nodes; to an origin only where it knows no other.
-        let nodes = known
-            .contacts
-            .values()
-            .any(|(contact, _)| contact.kind == MemberKind::Node)
-            || !self.config.dial.is_empty();
-        let skips_origins = self.config.leaf && nodes;
-        let contacts = known
-            .contacts
-            .iter()
-            .filter(|(_, (contact, _))| !skips_origins || contact.kind == MemberKind::Node);
-        for (node, (contact, _)) in contacts.take(NEIGHBOURS_MAX) {
-            if self
-                .peers
-                .get(*node)
-                .is_some_and(|peer| peer.products.contains_key(&product))
-            {
-                continue;
-            }
-            if let Err(error) = self.shell.net.want(*node, &contact.addresses, product) {
-                tracing::debug!(peer = %node, %error, "a contact cannot be dialled");
-            }
-        }
-    }
-
     /// A host or node of the own site asks for a release that this node does not carry: it starts fetching it for them.
     fn take_up_for(&mut self, peer: NodeId, product: ProductId, name: &str) {
         let Some(FileName::Head(manifest)) = FileName::from_wire(name) else {
@@ -410,6 +339,7 @@ impl Driver {
         let shown = self.peers.get(peer)?.products.get(&product)?;
         match FileName::from_wire(name)? {
             // Metadata goes to expired credentials too: it is how they learn what is new.
+            FileName::Metadata if !shown.is_or_was_member() => None,
             FileName::Metadata => Some(self.products.get(product)?.trust.files().encode()),
             FileName::Head(manifest) => {
                 let _covered = shown.covered.as_ref()?;

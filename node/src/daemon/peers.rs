@@ -8,7 +8,7 @@ use samara_protocol::limits::{FILE_PATIENCE_DOUBLINGS_MAX, FILE_SILENCE_MAX, STA
 use samara_protocol::swarm::io::{Distance, PeerInfo};
 use samara_protocol::time::Timestamp;
 use samara_protocol::trust::contact::Contact;
-use samara_protocol::trust::credentials::Covered;
+use samara_protocol::trust::credentials::{Covered, Refusal};
 use samara_protocol::trust::enrolment::MemberKind;
 use samara_protocol::trust::grant::Reseed;
 
@@ -50,6 +50,31 @@ pub(super) struct Shown {
     pub(super) credentials: Vec<u8>,
     /// What they cover; none when they cannot be judged yet or have ended.
     pub(super) covered: Option<Covered>,
+    /// All is right with them but that they have ended.
+    ended: bool,
+}
+
+impl Shown {
+    pub(super) fn new(credentials: Vec<u8>, judged: Result<Covered, Refusal>) -> Self {
+        let mut shown = Self {
+            credentials,
+            covered: None,
+            ended: false,
+        };
+        shown.judged(judged);
+        shown
+    }
+
+    /// Takes a newer judgement.
+    pub(super) fn judged(&mut self, judged: Result<Covered, Refusal>) {
+        self.ended = matches!(judged, Err(Refusal::Expired { .. }));
+        self.covered = judged.ok();
+    }
+
+    /// Whether they cover something, or did until they ended.
+    pub(super) const fn is_or_was_member(&self) -> bool {
+        self.covered.is_some() || self.ended
+    }
 }
 
 impl Peers {
@@ -153,7 +178,8 @@ impl Peer {
     }
 }
 
-/// How the scheduler sees a peer. Whoever has no verified credentials is known by its contact alone.
+/// How the scheduler sees a peer: by its verified credentials. Of its contact only the region counts, which is a matter of
+/// taste and not of trust.
 pub(super) fn peer_info(
     own: Option<&Covered>,
     peer: Option<&Covered>,
@@ -161,10 +187,8 @@ pub(super) fn peer_info(
     own_region: Option<&str>,
 ) -> PeerInfo {
     let Some(peer) = peer else {
-        let origin = contact.is_some_and(|contact| contact.kind == MemberKind::Origin);
-        let distance = if origin { Distance::Origin } else { Distance::Other };
         return PeerInfo {
-            distance,
+            distance: Distance::Other,
             serves: true,
             domain: 0,
         };
@@ -209,10 +233,7 @@ mod tests {
         let nodes = [NodeId([1; 32]), NodeId([2; 32])];
         let come = |peers: &mut Peers, node| {
             peers.insert(node, String::new(), false, Timestamp::ZERO);
-            let shown = Shown {
-                credentials: Vec::new(),
-                covered: None,
-            };
+            let shown = Shown::new(Vec::new(), Err(Refusal::NoAuthority));
             peers.get_mut(node).expect("came").products.insert(product, shown);
         };
         nodes.iter().for_each(|node| come(&mut peers, *node));

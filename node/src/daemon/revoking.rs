@@ -32,7 +32,7 @@ impl Driver {
             let judged = self.doors.judge(peer, product, &shown.credentials);
             let revoked = matches!(judged, Err(Refusal::Revoked { .. }));
             let ended = judged.is_err() && shown.covered.is_some();
-            shown.covered = judged.ok();
+            shown.judged(judged);
             if revoked || ended {
                 self.shell.net.disconnect(peer, Duration::ZERO);
             } else {

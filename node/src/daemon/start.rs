@@ -18,6 +18,7 @@ use tracing::Instrument;
 
 use super::checkpoints::Checkpoints;
 use super::clock::Clock;
+use super::contact::TELL_AGAIN;
 use super::driver::{Driver, DriverConfig};
 use super::gate::Doors;
 use super::opening::Selections;
@@ -169,6 +170,7 @@ impl Engine {
             swarm_due: None,
             housekeeping_due: clock.now(),
             renewal_due: FIRST_LOOK,
+            contacts_due: clock.now().after(TELL_AGAIN),
             stopping: false,
         };
         let node = span::node(driver.shell.net.local());

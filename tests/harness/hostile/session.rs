@@ -1,5 +1,6 @@
 //! One connection with a victim, from hello to hang-up.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -36,6 +37,7 @@ pub(super) async fn run(
     conduct: Conduct,
     victim: &str,
     seen: &Arc<Seen>,
+    lure: SocketAddr,
 ) -> Result<()> {
     let mut link = Link::dial(insider, victim).await?;
     if link.hello(&insider.hello().encode()).await?.is_none() {
@@ -49,7 +51,7 @@ pub(super) async fn run(
     let mut tasks = JoinSet::new();
     tasks.spawn(write(writer, outgoing));
     tasks.spawn(listen(reader, out.clone(), wares.clone()));
-    if let Some(flood) = floods::of(conduct, &link, insider.product(), out.clone()).await? {
+    if let Some(flood) = floods::of(conduct, &link, insider.product(), out.clone(), lure).await? {
         tasks.spawn(flood);
     }
     loop {
