@@ -77,10 +77,24 @@ pub const METADATA_SET_BYTES_MAX: u64 = 32 << 20;
 /// Root rotations followed in one refresh.
 pub const ROOT_ROTATIONS_MAX: u32 = 256;
 
-/// Connected, admitted neighbours.
+/// Neighbours that a node dials.
 pub const NEIGHBOURS_MAX: usize = 32;
-/// Hosts (leaves) admitted beside the neighbours.
+/// Places beside those, for hosts (leaves) and for nodes that dial.
 pub const LEAVES_MAX: usize = 96;
+/// Connections with admitted peers, all together.
+pub const PEERS_MAX: usize = NEIGHBOURS_MAX + LEAVES_MAX;
+/// Of these, with peers that dialled; the rest is for whom this node dials itself.
+pub const PEERS_LET_IN_MAX: usize = 112;
+/// Of these, with members of other sites; the rest is for the own site and for origins.
+pub const OTHERS_LET_IN_MAX: usize = 96;
+/// Of these, with nodes, and with hosts.
+pub const OTHERS_NODES_MAX: usize = 64;
+/// See [`OTHERS_NODES_MAX`].
+pub const OTHERS_HOSTS_MAX: usize = 64;
+/// Nodes of one other site, and hosts of one: a customer has as many keys as it likes, and not as many places.
+pub const NODES_PER_SITE_MAX: usize = 8;
+/// See [`NODES_PER_SITE_MAX`].
+pub const HOSTS_PER_SITE_MAX: usize = 24;
 /// Connections that have not yet been admitted.
 pub const UNADMITTED_MAX: usize = 16;
 /// The same from one address.
@@ -221,6 +235,18 @@ const _: () = assert!(
 const _: () = assert!(
     HELLO_BYTES_MAX * UNADMITTED_MAX <= 1 << 20,
     "strangers cost at most a megabyte"
+);
+const _: () = assert!(
+    OTHERS_LET_IN_MAX < PEERS_LET_IN_MAX && PEERS_LET_IN_MAX < PEERS_MAX,
+    "others leave places for the own site, and all who dial leave some for whom this node dials"
+);
+const _: () = assert!(
+    OTHERS_NODES_MAX < OTHERS_LET_IN_MAX && OTHERS_HOSTS_MAX < OTHERS_LET_IN_MAX,
+    "neither nodes nor hosts take all"
+);
+const _: () = assert!(
+    3 * (NODES_PER_SITE_MAX + HOSTS_PER_SITE_MAX) <= OTHERS_LET_IN_MAX,
+    "no one customer's site takes more than a third"
 );
 // A peer that we never read costs what its control queue may hold.
 const _: () = assert!(

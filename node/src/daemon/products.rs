@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use samara_protocol::id::{ManifestId, NodeId, ProductId};
 use samara_protocol::manifest::platform::Platform;
-use samara_protocol::trust::credentials::Covered;
+use samara_protocol::trust::credentials::{Covered, Refusal};
 use samara_protocol::trust::document::Promotion;
 use samara_protocol::trust::dsse::Envelope;
 use samara_protocol::trust::enrolment::SiteRevocations;
@@ -242,14 +242,21 @@ impl Products {
         for (list, _) in &product.revoked_by_sites {
             revocations.learn(list.clone());
         }
-        let door = Door {
+        let mut door = Door {
             credentials: product.credentials.clone(),
             summary: trust.summary().encode(),
             authority: trust.grant_authority().cloned(),
             revocations,
+            own_site: None,
             window,
         };
-        product.own = door.judge(self.node, &product.credentials).ok();
+        let judged = door.judge(self.node, &product.credentials);
+        door.own_site = match &judged {
+            Ok(own) => Some(own.site),
+            Err(Refusal::Expired { covered }) => Some(covered.site),
+            Err(_) => None,
+        };
+        product.own = judged.ok();
         self.doors.set(id, door);
     }
 }

@@ -16,7 +16,7 @@ use samara_protocol::id::{NodeId, ProductId};
 use samara_protocol::limits::{UNADMITTED_MAX, UNADMITTED_PER_ADDRESS_MAX};
 
 use super::address;
-use super::handler::{Handler, ToBehaviour};
+use super::handler::{End, Handler, ToBehaviour};
 use super::shared::Shared;
 
 /// Connections with one peer, of which one is on its way out or in.
@@ -27,6 +27,8 @@ const PER_PEER_MAX: usize = 2;
 pub(super) struct Unanswered {
     pub(super) peer: NodeId,
     pub(super) reason: String,
+    /// The peer has no place, and said so.
+    pub(super) is_busy: bool,
 }
 
 /// Why a connection is not even begun.
@@ -101,7 +103,8 @@ impl Behaviour {
         };
         if let (true, false, Some(peer)) = (held.dialled, held.admitted, held.peer) {
             let reason = reason.unwrap_or_else(|| "the connection ended before an answer".to_owned());
-            self.act(ToSwarm::GenerateEvent(Unanswered { peer, reason }));
+            let is_busy = false;
+            self.act(ToSwarm::GenerateEvent(Unanswered { peer, reason, is_busy }));
         }
     }
 }
@@ -214,13 +217,13 @@ impl NetworkBehaviour for Behaviour {
                     (held.stranger, held.admitted) = (None, true);
                 }
             }
-            ToBehaviour::Close(reason) => {
+            ToBehaviour::Close(end) => {
                 // A stranger keeps its place until its connection is really gone.
-                if let (Some(reason), Some(held)) = (reason, self.held.get_mut(&connection))
+                if let (Some(End { reason, is_busy }), Some(held)) = (end, self.held.get_mut(&connection))
                     && let (true, false, Some(peer)) = (held.dialled, held.admitted, held.peer)
                 {
                     held.dialled = false;
-                    self.act(ToSwarm::GenerateEvent(Unanswered { peer, reason }));
+                    self.act(ToSwarm::GenerateEvent(Unanswered { peer, reason, is_busy }));
                 }
                 let connection = CloseConnection::One(connection);
                 self.act(ToSwarm::CloseConnection { peer_id, connection });

@@ -219,7 +219,15 @@ impl Driver {
                     self.failed(peer, describe(&error), false).await;
                 }
             }
-            SwarmEvent::Behaviour(Unanswered { peer, reason }) => self.failed(peer, reason, true).await,
+            SwarmEvent::Behaviour(Unanswered {
+                peer,
+                is_busy: true,
+                reason,
+            }) => {
+                tracing::info!(%peer, "{reason}");
+                self.failed(peer, reason, false).await;
+            }
+            SwarmEvent::Behaviour(Unanswered { peer, reason, .. }) => self.failed(peer, reason, true).await,
             SwarmEvent::ListenerClosed { reason: Err(error), .. } => {
                 tracing::warn!(%error, "a listener closed");
             }
