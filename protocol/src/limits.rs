@@ -58,6 +58,8 @@ pub const CONTACT_ADDRESSES_MAX: usize = 8;
 pub const CONTACT_TEXT_BYTES_MAX: usize = 160;
 /// Sites of a product whose lists of revoked nodes are remembered.
 pub const SITES_REMEMBERED_MAX: usize = 256;
+/// How long after a site's list the next one of that site is taken: each is made durable while everything else waits.
+pub const SITE_REVOCATIONS_INTERVAL: Duration = Duration::from_secs(10);
 /// Nodes on one site's list of revoked nodes.
 pub const SITE_REVOKED_MAX: usize = 128;
 /// Bytes of such a list, signed, as it travels.
@@ -74,6 +76,10 @@ pub const JOIN_BYTES_MAX: usize = 64 << 20;
 pub const JOIN_PRODUCTS_MAX: usize = 64;
 /// Bytes of one set of metadata files.
 pub const METADATA_SET_BYTES_MAX: u64 = 32 << 20;
+/// How long a peer whose metadata was not what it said is not asked for any; twice as long after each time.
+pub const METADATA_PAUSE: Duration = Duration::from_secs(60);
+/// Doublings of it at the most.
+pub const METADATA_PAUSE_DOUBLINGS_MAX: u32 = 6;
 /// Root rotations followed in one refresh.
 pub const ROOT_ROTATIONS_MAX: u32 = 256;
 

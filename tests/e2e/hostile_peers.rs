@@ -130,6 +130,18 @@ fn a_peer_that_never_answers_asks_for_files_holds_no_release_up_and_is_asked_las
 }
 
 #[test]
+fn a_peer_whose_newer_metadata_is_none_is_named_and_not_asked_again_and_again() -> Result<()> {
+    let beside = Beside::start(&[Conduct::ClaimMetadata], "16mbit")?;
+    beside.name(0, event("metadata_refused"))?;
+    beside.complete()?;
+    for seen in &beside.hostile[0].seen()[..HONEST] {
+        // Once for metadata, and once perhaps for the release's head; it has said many times that it is ahead.
+        ensure!(seen.files() <= 2, "asked again: {seen:?}");
+    }
+    Ok(())
+}
+
+#[test]
 fn contacts_of_nodes_that_are_not_members_are_neither_dialled_nor_passed_on() -> Result<()> {
     let mut beside = Beside::start(&[Conduct::TellContacts], "64mbit")?;
     for one in beside.hostile[0].seen() {

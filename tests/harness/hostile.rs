@@ -54,6 +54,8 @@ pub enum Conduct {
     TellContacts,
     /// Says again and again which metadata it has.
     FloodMetadata,
+    /// Says that it has newer metadata than anybody, again and again, and gives what is none.
+    ClaimMetadata,
     /// Asks for what nobody has as fast as it is told so.
     FloodAsks,
     /// A control message that claims four gigabytes.

@@ -26,6 +26,7 @@ use super::products::Products;
 use super::publishing::Publishings;
 use super::releases::Releases;
 use super::report::Report;
+use super::revoking::Pace;
 use super::shell::{Fact, Shell};
 use super::standings::Standings;
 use super::throughput::Throughput;
@@ -85,6 +86,7 @@ pub(super) struct Driver {
     pub(super) housekeeping_due: Timestamp,
     pub(super) renewal_due: Timestamp,
     pub(super) contacts_due: Timestamp,
+    pub(super) pace: Pace,
     pub(super) stopping: bool,
 }
 
@@ -164,6 +166,8 @@ impl Driver {
             self.dial_contacts(product);
         }
         self.tell_contacts_again();
+        self.ask_who_is_ahead();
+        self.take_lists();
         for manifest in self.releases.to_retry(self.clock.now()) {
             self.retry(manifest);
         }

@@ -180,10 +180,47 @@ impl Driver {
         let Some((theirs, known)) = Summary::decode(summary).zip(self.products.get_mut(product)) else {
             return;
         };
-        if theirs.is_ahead_of(&known.trust.summary()) {
-            self.ask_file(peer, product, FileName::Metadata);
-        } else if !std::mem::replace(&mut known.is_current, true) {
+        let is_ahead = theirs.is_ahead_of(&known.trust.summary());
+        let was_current = known.is_current;
+        known.is_current |= !is_ahead;
+        if let Some(shown) = self.shown_by(peer, product) {
+            shown.claim = Some(theirs);
+        }
+        if is_ahead {
+            self.ask_metadata(peer, product);
+        } else if !was_current {
             self.serve_waiters();
+        }
+    }
+
+    fn ask_metadata(&mut self, peer: NodeId, product: ProductId) {
+        if self.peers.may_ask_metadata(peer, self.clock.now())
+            && self.ask_file(peer, product, FileName::Metadata)
+            && let Some(shown) = self.shown_by(peer, product)
+        {
+            shown.promised = shown.claim;
+        }
+    }
+
+    fn shown_by(&mut self, peer: NodeId, product: ProductId) -> Option<&mut Shown> {
+        self.peers.get_mut(peer)?.products.get_mut(&product)
+    }
+
+    /// Whether metadata that a peer has said it has is newer than what there is now.
+    fn is_ahead(&self, claim: Option<Summary>, product: ProductId) -> bool {
+        let known = self.products.get(product);
+        claim
+            .zip(known)
+            .is_some_and(|(claim, known)| claim.is_ahead_of(&known.trust.summary()))
+    }
+
+    /// Asks those again that said that they are ahead and have not given what they have.
+    pub(super) fn ask_who_is_ahead(&mut self) {
+        for product in self.products.ids() {
+            let ours = self.products.get(product).map(|known| known.trust.summary());
+            for peer in self.peers.ahead(product, &ours.unwrap_or_default()) {
+                self.ask_metadata(peer, product);
+            }
         }
     }
 
@@ -232,7 +269,7 @@ impl Driver {
         }
         match &outcome {
             Err(FileFault::Late(waited)) => {
-                self.peers.was_late(peer);
+                self.peers.was_late(peer, self.clock.now());
                 let (file, waited) = (name.to_wire(), *waited);
                 self.observer.emit(Event::FileLate { peer, file, waited });
             }
@@ -241,20 +278,33 @@ impl Driver {
         }
         match (name, outcome) {
             (FileName::Metadata, Ok(bytes)) => self.on_metadata(peer, product, &bytes),
-            (FileName::Metadata, Err(fault)) => tracing::debug!(%peer, %fault, "no metadata came"),
+            (FileName::Metadata, Err(fault)) => {
+                tracing::debug!(%peer, %fault, "no metadata came");
+                if matches!(fault, FileFault::Absent | FileFault::TooLarge(_)) {
+                    self.peers.was_refused(peer, self.clock.now());
+                }
+            }
             (FileName::Head(manifest), Ok(bytes)) => self.on_head(manifest, peer, bytes),
             (FileName::Head(manifest), Err(_)) => self.head_refused(manifest, peer),
         }
     }
 
     fn on_metadata(&mut self, peer: NodeId, product: ProductId, bytes: &[u8]) {
+        let promised = self.shown_by(peer, product).and_then(|shown| shown.promised);
+        if !self.is_ahead(promised, product) {
+            // Somebody else was faster; what the peer has got since, it has said.
+            return;
+        }
         let files = MetadataFiles::decode(bytes);
         let installed = files
             .map_err(Into::into)
             .and_then(|files| self.products.install(product, &files));
         match installed {
             Ok(changed) => {
-                if let Some(known) = self.products.get_mut(product) {
+                if self.is_ahead(promised, product) {
+                    let why = "it is older than the peer said that it is".to_owned();
+                    self.metadata_refused(peer, product, why);
+                } else if let Some(known) = self.products.get_mut(product) {
                     known.is_current = true;
                 }
                 if changed.is_some_and(|changed| changed.any()) {
@@ -262,12 +312,24 @@ impl Driver {
                 }
                 self.serve_waiters();
             }
-            Err(error) => self.observer.emit(Event::MetadataRefused {
-                peer: Some(peer),
-                product,
-                why: error.to_string(),
-            }),
+            Err(error) => {
+                let is_the_peers_doing = error.is_the_peers_doing();
+                self.metadata_refused(peer, product, error.to_string());
+                if is_the_peers_doing {
+                    self.input(Input::PeerBroke { peer });
+                }
+            }
         }
+        self.ask_who_is_ahead();
+    }
+
+    fn metadata_refused(&mut self, peer: NodeId, product: ProductId, why: String) {
+        self.peers.was_refused(peer, self.clock.now());
+        self.observer.emit(Event::MetadataRefused {
+            peer: Some(peer),
+            product,
+            why,
+        });
     }
 
     /// Everything that follows from new metadata: who is covered, what is wanted, who is told.

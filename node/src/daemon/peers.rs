@@ -4,12 +4,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use samara_protocol::id::{ManifestId, NodeId, ProductId};
-use samara_protocol::limits::{FILE_PATIENCE_DOUBLINGS_MAX, FILE_SILENCE_MAX, STANDINGS_MAX, TRANSFERS_MAX};
+use samara_protocol::limits::{
+    FILE_PATIENCE_DOUBLINGS_MAX, FILE_SILENCE_MAX, METADATA_PAUSE, METADATA_PAUSE_DOUBLINGS_MAX, STANDINGS_MAX,
+    TRANSFERS_MAX,
+};
 use samara_protocol::swarm::io::{Distance, PeerInfo};
 use samara_protocol::time::Timestamp;
 use samara_protocol::trust::contact::Contact;
 use samara_protocol::trust::credentials::{Covered, Refusal};
 use samara_protocol::trust::enrolment::MemberKind;
+use samara_protocol::trust::files::Summary;
 use samara_protocol::trust::grant::Reseed;
 
 /// Everybody who is admitted.
@@ -18,8 +22,19 @@ pub(super) struct Peers {
     /// Whether somebody who was dialled answered and did not let this node in, and nobody has since.
     pub(super) turned_away: bool,
     all: BTreeMap<NodeId, Peer>,
-    /// How often in a row a file that was asked of somebody was late; hanging up and coming back changes nothing.
-    late: BTreeMap<NodeId, u32>,
+    /// How asks for files went; hanging up and coming back changes nothing.
+    records: BTreeMap<NodeId, Record>,
+}
+
+/// How asks for files of one peer went.
+#[derive(Debug, Default)]
+struct Record {
+    /// How often in a row nothing came in time.
+    late: u32,
+    /// How often its metadata was not what it had said.
+    refused: u32,
+    /// From when on it may be asked for metadata again.
+    metadata_at: Timestamp,
 }
 
 /// One admitted peer.
@@ -52,6 +67,10 @@ pub(super) struct Shown {
     pub(super) covered: Option<Covered>,
     /// All is right with them but that they have ended.
     ended: bool,
+    /// Which metadata it has, by its own word.
+    pub(super) claim: Option<Summary>,
+    /// The same when it was asked for it last: what it gives is no older.
+    pub(super) promised: Option<Summary>,
 }
 
 impl Shown {
@@ -60,6 +79,8 @@ impl Shown {
             credentials,
             covered: None,
             ended: false,
+            claim: None,
+            promised: None,
         };
         shown.judged(judged);
         shown
@@ -118,20 +139,57 @@ impl Peers {
     }
 
     /// A file that was asked of a peer did not come in time.
-    pub(super) fn was_late(&mut self, node: NodeId) {
-        if self.late.len() >= STANDINGS_MAX && !self.late.contains_key(&node) {
-            let least = self.late.iter().min_by_key(|(_, times)| **times);
-            if let Some(forgotten) = least.map(|(node, _)| *node) {
-                self.late.remove(&forgotten);
-            }
-        }
-        let times = self.late.entry(node).or_default();
-        *times = times.saturating_add(1);
+    pub(super) fn was_late(&mut self, node: NodeId, now: Timestamp) {
+        let pause = self.patience(node);
+        let record = self.record(node);
+        record.late = record.late.saturating_add(1);
+        record.metadata_at = now.after(pause);
     }
 
     /// A peer answered an ask for a file.
     pub(super) fn was_in_time(&mut self, node: NodeId) {
-        self.late.remove(&node);
+        if let Some(record) = self.records.get_mut(&node) {
+            record.late = 0;
+        }
+    }
+
+    /// A peer has said that its metadata is newer, and gave what is not.
+    pub(super) fn was_refused(&mut self, node: NodeId, now: Timestamp) {
+        let record = self.record(node);
+        let pause = METADATA_PAUSE * (1 << record.refused.min(METADATA_PAUSE_DOUBLINGS_MAX));
+        record.refused = record.refused.saturating_add(1);
+        record.metadata_at = now.after(pause);
+    }
+
+    /// Whether a peer may be asked for metadata again.
+    pub(super) fn may_ask_metadata(&self, node: NodeId, now: Timestamp) -> bool {
+        self.records.get(&node).is_none_or(|record| record.metadata_at <= now)
+    }
+
+    /// The peers whose metadata is ahead of `ours` by their own word.
+    pub(super) fn ahead(&self, product: ProductId, ours: &Summary) -> Vec<NodeId> {
+        let ahead = |peer: &Peer| {
+            let claim = peer.products.get(&product).and_then(|shown| shown.claim);
+            claim.is_some_and(|claim| claim.is_ahead_of(ours))
+        };
+        self.iter()
+            .filter(|(_, peer)| ahead(peer))
+            .map(|(node, _)| node)
+            .collect()
+    }
+
+    /// What is remembered of a peer; of too many the one is forgotten that was late least.
+    fn record(&mut self, node: NodeId) -> &mut Record {
+        if self.records.len() >= STANDINGS_MAX && !self.records.contains_key(&node) {
+            let least = self
+                .records
+                .iter()
+                .min_by_key(|(_, record)| (record.refused, record.late));
+            if let Some(forgotten) = least.map(|(node, _)| *node) {
+                self.records.remove(&forgotten);
+            }
+        }
+        self.records.entry(node).or_default()
     }
 
     /// How long a file is waited for that is asked of a peer.
@@ -140,7 +198,7 @@ impl Peers {
     }
 
     fn lateness(&self, node: NodeId) -> u32 {
-        self.late.get(&node).copied().unwrap_or(0)
+        self.records.get(&node).map_or(0, |record| record.late)
     }
 
     /// Whom to ask for a file of a product, whoever was late last.
@@ -238,7 +296,7 @@ mod tests {
         };
         nodes.iter().for_each(|node| come(&mut peers, *node));
         assert_eq!(peers.to_ask(product), nodes);
-        peers.was_late(nodes[0]);
+        peers.was_late(nodes[0], Timestamp::ZERO);
         peers.remove(nodes[0]);
         come(&mut peers, nodes[0]);
         assert_eq!(peers.to_ask(product), [nodes[1], nodes[0]]);
@@ -246,5 +304,21 @@ mod tests {
         assert_eq!(peers.patience(nodes[1]), FILE_SILENCE_MAX);
         peers.was_in_time(nodes[0]);
         assert_eq!(peers.to_ask(product), nodes);
+    }
+
+    #[test]
+    fn whose_metadata_was_refused_is_left_alone_for_longer_each_time_also_after_coming_back() {
+        let (node, mut peers) = (NodeId([1; 32]), Peers::default());
+        let mut now = Timestamp::ZERO;
+        for doubling in 0..3 {
+            assert!(peers.may_ask_metadata(node, now));
+            peers.was_refused(node, now);
+            peers.insert(node, String::new(), false, now);
+            peers.remove(node);
+            let pause = METADATA_PAUSE * (1 << doubling);
+            assert!(!peers.may_ask_metadata(node, now.after(pause - Duration::from_secs(1))));
+            now = now.after(pause);
+        }
+        assert!(peers.may_ask_metadata(node, now));
     }
 }

@@ -99,6 +99,21 @@ pub(super) enum InstallError {
     Disk(#[from] AccessError),
 }
 
+impl InstallError {
+    /// Whether no honest peer offers such a thing. Two origins that sign for one product make honest peers contradict
+    /// each other.
+    pub(super) const fn is_the_peers_doing(&self) -> bool {
+        match self {
+            Self::Files(_) => true,
+            Self::Trust(error) => !matches!(
+                error,
+                TrustError::Rollback { .. } | TrustError::Rebound { .. } | TrustError::RootGap { .. }
+            ),
+            Self::Disk(_) => false,
+        }
+    }
+}
+
 impl Products {
     pub(super) fn new(node: NodeId, doors: Doors) -> Self {
         Self {

@@ -28,6 +28,7 @@ use super::publishing::Publishings;
 use super::releases::Releases;
 use super::renewing::FIRST_LOOK;
 use super::report::REPORTS_MAX;
+use super::revoking::Pace;
 use super::shell::Shell;
 use super::standings::Standings;
 use super::throughput::Throughput;
@@ -170,6 +171,7 @@ impl Engine {
             swarm_due: None,
             housekeeping_due: clock.now(),
             renewal_due: FIRST_LOOK,
+            pace: Pace::default(),
             contacts_due: clock.now().after(TELL_AGAIN),
             stopping: false,
         };

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use futures::{AsyncReadExt, AsyncWriteExt};
@@ -13,6 +14,7 @@ use samara_protocol::tree::ranges::RangeSet;
 use samara_protocol::trust::contact::{Audience, Contact};
 use samara_protocol::trust::dsse::Envelope;
 use samara_protocol::trust::enrolment::MemberKind;
+use samara_protocol::trust::files::Summary;
 use samara_protocol::trust::key::SigningKey;
 use samara_protocol::wire::control::ControlMessage;
 use samara_protocol::wire::data::{Ask, AskFrame, ReplyHeader};
@@ -25,6 +27,9 @@ use super::{Conduct, Link};
 
 /// Messages that are handed over at once.
 const BATCH: usize = 512;
+
+/// How far one claim and the next lie apart.
+const CLAIM_PAUSE: Duration = Duration::from_millis(100);
 
 /// What runs until the victim hangs up.
 type Flood = Pin<Box<dyn Future<Output = Result<()>> + Send>>;
@@ -48,6 +53,13 @@ pub(super) async fn of(
         Conduct::FloodMetadata => {
             let summary = Vec::new();
             repeat(out, &message(&ControlMessage::Metadata { product, summary }))
+        }
+        Conduct::ClaimMetadata => {
+            let summary = Summary([u64::MAX; 8]).encode();
+            Some(Box::pin(claim(
+                out,
+                message(&ControlMessage::Metadata { product, summary }),
+            )))
         }
         Conduct::TellContacts => {
             for message_of in ControlMessage::contacts(product, forged(product, lure)?) {
@@ -98,6 +110,14 @@ fn forged(product: ProductId, lure: SocketAddr) -> Result<Vec<Vec<u8>>> {
 
 fn repeat(out: Out, one: &[u8]) -> Option<Flood> {
     Some(Box::pin(pour(out, one.repeat(BATCH))))
+}
+
+/// Now and then: not as often as would be a flood.
+async fn claim(out: Out, one: Vec<u8>) -> Result<()> {
+    loop {
+        out.send(one.clone()).await?;
+        tokio::time::sleep(CLAIM_PAUSE).await;
+    }
 }
 
 async fn pour(out: Out, many: Vec<u8>) -> Result<()> {
