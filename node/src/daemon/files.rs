@@ -1,14 +1,19 @@
 //! The small files that peers ask each other for by name: a product's metadata and manifest heads. A name is ASCII.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use samara_protocol::id::{ManifestId, NodeId, ProductId};
-use samara_protocol::limits::{FILE_RATE_MIN, HEAD_BYTES_MAX, METADATA_BYTES_MAX};
-use samara_protocol::wire::data::{Ask, EndStatus};
-use tokio::sync::mpsc;
+use samara_protocol::limits::{FILE_RATE_MIN, HEAD_BYTES_MAX, METADATA_SET_BYTES_MAX};
+use samara_protocol::wire::data::{Ask, EndStatus, FileHeader};
+use tokio::sync::{Semaphore, mpsc};
 
+use super::driver::Driver;
 use super::report::{FileFault, Report};
-use crate::net::{NetHandle, ReplyFrame, ReplySource};
+use crate::net::{NetHandle, ReplyFrame, ReplySink, ReplySource};
+
+/// Bytes of a file in one frame.
+const CHUNK: usize = 32 << 10;
 
 /// What can be asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -39,7 +44,7 @@ impl FileName {
     /// Bytes that such a file may have.
     const fn bytes_max(self) -> u64 {
         match self {
-            Self::Metadata => 2 * METADATA_BYTES_MAX,
+            Self::Metadata => METADATA_SET_BYTES_MAX,
             Self::Head(_) => HEAD_BYTES_MAX,
         }
     }
@@ -91,6 +96,55 @@ async fn receive(mut source: ReplySource, name: FileName, patience: Duration) ->
             ReplyFrame::Group { .. } => return Err(FileFault::Absent),
         }
     }
+}
+
+impl Driver {
+    /// The bytes of a file that a peer may have; absent and not shown are one answer. All who are sent a file share them.
+    pub(super) fn file_for(&mut self, peer: NodeId, product: ProductId, name: &str) -> Option<Arc<[u8]>> {
+        let shown = self.peers.get(peer)?.products.get(&product)?;
+        match FileName::from_wire(name)? {
+            // Metadata goes to expired credentials too: it is how they learn what is new.
+            FileName::Metadata if !shown.is_or_was_member() => None,
+            FileName::Metadata => Some(self.products.get_mut(product)?.metadata()),
+            FileName::Head(manifest) => {
+                let _covered = shown.covered.as_ref()?;
+                let may_know = self.may_know(peer, product, manifest);
+                let release = self.releases.get(manifest).filter(|_| may_know)?;
+                release.manifest.as_ref().map(|manifest| Arc::clone(manifest.bytes()))
+            }
+        }
+    }
+}
+
+/// Sends a file from `offset` on, a chunk at a time. A peer is sent one file at a time: `turn` is its.
+pub(super) async fn send(reply: ReplySink, file: Option<Arc<[u8]>>, offset: u64, turn: Arc<Semaphore>) {
+    let Some(file) = file else {
+        // A peer that is gone needs no answer.
+        let _ = reply.end(EndStatus::Absent).await;
+        return;
+    };
+    let cancelled = reply.cancelled();
+    let turn = tokio::select! {
+        turn = turn.acquire_owned() => turn,
+        () = cancelled => return,
+    };
+    let total = file.len() as u64;
+    let from = usize::try_from(offset).unwrap_or(usize::MAX).min(file.len());
+    for chunk in file[from..].chunks(CHUNK) {
+        let header = FileHeader {
+            id: reply.wire_id(),
+            total,
+            chunk_len: u32::try_from(chunk.len()).expect("32 KiB fit"),
+        };
+        let frame = [header.encode().as_slice(), chunk].concat();
+        // The next one is made when the socket has taken this one.
+        let Ok(written) = reply.send(frame).await else { return };
+        if written.await.is_err() {
+            return;
+        }
+    }
+    drop(turn);
+    let _ = reply.end(EndStatus::Done).await;
 }
 
 /// Until when the next bytes of a file must come: each silence has its bound, and so has the whole by what has come of it.

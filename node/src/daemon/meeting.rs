@@ -1,11 +1,13 @@
 //! What happens when peers meet: admission, what they may know, metadata and contacts that travel, asks that come in.
 
+use std::sync::Arc;
+
 use samara_protocol::id::{NodeId, ProductId};
 use samara_protocol::swarm::io::Input;
 use samara_protocol::trust::enrolment::MemberKind;
 use samara_protocol::trust::files::{MetadataFiles, Summary};
 use samara_protocol::wire::control::ControlMessage;
-use samara_protocol::wire::data::{Ask, EndStatus, FileHeader};
+use samara_protocol::wire::data::Ask;
 
 use super::driver::Driver;
 use super::files::{self, FileName};
@@ -13,11 +15,8 @@ use super::opening::Selection;
 use super::peers::{Shown, peer_info};
 use super::report::FileFault;
 use super::shell::UNKNOWN_LAYOUT;
-use crate::net::{NetEvent, PeerUp, ReplySink};
+use crate::net::{NetEvent, PeerUp};
 use crate::observe::Event;
-
-/// Bytes of a file in one frame.
-const FILE_CHUNK: usize = 32 << 10;
 
 impl Driver {
     pub(super) fn on_network(&mut self, event: NetEvent) {
@@ -67,7 +66,9 @@ impl Driver {
                 if file.is_none() {
                     self.take_up_for(peer, product, &name);
                 }
-                tokio::spawn(send_file(reply, file, offset));
+                if let Some(known) = self.peers.get(peer) {
+                    tokio::spawn(files::send(reply, file, offset, Arc::clone(&known.serving)));
+                }
             }
             NetEvent::AskCancelled { serve, .. } => self.serve_over(serve),
         }
@@ -394,53 +395,5 @@ impl Driver {
         if let Some(release) = self.releases.get_mut(manifest) {
             release.asked_for = true;
         }
-    }
-
-    /// The bytes of a file that a peer may have; absent and not shown are one answer.
-    fn file_for(&self, peer: NodeId, product: ProductId, name: &str) -> Option<Vec<u8>> {
-        let shown = self.peers.get(peer)?.products.get(&product)?;
-        match FileName::from_wire(name)? {
-            // Metadata goes to expired credentials too: it is how they learn what is new.
-            FileName::Metadata if !shown.is_or_was_member() => None,
-            FileName::Metadata => Some(self.products.get(product)?.trust.files().encode()),
-            FileName::Head(manifest) => {
-                let _covered = shown.covered.as_ref()?;
-                let release = self
-                    .releases
-                    .get(manifest)
-                    .filter(|_| self.may_know(peer, product, manifest))?;
-                release.manifest.as_ref().map(|manifest| manifest.bytes().to_vec())
-            }
-        }
-    }
-}
-
-async fn send_file(reply: ReplySink, file: Option<Vec<u8>>, offset: u64) {
-    let Some(file) = file else {
-        // A peer that is gone needs no answer.
-        let _ = reply.end(EndStatus::Absent).await;
-        return;
-    };
-    let total = file.len() as u64;
-    let from = usize::try_from(offset).unwrap_or(usize::MAX).min(file.len());
-    let mut frames = Vec::new();
-    for chunk in file[from..].chunks(FILE_CHUNK) {
-        let chunk_len = u32::try_from(chunk.len()).expect("32 KiB fit");
-        frames.extend_from_slice(
-            &FileHeader {
-                id: reply.wire_id(),
-                total,
-                chunk_len,
-            }
-            .encode(),
-        );
-        frames.extend_from_slice(chunk);
-    }
-    let sent = match reply.send(frames).await {
-        Ok(written) => written.await.is_ok(),
-        Err(_) => false,
-    };
-    if sent {
-        let _ = reply.end(EndStatus::Done).await;
     }
 }

@@ -1,6 +1,7 @@
 //! Admitted peers: what their credentials cover, how far away that makes them, and what they have been shown.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use samara_protocol::id::{ManifestId, NodeId, ProductId};
@@ -15,6 +16,7 @@ use samara_protocol::trust::credentials::{Covered, Refusal};
 use samara_protocol::trust::enrolment::MemberKind;
 use samara_protocol::trust::files::Summary;
 use samara_protocol::trust::grant::Reseed;
+use tokio::sync::Semaphore;
 
 /// Everybody who is admitted.
 #[derive(Debug, Default)]
@@ -56,6 +58,8 @@ pub(super) struct Peer {
     full: BTreeSet<ManifestId>,
     /// Files being asked of it.
     pub(super) asked: BTreeSet<(ProductId, super::files::FileName)>,
+    /// Whose turn it is of the files that it asks for: it is sent one at a time.
+    pub(super) serving: Arc<Semaphore>,
 }
 
 /// What a peer showed for one product.
@@ -109,6 +113,7 @@ impl Peers {
             told: BTreeSet::new(),
             full: BTreeSet::new(),
             asked: BTreeSet::new(),
+            serving: Arc::new(Semaphore::new(1)),
         };
         self.turned_away = false;
         self.all.insert(node, peer);

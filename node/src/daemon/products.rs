@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use samara_protocol::id::{ManifestId, NodeId, ProductId};
 use samara_protocol::manifest::platform::Platform;
@@ -62,6 +63,8 @@ pub(super) struct Product {
     pub(super) signer: Option<PathBuf>,
     /// The host's own enrolment of this fetch's key.
     pub(super) session: Option<Envelope>,
+    /// The metadata as neighbours are sent it, made when the first asks.
+    metadata: Option<Arc<[u8]>>,
     home: ProductHome,
 }
 
@@ -251,6 +254,7 @@ impl Products {
     /// What the gate and this node's own view follow from.
     fn refresh(&mut self, id: ProductId) {
         let Some(product) = self.all.get_mut(&id) else { return };
+        product.metadata = None;
         let trust = &product.trust;
         let window = trust.signed_at().zip(trust.expiries().get(&Role::Timestamp).copied());
         let mut revocations = trust.revocations();
@@ -312,10 +316,18 @@ impl Product {
             is_current: false,
             told_ended: false,
             revoked_by_sites: Vec::new(),
+            metadata: None,
             home: home.clone(),
         };
         product.read_again(home)?;
         Ok(product)
+    }
+
+    /// The metadata as neighbours are sent it: one copy for all of them.
+    pub(super) fn metadata(&mut self) -> Arc<[u8]> {
+        let trust = &self.trust;
+        let encoded = self.metadata.get_or_insert_with(|| trust.files().encode().into());
+        Arc::clone(encoded)
     }
 
     /// The newest list of revoked nodes that a site has signed.
