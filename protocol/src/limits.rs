@@ -103,7 +103,7 @@ pub const NODES_PER_SITE_MAX: usize = 8;
 pub const HOSTS_PER_SITE_MAX: usize = 24;
 /// Connections that have not yet been admitted.
 pub const UNADMITTED_MAX: usize = 16;
-/// The same from one address.
+/// The same from one address; of IPv6 from one network of 64 bits, which is what one machine may have to itself.
 pub const UNADMITTED_PER_ADDRESS_MAX: usize = 4;
 /// Bytes of a hello message.
 pub const HELLO_BYTES_MAX: usize = 8 << 10;
@@ -131,6 +131,13 @@ pub const CONTROL_QUEUE_BYTES_MAX: usize = 1 << 20;
 pub const DATA_STREAMS_MAX: usize = 4;
 /// The least receive window that yamux allows a stream.
 pub const YAMUX_WINDOW_MIN: u64 = 256 << 10;
+/// Inbound streams of one connection that wait to be looked at; more are reset.
+pub const STREAMS_WAITING_MAX: usize = 2;
+/// Inbound streams of one connection that are choosing their protocol.
+pub const STREAMS_NEGOTIATING_MAX: usize = 4;
+/// Bytes that a connection that is not admitted may have sent and nobody has read: a least window for each stream that it
+/// may have, the one of its hello among them. A QUIC connection's window is never larger.
+pub const STRANGER_BYTES_MAX: u64 = YAMUX_WINDOW_MIN * (STREAMS_WAITING_MAX + STREAMS_NEGOTIATING_MAX + 1) as u64;
 /// Substreams of one connection, both directions: control and hello each way, data both ways, two spare.
 pub const SUBSTREAMS_MAX: usize = 2 * DATA_STREAMS_MAX + 6;
 
@@ -239,8 +246,13 @@ const _: () = assert!(
     "payload in memory leaves 48 of 64 MiB for windows, tables and the program"
 );
 const _: () = assert!(
-    HELLO_BYTES_MAX * UNADMITTED_MAX <= 1 << 20,
-    "strangers cost at most a megabyte"
+    HELLO_BYTES_MAX as u64 <= YAMUX_WINDOW_MIN,
+    "a hello fits the least window"
+);
+const _: () = assert!(
+    UNADMITTED_MAX as u64 * STRANGER_BYTES_MAX <= 28 << 20
+        && UNADMITTED_PER_ADDRESS_MAX as u64 * STRANGER_BYTES_MAX <= 7 << 20,
+    "strangers cost at most 28 of 64 MiB, those from one address 7, and payload in memory 16"
 );
 const _: () = assert!(
     OTHERS_LET_IN_MAX < PEERS_LET_IN_MAX && PEERS_LET_IN_MAX < PEERS_MAX,

@@ -47,7 +47,7 @@ enum Denied {
 #[derive(Debug)]
 struct Held {
     peer: Option<NodeId>,
-    /// Where a stranger's connection comes from; `None` for dialled ones and once admitted.
+    /// Which network a stranger's connection comes from; `None` for dialled ones and once admitted.
     stranger: Option<IpAddr>,
     dialled: bool,
     admitted: bool,
@@ -119,7 +119,7 @@ impl NetworkBehaviour for Behaviour {
         _: &Multiaddr,
         remote: &Multiaddr,
     ) -> Result<(), ConnectionDenied> {
-        let from = address::ip_of(remote).map(|ip| ip.to_canonical());
+        let from = address::ip_of(remote).map(network_of);
         let from = from.ok_or_else(|| ConnectionDenied::new(Denied::Strangers))?;
         let strangers = self.held.values().filter_map(|held| held.stranger);
         let (all, same) = strangers.fold((0, 0), |(all, same), ip| (all + 1, same + usize::from(ip == from)));
@@ -237,5 +237,28 @@ impl NetworkBehaviour for Behaviour {
         }
         self.waker = Some(cx.waker().clone());
         Poll::Pending
+    }
+}
+
+/// What one machine may have to itself: an IPv4 address, or an IPv6 network of 64 bits.
+fn network_of(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(ip) => IpAddr::V6((ip.to_bits() >> 64 << 64).into()),
+        ip @ IpAddr::V4(_) => ip,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_addresses_of_one_ipv6_network_are_one_stranger_and_those_of_ipv4_are_not() {
+        let of = |text: &str| network_of(text.parse().expect("an address"));
+        assert_eq!(of("2001:db8:1:2::1"), of("2001:db8:1:2:ffff:ffff:ffff:ffff"));
+        assert_ne!(of("2001:db8:1:2::1"), of("2001:db8:1:3::1"));
+        assert_ne!(of("192.0.2.1"), of("192.0.2.2"));
+        assert_eq!(of("192.0.2.1"), of("::ffff:192.0.2.1"));
+        assert_ne!(of("::ffff:192.0.2.2"), of("::ffff:192.0.2.1"));
     }
 }
