@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use samara_node::net::{Gate, Introduction, Net, NetConfig, NetEvent, NetHandle, ReplyFrame, ReplySink, Verdict};
+use samara_node::net::{Gate, Introduction, Net, NetConfig, NetEvent, NetHandle, ReplyFrame, ReplySink, Seat, Verdict};
 use samara_protocol::id::{LayoutId, ManifestId, NodeId, Part, ProductId};
 use samara_protocol::tree::ranges::RangeSet;
 use samara_protocol::wire::data::{Ask, ENCODING_RAW, EndStatus, GroupHeader};
@@ -32,7 +32,10 @@ impl Gate for Open {
     }
 
     fn judge(&self, _: NodeId, _: ProductId, _: &[u8], _: bool) -> Verdict {
-        Verdict::Admit { expired: false }
+        Verdict::Admit {
+            expired: false,
+            seat: Seat::Own,
+        }
     }
 
     fn is_banned(&self, _: NodeId) -> bool {

@@ -8,6 +8,7 @@ mod answering;
 mod checkpoints;
 mod clock;
 mod contact;
+mod contacts;
 mod driver;
 mod fetching;
 mod files;

@@ -17,6 +17,7 @@ mod handler;
 mod hello;
 mod io;
 mod muxer;
+mod places;
 mod pool;
 mod protocol;
 mod proxy;
@@ -29,7 +30,7 @@ mod transport;
 
 pub use config::{NetConfig, NetError};
 pub use event::{NetEvent, PeerUp};
-pub use gate::{Gate, Introduction, Verdict};
+pub use gate::{Gate, Introduction, Seat, Verdict};
 pub use handle::{Net, NetHandle};
 pub use pool::Buffer;
 pub use reply::{ReplyBroken, ReplyFrame, ReplySink, ReplySource, Written};

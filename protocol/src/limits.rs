@@ -58,6 +58,8 @@ pub const CONTACT_ADDRESSES_MAX: usize = 8;
 pub const CONTACT_TEXT_BYTES_MAX: usize = 160;
 /// Sites of a product whose lists of revoked nodes are remembered.
 pub const SITES_REMEMBERED_MAX: usize = 256;
+/// How long after a site's list the next one of that site is taken: each is made durable while everything else waits.
+pub const SITE_REVOCATIONS_INTERVAL: Duration = Duration::from_secs(10);
 /// Nodes on one site's list of revoked nodes.
 pub const SITE_REVOKED_MAX: usize = 128;
 /// Bytes of such a list, signed, as it travels.
@@ -74,16 +76,34 @@ pub const JOIN_BYTES_MAX: usize = 64 << 20;
 pub const JOIN_PRODUCTS_MAX: usize = 64;
 /// Bytes of one set of metadata files.
 pub const METADATA_SET_BYTES_MAX: u64 = 32 << 20;
+/// How long a peer whose metadata was not what it said is not asked for any; twice as long after each time.
+pub const METADATA_PAUSE: Duration = Duration::from_secs(60);
+/// Doublings of it at the most.
+pub const METADATA_PAUSE_DOUBLINGS_MAX: u32 = 6;
 /// Root rotations followed in one refresh.
 pub const ROOT_ROTATIONS_MAX: u32 = 256;
 
-/// Connected, admitted neighbours.
+/// Neighbours that a node dials.
 pub const NEIGHBOURS_MAX: usize = 32;
-/// Hosts (leaves) admitted beside the neighbours.
+/// Places beside those, for hosts (leaves) and for nodes that dial.
 pub const LEAVES_MAX: usize = 96;
+/// Connections with admitted peers, all together.
+pub const PEERS_MAX: usize = NEIGHBOURS_MAX + LEAVES_MAX;
+/// Of these, with peers that dialled; the rest is for whom this node dials itself.
+pub const PEERS_LET_IN_MAX: usize = 112;
+/// Of these, with members of other sites; the rest is for the own site and for origins.
+pub const OTHERS_LET_IN_MAX: usize = 96;
+/// Of these, with nodes, and with hosts.
+pub const OTHERS_NODES_MAX: usize = 64;
+/// See [`OTHERS_NODES_MAX`].
+pub const OTHERS_HOSTS_MAX: usize = 64;
+/// Nodes of one other site, and hosts of one: a customer has as many keys as it likes, and not as many places.
+pub const NODES_PER_SITE_MAX: usize = 8;
+/// See [`NODES_PER_SITE_MAX`].
+pub const HOSTS_PER_SITE_MAX: usize = 24;
 /// Connections that have not yet been admitted.
 pub const UNADMITTED_MAX: usize = 16;
-/// The same from one address.
+/// The same from one address; of IPv6 from one network of 64 bits, which is what one machine may have to itself.
 pub const UNADMITTED_PER_ADDRESS_MAX: usize = 4;
 /// Bytes of a hello message.
 pub const HELLO_BYTES_MAX: usize = 8 << 10;
@@ -111,6 +131,13 @@ pub const CONTROL_QUEUE_BYTES_MAX: usize = 1 << 20;
 pub const DATA_STREAMS_MAX: usize = 4;
 /// The least receive window that yamux allows a stream.
 pub const YAMUX_WINDOW_MIN: u64 = 256 << 10;
+/// Inbound streams of one connection that wait to be looked at; more are reset.
+pub const STREAMS_WAITING_MAX: usize = 2;
+/// Inbound streams of one connection that are choosing their protocol.
+pub const STREAMS_NEGOTIATING_MAX: usize = 4;
+/// Bytes that a connection that is not admitted may have sent and nobody has read: a least window for each stream that it
+/// may have, the one of its hello among them. A QUIC connection's window is never larger.
+pub const STRANGER_BYTES_MAX: u64 = YAMUX_WINDOW_MIN * (STREAMS_WAITING_MAX + STREAMS_NEGOTIATING_MAX + 1) as u64;
 /// Substreams of one connection, both directions: control and hello each way, data both ways, two spare.
 pub const SUBSTREAMS_MAX: usize = 2 * DATA_STREAMS_MAX + 6;
 
@@ -124,6 +151,13 @@ pub const REQUESTS_PER_PEER_MAX: usize = 16;
 pub const ASK_BYTES_MAX: usize = 1 << 10;
 /// Bytes of the name of a file asked for on a data stream.
 pub const FILE_NAME_BYTES_MAX: usize = 255;
+/// How long a peer that is asked for a file may send nothing of it before the next is asked; twice as long after each time
+/// in a row that it was late, so that one behind a narrow link is waited for in the end.
+pub const FILE_SILENCE_MAX: Duration = Duration::from_secs(10);
+/// Doublings of it at the most.
+pub const FILE_PATIENCE_DOUBLINGS_MAX: u32 = 5;
+/// Bytes of a file that have to come in each second beyond the first silence: who drips has no more time than who is still.
+pub const FILE_RATE_MIN: u64 = 1 << 10;
 /// Bytes of one chunk of a file sent on a data stream.
 pub const FILE_CHUNK_BYTES_MAX: usize = 64 << 10;
 /// Proof bytes of one group frame: two 32-byte hashes a level over 2^28 groups, at the most.
@@ -153,6 +187,8 @@ pub const TRANSFERS_MAX: usize = 512;
 pub const RELEASES_MAX: usize = TRANSFERS_MAX / 2;
 /// Contacts remembered for a product.
 pub const CONTACTS_MAX: usize = 256;
+/// Of these, contacts of others that one peer has told.
+pub const CONTACTS_PER_TELLER_MAX: usize = 64;
 /// Other customers' sites that one node is ever told of, per release.
 pub const CONTACTS_ACROSS_TENANTS_MAX: usize = 16;
 
@@ -212,13 +248,34 @@ const _: () = assert!(
     "payload in memory leaves 48 of 64 MiB for windows, tables and the program"
 );
 const _: () = assert!(
-    HELLO_BYTES_MAX * UNADMITTED_MAX <= 1 << 20,
-    "strangers cost at most a megabyte"
+    HELLO_BYTES_MAX as u64 <= YAMUX_WINDOW_MIN,
+    "a hello fits the least window"
+);
+const _: () = assert!(
+    UNADMITTED_MAX as u64 * STRANGER_BYTES_MAX <= 28 << 20
+        && UNADMITTED_PER_ADDRESS_MAX as u64 * STRANGER_BYTES_MAX <= 7 << 20,
+    "strangers cost at most 28 of 64 MiB, those from one address 7, and payload in memory 16"
+);
+const _: () = assert!(
+    OTHERS_LET_IN_MAX < PEERS_LET_IN_MAX && PEERS_LET_IN_MAX < PEERS_MAX,
+    "others leave places for the own site, and all who dial leave some for whom this node dials"
+);
+const _: () = assert!(
+    OTHERS_NODES_MAX < OTHERS_LET_IN_MAX && OTHERS_HOSTS_MAX < OTHERS_LET_IN_MAX,
+    "neither nodes nor hosts take all"
+);
+const _: () = assert!(
+    3 * (NODES_PER_SITE_MAX + HOSTS_PER_SITE_MAX) <= OTHERS_LET_IN_MAX,
+    "no one customer's site takes more than a third"
 );
 // A peer that we never read costs what its control queue may hold.
 const _: () = assert!(
     BLOCKS_MAX as usize / 8 + 256 <= CONTROL_BYTES_MAX,
     "a whole bitmap fits one control message"
+);
+const _: () = assert!(
+    4 * CONTACTS_PER_TELLER_MAX <= CONTACTS_MAX && CONTACTS_ACROSS_TENANTS_MAX <= CONTACTS_PER_TELLER_MAX,
+    "no one teller fills the table, and what an origin tells of other customers is taken"
 );
 const _: () = assert!(
     STANDINGS_MAX as u64 * 512 <= STANDINGS_BYTES_MAX,

@@ -102,6 +102,72 @@ fn peers_that_stall_or_stop_in_the_middle_of_a_frame_hold_nothing_up() -> Result
 }
 
 #[test]
+fn a_peer_that_never_answers_asks_for_files_holds_no_release_up_and_is_asked_last_from_then_on() -> Result<()> {
+    let beside = Beside::start(&[Conduct::StallFiles], "64mbit")?;
+    beside.complete()?;
+    let seen = &beside.hostile[0].seen()[..HONEST];
+    let files = || seen.iter().map(|one| one.files()).collect::<Vec<_>>();
+    // Each has let it in before there is anything to ask for.
+    for one in seen {
+        wait::until("it to be let in", NAMED, || Ok((one.admitted() > 0).then_some(())))?;
+    }
+    let publish = |version: &str| -> Result<()> {
+        let mut tree = Tree::new(beside.network.folder(version)?, version.len() as u64)?;
+        tree.file("new", 1 << 20)?;
+        beside.network.publish(tree.root(), version)?;
+        for site in beside.honest() {
+            site.wait_staged(version, NAMED)?;
+        }
+        Ok(())
+    };
+    publish("2.0.0")?;
+    let asked = files();
+    ensure!(asked.iter().all(|asked| *asked > 0), "it was asked: {asked:?}");
+    beside.name(0, event("file_late"))?;
+    publish("3.0.0")?;
+    ensure!(files() == asked, "asked again before the others: {:?}", files());
+    Ok(())
+}
+
+#[test]
+fn a_peer_whose_newer_metadata_is_none_is_named_and_not_asked_again_and_again() -> Result<()> {
+    let beside = Beside::start(&[Conduct::ClaimMetadata], "16mbit")?;
+    beside.name(0, event("metadata_refused"))?;
+    beside.complete()?;
+    for seen in &beside.hostile[0].seen()[..HONEST] {
+        // Once for metadata, and once perhaps for the release's head; it has said many times that it is ahead.
+        ensure!(seen.files() <= 2, "asked again: {seen:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn contacts_of_nodes_that_are_not_members_are_neither_dialled_nor_passed_on() -> Result<()> {
+    let mut beside = Beside::start(&[Conduct::TellContacts], "64mbit")?;
+    for one in beside.hostile[0].seen() {
+        wait::until("it to be let in", NAMED, || Ok((one.admitted() > 0).then_some(())))?;
+    }
+    beside.complete()?;
+    // Who comes to an origin that has been told hears what it has kept.
+    beside.network.sites[0].node.stop()?;
+    beside.network.sites[0].node.start()?;
+    let mut tree = Tree::new(beside.network.folder("second")?, 12)?;
+    tree.file("new", 1 << 20)?;
+    beside.network.publish(tree.root(), "2.0.0")?;
+    for site in beside.honest() {
+        site.wait_staged("2.0.0", SOON)?;
+        let peers = site.status()?["peers"].as_array().map_or(0, Vec::len);
+        ensure!(peers >= 2, "the origin and the other site are found: {peers}");
+    }
+    ensure!(
+        beside.hostile[0].lured() == 0,
+        "dialled {} times",
+        beside.hostile[0].lured()
+    );
+    Ok(())
+}
+
+#[test]
 fn a_peer_that_drips_is_named_and_its_share_asked_of_others() -> Result<()> {
     let beside = Beside::start(&[Conduct::Drip], "16mbit")?;
     beside.name(0, event("peer_stalled"))?;
@@ -348,7 +414,10 @@ impl Beside {
         victims.push(network.origin.address());
         let mut hostile = Vec::new();
         for (site, conduct) in network.sites[HONEST..].iter().zip(conducts) {
-            let insider = Insider::of(site.node.actor.home())?;
+            let mut insider = Insider::of(site.node.actor.home())?;
+            if *conduct == Conduct::StallFiles {
+                insider = insider.lowest_beside(site.keeper.home())?;
+            }
             let origin = network.origin.address();
             let wares = runtime()?.block_on(Wares::take(&insider, &origin, manifest, tree.root()))?;
             hostile.push(Hostile::start(insider, wares, *conduct, &victims)?);

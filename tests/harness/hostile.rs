@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use samara_protocol::id::NodeId;
+use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 
 mod floods;
@@ -35,6 +36,8 @@ pub enum Conduct {
     WrongProof,
     /// Takes asks and answers nothing.
     Stall,
+    /// Serves groups, and takes asks for files and answers nothing.
+    StallFiles,
     /// Sends half a group and nothing more.
     HalfFrame,
     /// Sends a kilobyte now and then.
@@ -47,8 +50,12 @@ pub enum Conduct {
     FloodPings,
     /// Sends messages of a type that nobody knows, as fast as it can.
     FloodUnknown,
+    /// Tells contacts of nodes that there are not: origins, all of them, where something else listens.
+    TellContacts,
     /// Says again and again which metadata it has.
     FloodMetadata,
+    /// Says that it has newer metadata than anybody, again and again, and gives what is none.
+    ClaimMetadata,
     /// Asks for what nobody has as fast as it is told so.
     FloodAsks,
     /// A control message that claims four gigabytes.
@@ -67,6 +74,7 @@ pub struct Seen {
     admitted: AtomicU64,
     refused: AtomicU64,
     asks: AtomicU64,
+    files: AtomicU64,
 }
 
 impl Seen {
@@ -87,6 +95,12 @@ impl Seen {
     pub fn asks(&self) -> u64 {
         self.asks.load(Ordering::SeqCst)
     }
+
+    /// How many asks for files came.
+    #[must_use]
+    pub fn files(&self) -> u64 {
+        self.files.load(Ordering::SeqCst)
+    }
 }
 
 /// A running one; ends on drop.
@@ -95,6 +109,7 @@ pub struct Hostile {
     node: NodeId,
     seen: Vec<Arc<Seen>>,
     last: Arc<Mutex<String>>,
+    lured: Arc<AtomicU64>,
     runtime: Option<Runtime>,
 }
 
@@ -107,6 +122,10 @@ impl Hostile {
         let runtime = runtime()?;
         let (node, shared) = (insider.node(), Arc::new((insider, wares)));
         let last = Arc::new(Mutex::new(String::new()));
+        let lured = Arc::new(AtomicU64::new(0));
+        let lure = runtime.block_on(TcpListener::bind("127.0.0.1:0"))?;
+        let address = lure.local_addr()?;
+        runtime.spawn(count(lure, Arc::clone(&lured)));
         let mut seen = Vec::new();
         for victim in victims {
             let one = Arc::new(Seen::default());
@@ -114,7 +133,7 @@ impl Hostile {
             let (shared, victim, last) = (Arc::clone(&shared), victim.clone(), Arc::clone(&last));
             runtime.spawn(async move {
                 loop {
-                    let ended = session::run(&shared.0, &shared.1, conduct, &victim, &one).await;
+                    let ended = session::run(&shared.0, &shared.1, conduct, &victim, &one, address).await;
                     if let Err(error) = ended {
                         *last.lock().unwrap_or_else(PoisonError::into_inner) = format!("{victim}: {error:#}");
                     }
@@ -126,6 +145,7 @@ impl Hostile {
             node,
             seen,
             last,
+            lured,
             runtime: Some(runtime),
         })
     }
@@ -142,6 +162,12 @@ impl Hostile {
         &self.seen
     }
 
+    /// How often somebody has dialled what its contacts name.
+    #[must_use]
+    pub fn lured(&self) -> u64 {
+        self.lured.load(Ordering::SeqCst)
+    }
+
     /// How its last connection ended, for people.
     #[must_use]
     pub fn last_error(&self) -> String {
@@ -154,6 +180,12 @@ impl Drop for Hostile {
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
         }
+    }
+}
+
+async fn count(lure: TcpListener, lured: Arc<AtomicU64>) {
+    while lure.accept().await.is_ok() {
+        lured.fetch_add(1, Ordering::SeqCst);
     }
 }
 

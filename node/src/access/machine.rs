@@ -91,6 +91,8 @@ impl Machine {
         let key = self.identity()?;
         let contact = Contact {
             schema: 0,
+            // Whoever grants or enrols decides of which products it is.
+            product: None,
             node: key.node_id(),
             kind: if origin { MemberKind::Origin } else { MemberKind::Node },
             addresses: addresses.to_vec(),

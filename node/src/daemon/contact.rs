@@ -1,21 +1,108 @@
-//! This node's own contact: where it can be dialled, signed by itself.
+//! Contacts between neighbours: this node's own, those that it is told, those that it tells and dials.
 
-use samara_protocol::id::ProductId;
+use std::time::Duration;
+
+use samara_protocol::id::{NodeId, ProductId};
 use samara_protocol::swarm::io::UploadAudience;
 use samara_protocol::time::WallTime;
 use samara_protocol::trust::contact::{Audience, Contact};
 use samara_protocol::trust::dsse::Envelope;
 use samara_protocol::trust::enrolment::MemberKind;
 use samara_protocol::trust::grant::Reseed;
+use samara_protocol::wire::control::ControlMessage;
 
 use super::clock::wall_time;
 use super::driver::Driver;
 use crate::config::address::Address;
 
-/// How long others may keep it: thirty days, renewed at every meeting.
+/// How often neighbours that stay are told again, so that nothing ends that is still so.
+pub(super) const TELL_AGAIN: Duration = Duration::from_secs(24 * 3600);
+/// How long others may keep it: thirty days, renewed at every meeting and every day.
 const LIFETIME_SECONDS: i64 = 30 * 24 * 3600;
 
 impl Driver {
+    /// A peer tells contacts: they count when its credentials cover the product now.
+    pub(super) fn on_contacts(&mut self, peer: NodeId, product: ProductId, envelopes: &[Vec<u8>]) {
+        let Some(teller) = self.peers.get(peer).and_then(|peer| peer.covered(product)).cloned() else {
+            tracing::debug!(%peer, "contacts of somebody whose credentials do not cover the product");
+            return;
+        };
+        let learned = self.products.learn_contacts(product, envelopes, &teller);
+        self.let_contacts_go(&learned.gone);
+        if learned.any {
+            self.products.keep_contacts();
+            self.dial_contacts(product);
+        }
+    }
+
+    /// Forgets contacts that have ended.
+    pub(super) fn prune_contacts(&mut self, product: ProductId) {
+        let peers = &self.peers;
+        let gone = self.products.prune_contacts(product, |node| peers.get(node).is_some());
+        self.let_contacts_go(&gone);
+    }
+
+    fn let_contacts_go(&self, gone: &[NodeId]) {
+        for node in gone {
+            if !self.products.know_contact(*node) && self.config.dial.iter().all(|(named, _)| named != node) {
+                self.shell.net.unwant(*node);
+            }
+        }
+    }
+
+    /// Tells everybody anew what they may know.
+    pub(super) fn tell_contacts_again(&mut self) {
+        let now = self.clock.now();
+        if now < self.contacts_due {
+            return;
+        }
+        self.contacts_due = now.after(TELL_AGAIN);
+        for product in self.products.ids() {
+            for peer in self.peers.nodes() {
+                self.send_contacts(peer, product);
+            }
+        }
+    }
+
+    pub(super) fn send_contacts(&self, peer: NodeId, product: ProductId) {
+        let own = self
+            .products
+            .get(product)
+            .and_then(|known| Some((known, known.own.as_ref()?)));
+        let Some((known, own)) = own else {
+            return;
+        };
+        let Some(covered) = self.peers.get(peer).and_then(|peer| peer.covered(product)) else {
+            return;
+        };
+        if covered.kind == MemberKind::Host && own.site != covered.site {
+            return;
+        }
+        let member = |node: NodeId| self.peers.get(node).and_then(|peer| peer.covered(product)).cloned();
+        let mut envelopes = known.contacts.to_tell(own, covered, member);
+        envelopes.extend(self.own_contact(product));
+        for message in ControlMessage::contacts(product, envelopes) {
+            self.shell.net.send(peer, message);
+        }
+    }
+
+    /// Wants connections with the contacts of a product, as many as there may be neighbours.
+    pub(super) fn dial_contacts(&self, product: ProductId) {
+        let Some(known) = self.products.get(product) else {
+            return;
+        };
+        let contacts = known.contacts.to_dial(self.config.leaf, !self.config.dial.is_empty());
+        for (node, addresses) in self.config.dial.iter().chain(&contacts) {
+            let there = self.peers.get(*node);
+            if there.is_some_and(|peer| peer.products.contains_key(&product)) {
+                continue;
+            }
+            if let Err(error) = self.shell.net.want(*node, addresses, product) {
+                tracing::debug!(peer = %node, %error, "a contact cannot be dialled");
+            }
+        }
+    }
+
     /// The contact for a product, encoded; nothing when this node cannot be dialled or serves nobody.
     pub(super) fn own_contact(&self, product: ProductId) -> Option<Vec<u8>> {
         let own = self.products.get(product)?.own.as_ref()?;
@@ -33,6 +120,7 @@ impl Driver {
         let now = wall_time();
         let contact = Contact {
             schema: 0,
+            product: Some(product),
             node: self.shell.net.local(),
             kind: own.kind,
             addresses,

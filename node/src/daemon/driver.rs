@@ -26,6 +26,7 @@ use super::products::Products;
 use super::publishing::Publishings;
 use super::releases::Releases;
 use super::report::Report;
+use super::revoking::Pace;
 use super::shell::{Fact, Shell};
 use super::standings::Standings;
 use super::throughput::Throughput;
@@ -84,6 +85,8 @@ pub(super) struct Driver {
     pub(super) swarm_due: Option<Timestamp>,
     pub(super) housekeeping_due: Timestamp,
     pub(super) renewal_due: Timestamp,
+    pub(super) contacts_due: Timestamp,
+    pub(super) pace: Pace,
     pub(super) stopping: bool,
 }
 
@@ -159,8 +162,12 @@ impl Driver {
             self.ask_for_head(manifest);
         }
         for product in self.products.ids() {
+            self.prune_contacts(product);
             self.dial_contacts(product);
         }
+        self.tell_contacts_again();
+        self.ask_who_is_ahead();
+        self.take_lists();
         for manifest in self.releases.to_retry(self.clock.now()) {
             self.retry(manifest);
         }

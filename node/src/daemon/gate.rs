@@ -12,8 +12,11 @@ use samara_protocol::trust::credentials::{
     Covered, Credentials, GrantAuthority, Refusal, Revocations, credential_time,
 };
 
+use samara_protocol::trust::enrolment::MemberKind;
+use samara_protocol::trust::grant::SiteId;
+
 use super::clock::wall_time;
-use crate::net::{Gate, Introduction, Verdict};
+use crate::net::{Gate, Introduction, Seat, Verdict};
 
 /// What the gate knows of one product.
 #[derive(Debug, Clone, Default)]
@@ -26,6 +29,8 @@ pub(super) struct Door {
     pub(super) authority: Option<GrantAuthority>,
     /// What is withdrawn.
     pub(super) revocations: Revocations,
+    /// The site that this node is of, by its own credentials; an origin is of none.
+    pub(super) own_site: Option<SiteId>,
     /// The newest time that metadata was signed at, and its expiry.
     pub(super) window: Option<(WallTime, WallTime)>,
 }
@@ -73,6 +78,23 @@ impl Doors {
             .judge(from, credentials)
     }
 
+    /// The time by which a product's credentials and contacts are judged.
+    pub(super) fn time(&self, product: ProductId) -> WallTime {
+        let doors = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        doors.get(&product).map_or_else(wall_time, Door::time)
+    }
+
+    fn seat(&self, product: ProductId, peer: &Covered) -> Seat {
+        let doors = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let own_site = doors.get(&product).and_then(|door| door.own_site);
+        match peer.kind {
+            MemberKind::Origin => Seat::Own,
+            _ if own_site == Some(peer.site) => Seat::Own,
+            MemberKind::Node => Seat::Node(peer.site.0),
+            MemberKind::Host => Seat::Host(peer.site.0),
+        }
+    }
+
     fn revoked_nodes(&self) -> BTreeSet<NodeId> {
         let doors = self.0.read().unwrap_or_else(PoisonError::into_inner);
         doors
@@ -94,10 +116,19 @@ impl Gate for Doors {
 
     fn judge(&self, from: NodeId, product: ProductId, credentials: &[u8], dialled_by_us: bool) -> Verdict {
         match Self::judge(self, from, product, credentials) {
-            Ok(_) => Verdict::Admit { expired: false },
-            Err(Refusal::Expired { .. }) => Verdict::Admit { expired: true },
+            Ok(covered) => Verdict::Admit {
+                expired: false,
+                seat: self.seat(product, &covered),
+            },
+            Err(Refusal::Expired { covered }) => Verdict::Admit {
+                expired: true,
+                seat: self.seat(product, &covered),
+            },
             Err(Refusal::Revoked { .. }) => Verdict::Refuse,
-            Err(_) if dialled_by_us => Verdict::Admit { expired: false },
+            Err(_) if dialled_by_us => Verdict::Admit {
+                expired: false,
+                seat: Seat::Own,
+            },
             Err(_) => Verdict::Refuse,
         }
     }

@@ -1,12 +1,13 @@
 //! What happens when peers meet: admission, what they may know, metadata and contacts that travel, asks that come in.
 
+use std::sync::Arc;
+
 use samara_protocol::id::{NodeId, ProductId};
-use samara_protocol::limits::NEIGHBOURS_MAX;
 use samara_protocol::swarm::io::Input;
 use samara_protocol::trust::enrolment::MemberKind;
 use samara_protocol::trust::files::{MetadataFiles, Summary};
 use samara_protocol::wire::control::ControlMessage;
-use samara_protocol::wire::data::{Ask, EndStatus, FileHeader};
+use samara_protocol::wire::data::Ask;
 
 use super::driver::Driver;
 use super::files::{self, FileName};
@@ -14,11 +15,8 @@ use super::opening::Selection;
 use super::peers::{Shown, may_feed, peer_info};
 use super::report::FileFault;
 use super::shell::UNKNOWN_LAYOUT;
-use crate::net::{NetEvent, PeerUp, ReplySink};
+use crate::net::{NetEvent, PeerUp};
 use crate::observe::Event;
-
-/// Bytes of a file in one frame.
-const FILE_CHUNK: usize = 32 << 10;
 
 impl Driver {
     pub(super) fn on_network(&mut self, event: NetEvent) {
@@ -68,7 +66,9 @@ impl Driver {
                 if file.is_none() {
                     self.take_up_for(peer, product, &name);
                 }
-                tokio::spawn(send_file(reply, file, offset));
+                if let Some(known) = self.peers.get(peer) {
+                    tokio::spawn(files::send(reply, file, offset, Arc::clone(&known.serving)));
+                }
             }
             NetEvent::AskCancelled { serve, .. } => self.serve_over(serve),
         }
@@ -80,9 +80,7 @@ impl Driver {
             .insert(peer, up.remote_address.clone(), up.dialled, self.clock.now());
         let covered = self.doors.judge(peer, up.product, &up.credentials).ok();
         let product = self.products.get(up.product);
-        let contact = product
-            .and_then(|product| product.contacts.get(&peer))
-            .map(|(contact, _)| contact);
+        let contact = product.and_then(|product| product.contacts.get(peer));
         let own = product.and_then(|product| product.own.as_ref());
         let info = peer_info(own, covered.as_ref(), contact, self.config.region.as_deref());
         if let Some(known) = self.peers.get_mut(peer) {
@@ -110,9 +108,9 @@ impl Driver {
         if let Some(known) = self.products.get_mut(product).filter(|_| dialled) {
             known.told_ended = expired;
         }
-        let covered = self.doors.judge(peer, product, &credentials).ok();
+        let judged = self.doors.judge(peer, product, &credentials);
         let Some(known) = self.peers.get_mut(peer) else { return };
-        known.products.insert(product, Shown { credentials, covered });
+        known.products.insert(product, Shown::new(credentials, judged));
         self.compare(peer, product, &summary);
         self.tell_if_behind(peer, product, &summary);
         self.show_releases(peer, product);
@@ -167,17 +165,7 @@ impl Driver {
                     self.compare(peer, product, &summary);
                 }
             }
-            ControlMessage::Contacts { product, envelopes } => {
-                if self
-                    .peers
-                    .get(peer)
-                    .is_some_and(|peer| peer.products.contains_key(&product))
-                    && !self.products.learn_contacts(product, &envelopes).is_empty()
-                {
-                    self.products.keep_contacts();
-                    self.dial_contacts(product);
-                }
-            }
+            ControlMessage::Contacts { product, envelopes } => self.on_contacts(peer, product, &envelopes),
             ControlMessage::SiteRevocations { product, envelope } => self.on_revocations(peer, product, &envelope),
             ControlMessage::Room {
                 product,
@@ -193,10 +181,47 @@ impl Driver {
         let Some((theirs, known)) = Summary::decode(summary).zip(self.products.get_mut(product)) else {
             return;
         };
-        if theirs.is_ahead_of(&known.trust.summary()) {
-            self.ask_file(peer, product, FileName::Metadata);
-        } else if !std::mem::replace(&mut known.is_current, true) {
+        let is_ahead = theirs.is_ahead_of(&known.trust.summary());
+        let was_current = known.is_current;
+        known.is_current |= !is_ahead;
+        if let Some(shown) = self.shown_by(peer, product) {
+            shown.claim = Some(theirs);
+        }
+        if is_ahead {
+            self.ask_metadata(peer, product);
+        } else if !was_current {
             self.serve_waiters();
+        }
+    }
+
+    fn ask_metadata(&mut self, peer: NodeId, product: ProductId) {
+        if self.peers.may_ask_metadata(peer, self.clock.now())
+            && self.ask_file(peer, product, FileName::Metadata)
+            && let Some(shown) = self.shown_by(peer, product)
+        {
+            shown.promised = shown.claim;
+        }
+    }
+
+    fn shown_by(&mut self, peer: NodeId, product: ProductId) -> Option<&mut Shown> {
+        self.peers.get_mut(peer)?.products.get_mut(&product)
+    }
+
+    /// Whether metadata that a peer has said it has is newer than what there is now.
+    fn is_ahead(&self, claim: Option<Summary>, product: ProductId) -> bool {
+        let known = self.products.get(product);
+        claim
+            .zip(known)
+            .is_some_and(|(claim, known)| claim.is_ahead_of(&known.trust.summary()))
+    }
+
+    /// Asks those again that said that they are ahead and have not given what they have.
+    pub(super) fn ask_who_is_ahead(&mut self) {
+        for product in self.products.ids() {
+            let ours = self.products.get(product).map(|known| known.trust.summary());
+            for peer in self.peers.ahead(product, &ours.unwrap_or_default()) {
+                self.ask_metadata(peer, product);
+            }
         }
     }
 
@@ -215,6 +240,7 @@ impl Driver {
 
     /// Asks a peer for a file, once at a time; false when it is being asked already or is gone.
     pub(super) fn ask_file(&mut self, peer: NodeId, product: ProductId, name: FileName) -> bool {
+        let patience = self.peers.patience(peer);
         let Some(known) = self.peers.get_mut(peer) else {
             return false;
         };
@@ -226,6 +252,7 @@ impl Driver {
             peer,
             product,
             name,
+            patience,
             self.shell.reports.clone(),
         ));
         true
@@ -241,22 +268,44 @@ impl Driver {
         if let Some(known) = self.peers.get_mut(peer) {
             known.asked.remove(&(product, name));
         }
+        match &outcome {
+            Err(FileFault::Late(waited)) => {
+                self.peers.was_late(peer, self.clock.now());
+                let (file, waited) = (name.to_wire(), *waited);
+                self.observer.emit(Event::FileLate { peer, file, waited });
+            }
+            Err(FileFault::Broken) => {}
+            Ok(_) | Err(FileFault::Absent | FileFault::TooLarge(_)) => self.peers.was_in_time(peer),
+        }
         match (name, outcome) {
             (FileName::Metadata, Ok(bytes)) => self.on_metadata(peer, product, &bytes),
-            (FileName::Metadata, Err(fault)) => tracing::debug!(%peer, %fault, "no metadata came"),
+            (FileName::Metadata, Err(fault)) => {
+                tracing::debug!(%peer, %fault, "no metadata came");
+                if matches!(fault, FileFault::Absent | FileFault::TooLarge(_)) {
+                    self.peers.was_refused(peer, self.clock.now());
+                }
+            }
             (FileName::Head(manifest), Ok(bytes)) => self.on_head(manifest, peer, bytes),
             (FileName::Head(manifest), Err(_)) => self.head_refused(manifest, peer),
         }
     }
 
     fn on_metadata(&mut self, peer: NodeId, product: ProductId, bytes: &[u8]) {
+        let promised = self.shown_by(peer, product).and_then(|shown| shown.promised);
+        if !self.is_ahead(promised, product) {
+            // Somebody else was faster; what the peer has got since, it has said.
+            return;
+        }
         let files = MetadataFiles::decode(bytes);
         let installed = files
             .map_err(Into::into)
             .and_then(|files| self.products.install(product, &files));
         match installed {
             Ok(changed) => {
-                if let Some(known) = self.products.get_mut(product) {
+                if self.is_ahead(promised, product) {
+                    let why = "it is older than the peer said that it is".to_owned();
+                    self.metadata_refused(peer, product, why);
+                } else if let Some(known) = self.products.get_mut(product) {
                     known.is_current = true;
                 }
                 if changed.is_some_and(|changed| changed.any()) {
@@ -264,12 +313,24 @@ impl Driver {
                 }
                 self.serve_waiters();
             }
-            Err(error) => self.observer.emit(Event::MetadataRefused {
-                peer: Some(peer),
-                product,
-                why: error.to_string(),
-            }),
+            Err(error) => {
+                let is_the_peers_doing = error.is_the_peers_doing();
+                self.metadata_refused(peer, product, error.to_string());
+                if is_the_peers_doing {
+                    self.input(Input::PeerBroke { peer });
+                }
+            }
         }
+        self.ask_who_is_ahead();
+    }
+
+    fn metadata_refused(&mut self, peer: NodeId, product: ProductId, why: String) {
+        self.peers.was_refused(peer, self.clock.now());
+        self.observer.emit(Event::MetadataRefused {
+            peer: Some(peer),
+            product,
+            why,
+        });
     }
 
     /// Everything that follows from new metadata: who is covered, what is wanted, who is told.
@@ -321,64 +382,6 @@ impl Driver {
         own.zip(theirs).is_some_and(|(own, theirs)| may_feed(own, theirs))
     }
 
-    fn send_contacts(&mut self, peer: NodeId, product: ProductId) {
-        let Some(known) = self.products.get(product) else {
-            return;
-        };
-        let Some(covered) = self.peers.get(peer).and_then(|peer| peer.covered(product)) else {
-            return;
-        };
-        if covered.kind == MemberKind::Host && known.own.as_ref().is_none_or(|own| own.site != covered.site) {
-            return;
-        }
-        let member = |node: NodeId| self.peers.get(node).and_then(|peer| peer.covered(product)).cloned();
-        let mut envelopes = known.contacts_for(covered, member);
-        envelopes.extend(self.own_contact(product));
-        for message in ControlMessage::contacts(product, envelopes) {
-            self.shell.net.send(peer, message);
-        }
-    }
-
-    /// Wants connections with the contacts of a product, as many as there may be neighbours.
-    pub(super) fn dial_contacts(&mut self, product: ProductId) {
-        let Some(known) = self.products.get(product) else {
-            return;
-        };
-        for (node, addresses) in &self.config.dial {
-            if !self
-                .peers
-                .get(*node)
-                .is_some_and(|peer| peer.products.contains_key(&product))
-                && let Err(error) = self.shell.net.want(*node, addresses, product)
-            {
-                tracing::debug!(peer = %node, %error, "a node that was named cannot be dialled");
-            }
-        }
-        // A leaf goes to its site's nodes; to an origin only where it knows no other.
-        let nodes = known
-            .contacts
-            .values()
-            .any(|(contact, _)| contact.kind == MemberKind::Node)
-            || !self.config.dial.is_empty();
-        let skips_origins = self.config.leaf && nodes;
-        let contacts = known
-            .contacts
-            .iter()
-            .filter(|(_, (contact, _))| !skips_origins || contact.kind == MemberKind::Node);
-        for (node, (contact, _)) in contacts.take(NEIGHBOURS_MAX) {
-            if self
-                .peers
-                .get(*node)
-                .is_some_and(|peer| peer.products.contains_key(&product))
-            {
-                continue;
-            }
-            if let Err(error) = self.shell.net.want(*node, &contact.addresses, product) {
-                tracing::debug!(peer = %node, %error, "a contact cannot be dialled");
-            }
-        }
-    }
-
     /// A host or node of the own site asks for a release that this node does not carry: it starts fetching it for them.
     fn take_up_for(&mut self, peer: NodeId, product: ProductId, name: &str) {
         let Some(FileName::Head(manifest)) = FileName::from_wire(name) else {
@@ -404,52 +407,5 @@ impl Driver {
         if let Some(release) = self.releases.get_mut(manifest) {
             release.asked_for = true;
         }
-    }
-
-    /// The bytes of a file that a peer may have; absent and not shown are one answer.
-    fn file_for(&self, peer: NodeId, product: ProductId, name: &str) -> Option<Vec<u8>> {
-        let shown = self.peers.get(peer)?.products.get(&product)?;
-        match FileName::from_wire(name)? {
-            // Metadata goes to expired credentials too: it is how they learn what is new.
-            FileName::Metadata => Some(self.products.get(product)?.trust.files().encode()),
-            FileName::Head(manifest) => {
-                let _covered = shown.covered.as_ref()?;
-                let release = self
-                    .releases
-                    .get(manifest)
-                    .filter(|_| self.may_know(peer, product, manifest))?;
-                release.manifest.as_ref().map(|manifest| manifest.bytes().to_vec())
-            }
-        }
-    }
-}
-
-async fn send_file(reply: ReplySink, file: Option<Vec<u8>>, offset: u64) {
-    let Some(file) = file else {
-        // A peer that is gone needs no answer.
-        let _ = reply.end(EndStatus::Absent).await;
-        return;
-    };
-    let total = file.len() as u64;
-    let from = usize::try_from(offset).unwrap_or(usize::MAX).min(file.len());
-    let mut frames = Vec::new();
-    for chunk in file[from..].chunks(FILE_CHUNK) {
-        let chunk_len = u32::try_from(chunk.len()).expect("32 KiB fit");
-        frames.extend_from_slice(
-            &FileHeader {
-                id: reply.wire_id(),
-                total,
-                chunk_len,
-            }
-            .encode(),
-        );
-        frames.extend_from_slice(chunk);
-    }
-    let sent = match reply.send(frames).await {
-        Ok(written) => written.await.is_ok(),
-        Err(_) => false,
-    };
-    if sent {
-        let _ = reply.end(EndStatus::Done).await;
     }
 }

@@ -120,7 +120,7 @@ impl Driver {
             return;
         };
         let product = release.product;
-        let neighbours: Vec<NodeId> = self.peers.of_product(product).map(|(node, _)| node).collect();
+        let neighbours = self.peers.to_ask(product);
         let next = neighbours
             .iter()
             .find(|node| !refused.contains(node))

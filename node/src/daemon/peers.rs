@@ -1,15 +1,22 @@
 //! Admitted peers: what their credentials cover, how far away that makes them, and what they have been shown.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
 
 use samara_protocol::id::{ManifestId, NodeId, ProductId};
-use samara_protocol::limits::TRANSFERS_MAX;
+use samara_protocol::limits::{
+    FILE_PATIENCE_DOUBLINGS_MAX, FILE_SILENCE_MAX, METADATA_PAUSE, METADATA_PAUSE_DOUBLINGS_MAX, STANDINGS_MAX,
+    TRANSFERS_MAX,
+};
 use samara_protocol::swarm::io::{Distance, PeerInfo};
 use samara_protocol::time::Timestamp;
 use samara_protocol::trust::contact::Contact;
-use samara_protocol::trust::credentials::Covered;
+use samara_protocol::trust::credentials::{Covered, Refusal};
 use samara_protocol::trust::enrolment::MemberKind;
+use samara_protocol::trust::files::Summary;
 use samara_protocol::trust::grant::Reseed;
+use tokio::sync::Semaphore;
 
 /// Everybody who is admitted.
 #[derive(Debug, Default)]
@@ -17,6 +24,19 @@ pub(super) struct Peers {
     /// Whether somebody who was dialled answered and did not let this node in, and nobody has since.
     pub(super) turned_away: bool,
     all: BTreeMap<NodeId, Peer>,
+    /// How asks for files went; hanging up and coming back changes nothing.
+    records: BTreeMap<NodeId, Record>,
+}
+
+/// How asks for files of one peer went.
+#[derive(Debug, Default)]
+struct Record {
+    /// How often in a row nothing came in time.
+    late: u32,
+    /// How often its metadata was not what it had said.
+    refused: u32,
+    /// From when on it may be asked for metadata again.
+    metadata_at: Timestamp,
 }
 
 /// One admitted peer.
@@ -38,6 +58,8 @@ pub(super) struct Peer {
     full: BTreeSet<ManifestId>,
     /// Files being asked of it.
     pub(super) asked: BTreeSet<(ProductId, super::files::FileName)>,
+    /// Whose turn it is of the files that it asks for: it is sent one at a time.
+    pub(super) serving: Arc<Semaphore>,
 }
 
 /// What a peer showed for one product.
@@ -47,6 +69,37 @@ pub(super) struct Shown {
     pub(super) credentials: Vec<u8>,
     /// What they cover; none when they cannot be judged yet or have ended.
     pub(super) covered: Option<Covered>,
+    /// All is right with them but that they have ended.
+    ended: bool,
+    /// Which metadata it has, by its own word.
+    pub(super) claim: Option<Summary>,
+    /// The same when it was asked for it last: what it gives is no older.
+    pub(super) promised: Option<Summary>,
+}
+
+impl Shown {
+    pub(super) fn new(credentials: Vec<u8>, judged: Result<Covered, Refusal>) -> Self {
+        let mut shown = Self {
+            credentials,
+            covered: None,
+            ended: false,
+            claim: None,
+            promised: None,
+        };
+        shown.judged(judged);
+        shown
+    }
+
+    /// Takes a newer judgement.
+    pub(super) fn judged(&mut self, judged: Result<Covered, Refusal>) {
+        self.ended = matches!(judged, Err(Refusal::Expired { .. }));
+        self.covered = judged.ok();
+    }
+
+    /// Whether they cover something, or did until they ended.
+    pub(super) const fn is_or_was_member(&self) -> bool {
+        self.covered.is_some() || self.ended
+    }
 }
 
 impl Peers {
@@ -60,6 +113,7 @@ impl Peers {
             told: BTreeSet::new(),
             full: BTreeSet::new(),
             asked: BTreeSet::new(),
+            serving: Arc::new(Semaphore::new(1)),
         };
         self.turned_away = false;
         self.all.insert(node, peer);
@@ -87,6 +141,76 @@ impl Peers {
 
     pub(super) fn nodes(&self) -> Vec<NodeId> {
         self.all.keys().copied().collect()
+    }
+
+    /// A file that was asked of a peer did not come in time.
+    pub(super) fn was_late(&mut self, node: NodeId, now: Timestamp) {
+        let pause = self.patience(node);
+        let record = self.record(node);
+        record.late = record.late.saturating_add(1);
+        record.metadata_at = now.after(pause);
+    }
+
+    /// A peer answered an ask for a file.
+    pub(super) fn was_in_time(&mut self, node: NodeId) {
+        if let Some(record) = self.records.get_mut(&node) {
+            record.late = 0;
+        }
+    }
+
+    /// A peer has said that its metadata is newer, and gave what is not.
+    pub(super) fn was_refused(&mut self, node: NodeId, now: Timestamp) {
+        let record = self.record(node);
+        let pause = METADATA_PAUSE * (1 << record.refused.min(METADATA_PAUSE_DOUBLINGS_MAX));
+        record.refused = record.refused.saturating_add(1);
+        record.metadata_at = now.after(pause);
+    }
+
+    /// Whether a peer may be asked for metadata again.
+    pub(super) fn may_ask_metadata(&self, node: NodeId, now: Timestamp) -> bool {
+        self.records.get(&node).is_none_or(|record| record.metadata_at <= now)
+    }
+
+    /// The peers whose metadata is ahead of `ours` by their own word.
+    pub(super) fn ahead(&self, product: ProductId, ours: &Summary) -> Vec<NodeId> {
+        let ahead = |peer: &Peer| {
+            let claim = peer.products.get(&product).and_then(|shown| shown.claim);
+            claim.is_some_and(|claim| claim.is_ahead_of(ours))
+        };
+        self.iter()
+            .filter(|(_, peer)| ahead(peer))
+            .map(|(node, _)| node)
+            .collect()
+    }
+
+    /// What is remembered of a peer; of too many the one is forgotten that was late least.
+    fn record(&mut self, node: NodeId) -> &mut Record {
+        if self.records.len() >= STANDINGS_MAX && !self.records.contains_key(&node) {
+            let least = self
+                .records
+                .iter()
+                .min_by_key(|(_, record)| (record.refused, record.late));
+            if let Some(forgotten) = least.map(|(node, _)| *node) {
+                self.records.remove(&forgotten);
+            }
+        }
+        self.records.entry(node).or_default()
+    }
+
+    /// How long a file is waited for that is asked of a peer.
+    pub(super) fn patience(&self, node: NodeId) -> Duration {
+        FILE_SILENCE_MAX * (1 << self.lateness(node).min(FILE_PATIENCE_DOUBLINGS_MAX))
+    }
+
+    fn lateness(&self, node: NodeId) -> u32 {
+        self.records.get(&node).map_or(0, |record| record.late)
+    }
+
+    /// Whom to ask for a file of a product, whoever was late last.
+    pub(super) fn to_ask(&self, product: ProductId) -> Vec<NodeId> {
+        let mut nodes: Vec<NodeId> = self.of_product(product).map(|(node, _)| node).collect();
+        nodes.sort_by_key(|node| self.lateness(*node));
+        nodes
     }
 
     /// Peers that have shown credentials for a product, covered or not.
@@ -117,7 +241,8 @@ impl Peer {
     }
 }
 
-/// How the scheduler sees a peer. Whoever has no verified credentials is known by its contact alone.
+/// How the scheduler sees a peer: by its verified credentials. Of its contact only the region counts, which is a matter of
+/// taste and not of trust.
 pub(super) fn peer_info(
     own: Option<&Covered>,
     peer: Option<&Covered>,
@@ -125,10 +250,8 @@ pub(super) fn peer_info(
     own_region: Option<&str>,
 ) -> PeerInfo {
     let Some(peer) = peer else {
-        let origin = contact.is_some_and(|contact| contact.kind == MemberKind::Origin);
-        let distance = if origin { Distance::Origin } else { Distance::Other };
         return PeerInfo {
-            distance,
+            distance: Distance::Other,
             serves: true,
             domain: 0,
         };
@@ -220,5 +343,43 @@ mod tests {
         let origin = covered(9, 9, MemberKind::Origin, None);
         assert!(may_feed(&origin, &site(1, 1, None)), "an origin feeds all");
         assert!(may_feed(&site(1, 1, All), &origin) && !may_feed(&site(1, 1, Own), &origin));
+    }
+
+    #[test]
+    fn who_was_late_is_asked_last_and_waited_for_longer_also_after_coming_back() {
+        let product = ProductId([7; 32]);
+        let mut peers = Peers::default();
+        let nodes = [NodeId([1; 32]), NodeId([2; 32])];
+        let come = |peers: &mut Peers, node| {
+            peers.insert(node, String::new(), false, Timestamp::ZERO);
+            let shown = Shown::new(Vec::new(), Err(Refusal::NoAuthority));
+            peers.get_mut(node).expect("came").products.insert(product, shown);
+        };
+        nodes.iter().for_each(|node| come(&mut peers, *node));
+        assert_eq!(peers.to_ask(product), nodes);
+        peers.was_late(nodes[0], Timestamp::ZERO);
+        peers.remove(nodes[0]);
+        come(&mut peers, nodes[0]);
+        assert_eq!(peers.to_ask(product), [nodes[1], nodes[0]]);
+        assert_eq!(peers.patience(nodes[0]), 2 * FILE_SILENCE_MAX);
+        assert_eq!(peers.patience(nodes[1]), FILE_SILENCE_MAX);
+        peers.was_in_time(nodes[0]);
+        assert_eq!(peers.to_ask(product), nodes);
+    }
+
+    #[test]
+    fn whose_metadata_was_refused_is_left_alone_for_longer_each_time_also_after_coming_back() {
+        let (node, mut peers) = (NodeId([1; 32]), Peers::default());
+        let mut now = Timestamp::ZERO;
+        for doubling in 0..3 {
+            assert!(peers.may_ask_metadata(node, now));
+            peers.was_refused(node, now);
+            peers.insert(node, String::new(), false, now);
+            peers.remove(node);
+            let pause = METADATA_PAUSE * (1 << doubling);
+            assert!(!peers.may_ask_metadata(node, now.after(pause - Duration::from_secs(1))));
+            now = now.after(pause);
+        }
+        assert!(peers.may_ask_metadata(node, now));
     }
 }

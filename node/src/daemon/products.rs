@@ -4,15 +4,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use samara_protocol::id::{ManifestId, NodeId, ProductId};
-use samara_protocol::limits::{CONTACTS_ACROSS_TENANTS_MAX, CONTACTS_MAX};
 use samara_protocol::manifest::platform::Platform;
-use samara_protocol::trust::contact::{Audience, Contact};
-use samara_protocol::trust::credentials::Covered;
+use samara_protocol::trust::credentials::{Covered, Refusal};
 use samara_protocol::trust::document::Promotion;
 use samara_protocol::trust::dsse::Envelope;
-use samara_protocol::trust::enrolment::{MemberKind, SiteRevocations};
+use samara_protocol::trust::enrolment::SiteRevocations;
 use samara_protocol::trust::files::{FilesError, MetadataFiles};
 use samara_protocol::trust::grant::ChannelName;
 use samara_protocol::trust::key::PublicKey;
@@ -21,6 +20,7 @@ use samara_protocol::trust::role::Role;
 use tokio::task::JoinHandle;
 
 use super::clock::wall_time;
+use super::contacts::{Contacts, Learned};
 use super::gate::{Door, Doors};
 use crate::access::{AccessError, ProductHome};
 
@@ -50,9 +50,8 @@ pub(super) struct Product {
     /// Scheduling priority of its releases.
     pub(super) priority: u8,
     /// Where others can be dialled, in their own signed words.
-    pub(super) contacts: BTreeMap<NodeId, (Contact, Envelope)>,
-    /// Whether there are some that the home does not have, and who writes them there.
-    contacts_changed: bool,
+    pub(super) contacts: Contacts,
+    /// Who writes them into the home.
     keeping: Option<JoinHandle<()>>,
     /// Whether a neighbour has been heard of whose metadata is not newer: "latest" can be answered.
     pub(super) is_current: bool,
@@ -64,6 +63,8 @@ pub(super) struct Product {
     pub(super) signer: Option<PathBuf>,
     /// The host's own enrolment of this fetch's key.
     pub(super) session: Option<Envelope>,
+    /// The metadata as neighbours are sent it, made when the first asks.
+    metadata: Option<Arc<[u8]>>,
     home: ProductHome,
 }
 
@@ -99,6 +100,21 @@ pub(super) enum InstallError {
     /// It cannot be kept.
     #[error(transparent)]
     Disk(#[from] AccessError),
+}
+
+impl InstallError {
+    /// Whether no honest peer offers such a thing. Two origins that sign for one product make honest peers contradict
+    /// each other.
+    pub(super) const fn is_the_peers_doing(&self) -> bool {
+        match self {
+            Self::Files(_) => true,
+            Self::Trust(error) => !matches!(
+                error,
+                TrustError::Rollback { .. } | TrustError::Rebound { .. } | TrustError::RootGap { .. }
+            ),
+            Self::Disk(_) => false,
+        }
+    }
 }
 
 impl Products {
@@ -155,32 +171,25 @@ impl Products {
         Ok(Some(changed))
     }
 
-    /// Takes signed contacts; says whose are new or newer.
-    pub(super) fn learn_contacts(&mut self, id: ProductId, envelopes: &[Vec<u8>]) -> BTreeSet<NodeId> {
-        let mut fresh = BTreeSet::new();
-        let (own, wall) = (self.node, wall_time());
+    /// Takes contacts that a peer tells whose credentials cover `teller`.
+    pub(super) fn learn_contacts(&mut self, id: ProductId, envelopes: &[Vec<u8>], teller: &Covered) -> Learned {
+        let now = self.doors.time(id);
         let Some(product) = self.all.get_mut(&id) else {
-            return fresh;
+            return Learned::default();
         };
-        for bytes in envelopes {
-            let Ok(envelope) = Envelope::from_bytes(bytes) else {
-                continue;
-            };
-            let Ok(contact) = Contact::open(&envelope) else {
-                continue;
-            };
-            let known = product
-                .contacts
-                .get(&contact.node)
-                .is_some_and(|(known, _)| known.sequence >= contact.sequence);
-            let room = product.contacts.len() < CONTACTS_MAX || product.contacts.contains_key(&contact.node);
-            if contact.node != own && !known && room && contact.not_after > wall {
-                fresh.insert(contact.node);
-                product.contacts.insert(contact.node, (contact, envelope));
-            }
-        }
-        product.contacts_changed |= !fresh.is_empty();
-        fresh
+        product.contacts.learn(envelopes, teller, product.own.as_ref(), now)
+    }
+
+    /// Forgets contacts that have ended of nodes that are not there; says whose nobody knows any more.
+    pub(super) fn prune_contacts(&mut self, id: ProductId, is_there: impl Fn(NodeId) -> bool) -> Vec<NodeId> {
+        let now = self.doors.time(id);
+        let product = self.all.get_mut(&id);
+        product.map_or_else(Vec::new, |product| product.contacts.prune(now, is_there))
+    }
+
+    /// Whether any product has a contact of a node.
+    pub(super) fn know_contact(&self, node: NodeId) -> bool {
+        self.all.values().any(|product| product.contacts.get(node).is_some())
     }
 
     /// Has the contacts that are new written down, as far as no worker is at it already.
@@ -245,20 +254,28 @@ impl Products {
     /// What the gate and this node's own view follow from.
     fn refresh(&mut self, id: ProductId) {
         let Some(product) = self.all.get_mut(&id) else { return };
+        product.metadata = None;
         let trust = &product.trust;
         let window = trust.signed_at().zip(trust.expiries().get(&Role::Timestamp).copied());
         let mut revocations = trust.revocations();
         for (list, _) in &product.revoked_by_sites {
             revocations.learn(list.clone());
         }
-        let door = Door {
+        let mut door = Door {
             credentials: product.credentials.clone(),
             summary: trust.summary().encode(),
             authority: trust.grant_authority().cloned(),
             revocations,
+            own_site: None,
             window,
         };
-        product.own = door.judge(self.node, &product.credentials).ok();
+        let judged = door.judge(self.node, &product.credentials);
+        door.own_site = match &judged {
+            Ok(own) => Some(own.site),
+            Err(Refusal::Expired { covered }) => Some(covered.site),
+            Err(_) => None,
+        };
+        product.own = judged.ok();
         self.doors.set(id, door);
     }
 }
@@ -282,6 +299,7 @@ impl Product {
             signer,
             session,
         } = settings;
+        let contacts = Contacts::new(trust.product());
         let mut product = Self {
             name,
             trust,
@@ -293,16 +311,23 @@ impl Product {
             priority,
             signer,
             session,
-            contacts: BTreeMap::new(),
-            contacts_changed: false,
+            contacts,
             keeping: None,
             is_current: false,
             told_ended: false,
             revoked_by_sites: Vec::new(),
+            metadata: None,
             home: home.clone(),
         };
         product.read_again(home)?;
         Ok(product)
+    }
+
+    /// The metadata as neighbours are sent it: one copy for all of them.
+    pub(super) fn metadata(&mut self) -> Arc<[u8]> {
+        let trust = &self.trust;
+        let encoded = self.metadata.get_or_insert_with(|| trust.files().encode().into());
+        Arc::clone(encoded)
     }
 
     /// The newest list of revoked nodes that a site has signed.
@@ -310,23 +335,13 @@ impl Product {
         self.revoked_by_sites.iter().find(|(list, _)| list.site_key == site_key)
     }
 
-    /// Replaces the contacts; those that do not open are left out.
-    pub(super) fn set_contacts(&mut self, contacts: Vec<Envelope>) {
-        let opened = contacts.into_iter().filter_map(|envelope| {
-            let contact = Contact::open(&envelope).ok()?;
-            Some((contact.node, (contact, envelope)))
-        });
-        self.contacts.extend(opened);
-    }
-
     /// Has a worker write down contacts that are new, one write at a time. They are learned anew from any neighbour: not
     /// being able to keep them costs a dial, nothing else.
     fn keep_contacts(&mut self) {
         let is_keeping = self.keeping.as_ref().is_some_and(|task| !task.is_finished());
-        if is_keeping || !std::mem::take(&mut self.contacts_changed) {
+        let Some(envelopes) = (!is_keeping).then(|| self.contacts.take_unkept()).flatten() else {
             return;
-        }
-        let envelopes: Vec<Envelope> = self.contacts.values().map(|(_, envelope)| envelope.clone()).collect();
+        };
         let home = self.home.clone();
         self.keeping = Some(tokio::task::spawn_blocking(move || {
             let _ = home.save_contacts(&envelopes);
@@ -369,30 +384,5 @@ impl Product {
     /// Whether a peer with these credentials may know of a release.
     pub(super) fn offers(&self, manifest: ManifestId, to: &Covered) -> bool {
         self.trust.documents().offered(manifest, &to.channels)
-    }
-
-    /// The contacts that `to` may be told, nearest first: its own site's, its tenant's, others as far as both reseed to
-    /// all, at most sixteen across tenants. A host is told of its own site's nodes and of origins alone.
-    pub(super) fn contacts_for(&self, to: &Covered, member_of: impl Fn(NodeId) -> Option<Covered>) -> Vec<Vec<u8>> {
-        let mut across = 0;
-        let told = self.contacts.values().filter(|(contact, _)| {
-            let member = member_of(contact.node);
-            let own_site = member.as_ref().is_some_and(|member| member.site == to.site);
-            if to.kind == MemberKind::Host && contact.kind == MemberKind::Node && !own_site {
-                return false;
-            }
-            match (contact.audience, member) {
-                (_, Some(member)) if member.site == to.site => true,
-                (Audience::Tenant | Audience::All, Some(member)) if member.tenant == to.tenant => true,
-                (Audience::All, _) => {
-                    across += 1;
-                    across <= CONTACTS_ACROSS_TENANTS_MAX
-                }
-                _ => false,
-            }
-        });
-        told.filter(|(contact, _)| contact.node != to.node)
-            .map(|(_, envelope)| envelope.to_bytes())
-            .collect()
     }
 }

@@ -104,7 +104,7 @@ impl Product {
         {
             self.trust = stored;
         }
-        self.set_contacts(home.contacts()?);
+        self.contacts.restore(home.contacts()?);
         self.revoked_by_sites = home.site_revocations()?;
         Ok(())
     }

@@ -1,5 +1,7 @@
 //! What the tasks that the driver started tell it: one bounded queue, one reader.
 
+use std::time::Duration;
+
 use samara_protocol::id::{LayoutId, ManifestId, NodeId, ProductId, RequestId, ServeId};
 use samara_protocol::swarm::io::FetchFault;
 use samara_protocol::tree::ranges::RangeSet;
@@ -91,6 +93,9 @@ pub(super) enum FileFault {
     /// The connection ended, or the peer is busy.
     #[error("the connection ended before it came")]
     Broken,
+    /// The connection stands, and nothing comes.
+    #[error("nothing of it came for {} s", .0.as_secs())]
+    Late(Duration),
     /// It is larger than such a file may be.
     #[error("it is larger than the {0} bytes allowed")]
     TooLarge(u64),

@@ -4,9 +4,12 @@
 //! credentials, its own site's; to a peer, that of the peer's own site. So it reaches the site's nodes also by way of
 //! an origin, and nobody hears of a site that he has not met.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use samara_protocol::id::{NodeId, ProductId};
+use samara_protocol::limits::SITE_REVOCATIONS_INTERVAL;
+use samara_protocol::time::Timestamp;
 use samara_protocol::trust::credentials::{Covered, Refusal};
 use samara_protocol::trust::dsse::Envelope;
 use samara_protocol::trust::enrolment::SiteRevocations;
@@ -15,6 +18,51 @@ use samara_protocol::wire::control::ControlMessage;
 
 use super::driver::Driver;
 use crate::observe::Event;
+
+/// A list that a peer brought.
+#[derive(Debug)]
+pub(super) struct Brought {
+    peer: NodeId,
+    list: SiteRevocations,
+    envelope: Envelope,
+}
+
+/// When each site's list was taken last, and the newest of those that came too soon after it.
+#[derive(Debug, Default)]
+pub(super) struct Pace {
+    taken: BTreeMap<(ProductId, PublicKey), Timestamp>,
+    waiting: BTreeMap<(ProductId, PublicKey), Brought>,
+}
+
+impl Pace {
+    /// Gives the list back if its site's turn has come; else it waits, and an older one that did is dropped.
+    fn turn(&mut self, now: Timestamp, product: ProductId, brought: Brought) -> Option<Brought> {
+        let of = (product, brought.list.site_key);
+        let last = self.taken.get(&of);
+        if last.is_none_or(|last| last.after(SITE_REVOCATIONS_INTERVAL) <= now) {
+            self.taken.insert(of, now);
+            self.waiting.remove(&of);
+            return Some(brought);
+        }
+        let waits = self.waiting.get(&of);
+        if waits.is_none_or(|waits| waits.list.sequence < brought.list.sequence) {
+            self.waiting.insert(of, brought);
+        }
+        None
+    }
+
+    /// Those that wait no longer.
+    fn due(&mut self, now: Timestamp) -> Vec<(ProductId, Brought)> {
+        self.taken.retain(|_, last| last.after(SITE_REVOCATIONS_INTERVAL) > now);
+        let taken = &mut self.taken;
+        let due = self.waiting.extract_if(.., |of, _| !taken.contains_key(of));
+        let due: Vec<_> = due.map(|((product, _), brought)| (product, brought)).collect();
+        for (product, brought) in &due {
+            self.taken.insert((*product, brought.list.site_key), now);
+        }
+        due
+    }
+}
 
 impl Driver {
     /// Judges everybody again who has shown credentials for a product, and gives those that stay. Connections of whoever is
@@ -32,7 +80,7 @@ impl Driver {
             let judged = self.doors.judge(peer, product, &shown.credentials);
             let revoked = matches!(judged, Err(Refusal::Revoked { .. }));
             let ended = judged.is_err() && shown.covered.is_some();
-            shown.covered = judged.ok();
+            shown.judged(judged);
             if revoked || ended {
                 self.shell.net.disconnect(peer, Duration::ZERO);
             } else {
@@ -69,6 +117,28 @@ impl Driver {
             tracing::debug!(%peer, "a list of revoked nodes of a site that is not the peer's");
             return;
         }
+        let held = self
+            .products
+            .get(product)
+            .and_then(|known| known.revocations_of(list.site_key));
+        if held.is_some_and(|(held, _)| held.sequence >= list.sequence) {
+            return;
+        }
+        let brought = Brought { peer, list, envelope };
+        if let Some(brought) = self.pace.turn(self.clock.now(), product, brought) {
+            self.take_list(product, brought);
+        }
+    }
+
+    /// Takes the lists that came too soon and waited.
+    pub(super) fn take_lists(&mut self) {
+        for (product, brought) in self.pace.due(self.clock.now()) {
+            self.take_list(product, brought);
+        }
+    }
+
+    fn take_list(&mut self, product: ProductId, brought: Brought) {
+        let Brought { peer, list, envelope } = brought;
         let revoked = list.nodes.len();
         match self.products.learn_revocations(product, list, envelope) {
             Ok(false) => {}
@@ -115,4 +185,56 @@ impl Driver {
 fn sites_for(own: Option<&Covered>, peer: &Covered) -> Vec<PublicKey> {
     let own = own.map(|own| own.site_key).filter(|own| *own != peer.site_key);
     own.into_iter().chain([peer.site_key]).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use samara_protocol::trust::key::SigningKey;
+
+    use super::*;
+
+    const PRODUCT: ProductId = ProductId([7; 32]);
+
+    fn brought(site: u8, sequence: u64) -> Brought {
+        let key = SigningKey::from_seed([site; 32]);
+        let list = SiteRevocations {
+            schema: 0,
+            site_key: key.public(),
+            sequence,
+            nodes: Vec::new(),
+        };
+        Brought {
+            peer: NodeId([site; 32]),
+            envelope: Envelope::sign(&list, &[&key]).expect("signed"),
+            list,
+        }
+    }
+
+    #[test]
+    fn of_a_sites_lists_that_follow_each_other_the_first_counts_at_once_and_then_the_newest() {
+        let mut pace = Pace::default();
+        let mut now = Timestamp::ZERO;
+        let mut taken = Vec::new();
+        for sequence in 1..=1000 {
+            let turn = pace.turn(now, PRODUCT, brought(1, sequence));
+            taken.extend(turn.map(|brought| brought.list.sequence));
+            taken.extend(pace.due(now).iter().map(|(_, brought)| brought.list.sequence));
+            now = now.after(Duration::from_millis(5));
+        }
+        assert_eq!(taken, [1], "five seconds of them");
+        assert!(
+            pace.turn(now, PRODUCT, brought(2, 1)).is_some(),
+            "another site's does not wait"
+        );
+        // An older one does not take the place of the newest.
+        assert!(pace.turn(now, PRODUCT, brought(1, 900)).is_none());
+        now = now.after(SITE_REVOCATIONS_INTERVAL);
+        let due: Vec<u64> = pace.due(now).iter().map(|(_, brought)| brought.list.sequence).collect();
+        assert_eq!(due, [1000]);
+        assert!(
+            pace.turn(now, PRODUCT, brought(1, 1001)).is_none(),
+            "that one counts as taken"
+        );
+        assert!(pace.due(now).is_empty());
+    }
 }

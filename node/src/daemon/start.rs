@@ -18,6 +18,7 @@ use tracing::Instrument;
 
 use super::checkpoints::Checkpoints;
 use super::clock::Clock;
+use super::contact::TELL_AGAIN;
 use super::driver::{Driver, DriverConfig};
 use super::gate::Doors;
 use super::opening::Selections;
@@ -27,6 +28,7 @@ use super::publishing::Publishings;
 use super::releases::Releases;
 use super::renewing::FIRST_LOOK;
 use super::report::REPORTS_MAX;
+use super::revoking::Pace;
 use super::shell::Shell;
 use super::standings::Standings;
 use super::throughput::Throughput;
@@ -169,6 +171,8 @@ impl Engine {
             swarm_due: None,
             housekeeping_due: clock.now(),
             renewal_due: FIRST_LOOK,
+            pace: Pace::default(),
+            contacts_due: clock.now().after(TELL_AGAIN),
             stopping: false,
         };
         let node = span::node(driver.shell.net.local());

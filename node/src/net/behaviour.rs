@@ -16,7 +16,7 @@ use samara_protocol::id::{NodeId, ProductId};
 use samara_protocol::limits::{UNADMITTED_MAX, UNADMITTED_PER_ADDRESS_MAX};
 
 use super::address;
-use super::handler::{Handler, ToBehaviour};
+use super::handler::{End, Handler, ToBehaviour};
 use super::shared::Shared;
 
 /// Connections with one peer, of which one is on its way out or in.
@@ -27,6 +27,8 @@ const PER_PEER_MAX: usize = 2;
 pub(super) struct Unanswered {
     pub(super) peer: NodeId,
     pub(super) reason: String,
+    /// The peer has no place, and said so.
+    pub(super) is_busy: bool,
 }
 
 /// Why a connection is not even begun.
@@ -45,7 +47,7 @@ enum Denied {
 #[derive(Debug)]
 struct Held {
     peer: Option<NodeId>,
-    /// Where a stranger's connection comes from; `None` for dialled ones and once admitted.
+    /// Which network a stranger's connection comes from; `None` for dialled ones and once admitted.
     stranger: Option<IpAddr>,
     dialled: bool,
     admitted: bool,
@@ -101,7 +103,8 @@ impl Behaviour {
         };
         if let (true, false, Some(peer)) = (held.dialled, held.admitted, held.peer) {
             let reason = reason.unwrap_or_else(|| "the connection ended before an answer".to_owned());
-            self.act(ToSwarm::GenerateEvent(Unanswered { peer, reason }));
+            let is_busy = false;
+            self.act(ToSwarm::GenerateEvent(Unanswered { peer, reason, is_busy }));
         }
     }
 }
@@ -116,7 +119,7 @@ impl NetworkBehaviour for Behaviour {
         _: &Multiaddr,
         remote: &Multiaddr,
     ) -> Result<(), ConnectionDenied> {
-        let from = address::ip_of(remote).map(|ip| ip.to_canonical());
+        let from = address::ip_of(remote).map(network_of);
         let from = from.ok_or_else(|| ConnectionDenied::new(Denied::Strangers))?;
         let strangers = self.held.values().filter_map(|held| held.stranger);
         let (all, same) = strangers.fold((0, 0), |(all, same), ip| (all + 1, same + usize::from(ip == from)));
@@ -214,13 +217,13 @@ impl NetworkBehaviour for Behaviour {
                     (held.stranger, held.admitted) = (None, true);
                 }
             }
-            ToBehaviour::Close(reason) => {
+            ToBehaviour::Close(end) => {
                 // A stranger keeps its place until its connection is really gone.
-                if let (Some(reason), Some(held)) = (reason, self.held.get_mut(&connection))
+                if let (Some(End { reason, is_busy }), Some(held)) = (end, self.held.get_mut(&connection))
                     && let (true, false, Some(peer)) = (held.dialled, held.admitted, held.peer)
                 {
                     held.dialled = false;
-                    self.act(ToSwarm::GenerateEvent(Unanswered { peer, reason }));
+                    self.act(ToSwarm::GenerateEvent(Unanswered { peer, reason, is_busy }));
                 }
                 let connection = CloseConnection::One(connection);
                 self.act(ToSwarm::CloseConnection { peer_id, connection });
@@ -234,5 +237,28 @@ impl NetworkBehaviour for Behaviour {
         }
         self.waker = Some(cx.waker().clone());
         Poll::Pending
+    }
+}
+
+/// What one machine may have to itself: an IPv4 address, or an IPv6 network of 64 bits.
+fn network_of(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(ip) => IpAddr::V6((ip.to_bits() >> 64 << 64).into()),
+        ip @ IpAddr::V4(_) => ip,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_addresses_of_one_ipv6_network_are_one_stranger_and_those_of_ipv4_are_not() {
+        let of = |text: &str| network_of(text.parse().expect("an address"));
+        assert_eq!(of("2001:db8:1:2::1"), of("2001:db8:1:2:ffff:ffff:ffff:ffff"));
+        assert_ne!(of("2001:db8:1:2::1"), of("2001:db8:1:3::1"));
+        assert_ne!(of("192.0.2.1"), of("192.0.2.2"));
+        assert_eq!(of("192.0.2.1"), of("::ffff:192.0.2.1"));
+        assert_ne!(of("::ffff:192.0.2.2"), of("::ffff:192.0.2.1"));
     }
 }

@@ -17,8 +17,6 @@ pub struct NetConfig {
     pub quic: bool,
     /// Bytes by which one connection's receive windows may grow, together, above 256 KiB a stream.
     pub window_growth: usize,
-    /// Admitted neighbours and leaves at the most; `limits` has the defaults.
-    pub peers_max: usize,
     /// After how long without a sign of life a connection is closed; pings go out three times as often.
     pub silence_max: Duration,
     /// Makes the jitter of redials differ between nodes.
@@ -36,7 +34,6 @@ impl NetConfig {
             proxy: None,
             quic: true,
             window_growth: 8 << 20,
-            peers_max: samara_protocol::limits::NEIGHBOURS_MAX + samara_protocol::limits::LEAVES_MAX,
             silence_max: Duration::from_secs(15),
             jitter_seed: 0,
         }

@@ -11,6 +11,17 @@ pub struct Introduction {
     pub summary: Vec<u8>,
 }
 
+/// Among whom a peer is counted; how many of each are let in, [`super::places`] knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Seat {
+    /// An origin or a member of the own site; or whoever was dialled and cannot be judged yet.
+    Own,
+    /// A node of another site, which the number stands for.
+    Node([u8; 16]),
+    /// A host of another site.
+    Host([u8; 16]),
+}
+
 /// What is made of a peer's credentials.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
@@ -18,6 +29,8 @@ pub enum Verdict {
     Admit {
         /// Its credentials are past their end; it is told so and the daemon gives it metadata alone.
         expired: bool,
+        /// Whose places it takes one of.
+        seat: Seat,
     },
     /// It learns nothing, not even why.
     Refuse,

@@ -1,7 +1,7 @@
 //! One connection: unadmitted it speaks hello and nothing else, admitted it feeds a session.
 //!
 //! Whoever dialled speaks first. After the answer the dialler opens the control stream, which is what makes both ends
-//! count the peer as up. A refusal of any cause closes the connection by one path, [`Handler::fail`].
+//! count the peer as up. A refusal of any cause closes the connection by one path, [`Handler::end`].
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -19,6 +19,7 @@ use tokio::sync::oneshot;
 use tokio::time::Sleep;
 
 use super::hello::{self, Admission, HelloError};
+use super::places::Place;
 use super::protocol::{Offer, Protocol};
 use super::session::{self, Port};
 use super::shared::Shared;
@@ -29,7 +30,15 @@ pub(super) enum ToBehaviour {
     /// The peer is up: the connection is no stranger's any more.
     Admitted,
     /// Close the connection. Before admission with the reason, for the dialler's log.
-    Close(Option<String>),
+    Close(Option<End>),
+}
+
+/// How a connection ended before admission.
+#[derive(Debug)]
+pub(super) struct End {
+    pub(super) reason: String,
+    /// The other has no place for this node now, and would let it in otherwise.
+    pub(super) is_busy: bool,
 }
 
 /// Whom a stream that we open is for.
@@ -89,15 +98,22 @@ impl Handler {
     }
 
     fn fail(&mut self, reason: &str) {
+        self.end(reason, false);
+    }
+
+    fn end(&mut self, reason: &str, is_busy: bool) {
         if self.closing {
             return;
         }
         self.closing = true;
         self.exchange = None;
         tracing::debug!(peer = %self.peer, address = %self.remote, reason, "closing the connection");
-        let reason = self.session.is_none().then(|| reason.to_owned());
+        let end = self.session.is_none().then(|| End {
+            reason: reason.to_owned(),
+            is_busy,
+        });
         self.events
-            .push_back(ConnectionHandlerEvent::NotifyBehaviour(ToBehaviour::Close(reason)));
+            .push_back(ConnectionHandlerEvent::NotifyBehaviour(ToBehaviour::Close(end)));
     }
 
     fn on_inbound(&mut self, protocol: Protocol, stream: Stream) {
@@ -105,8 +121,14 @@ impl Handler {
             (Protocol::Hello, None) if !self.dialled && self.exchange.is_none() && self.admission.is_none() => {
                 let (shared, peer, open) = (Arc::clone(&self.shared), self.peer, Arc::clone(&self.open));
                 self.exchange = Some(
-                    async move { hello::listen(stream, &shared, peer, || shared.may_join(peer, false), open).await }
-                        .boxed(),
+                    async move {
+                        let may_join = |seat| {
+                            let dialled_by_us = false;
+                            shared.may_join(peer, Place { seat, dialled_by_us })
+                        };
+                        hello::listen(stream, &shared, peer, may_join, open).await
+                    }
+                    .boxed(),
                 );
             }
             (Protocol::Control, None) if !self.dialled => match self.admission.take() {
@@ -136,7 +158,11 @@ impl Handler {
 
     fn on_exchange(&mut self, result: Result<Admission, HelloError>) {
         let result = match result {
-            Ok(admission) if self.dialled => self.shared.may_join(self.peer, true).map(|()| admission),
+            Ok(admission) if self.dialled => {
+                let (seat, dialled_by_us) = (admission.seat, true);
+                let joined = self.shared.may_join(self.peer, Place { seat, dialled_by_us });
+                joined.map(|()| admission)
+            }
             other => other,
         };
         match result {
@@ -147,7 +173,7 @@ impl Handler {
                     self.open_stream(Protocol::Control, OpenInfo::Control);
                 }
             }
-            Err(error) => self.fail(&error.to_string()),
+            Err(error) => self.end(&error.to_string(), matches!(error, HelloError::Busy)),
         }
     }
 

@@ -1,6 +1,7 @@
 //! The hello exchange, from both ends: see `samara_protocol::wire::hello` for its bytes.
 //!
-//! The listener answers a peer that the gate admits, and nobody else: whatever the cause, no byte goes out.
+//! The listener answers a peer that the gate admits, if only that there is no place, and nobody else: whatever the cause, no
+//! byte goes out.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,9 +11,9 @@ use samara_protocol::id::{NodeId, ProductId};
 use samara_protocol::limits::{HELLO_BYTES_MAX, HELLO_TIMEOUT};
 use samara_protocol::wire::codec::DecodeError;
 use samara_protocol::wire::frame;
-use samara_protocol::wire::hello::{Hello, HelloReply, WIRE_VERSION};
+use samara_protocol::wire::hello::{Hello, HelloReply, Standing, WIRE_VERSION};
 
-use super::gate::Verdict;
+use super::gate::{Seat, Verdict};
 use super::shared::Shared;
 
 /// A hello exchange that succeeded.
@@ -25,6 +26,8 @@ pub(super) struct Admission {
     pub(super) spoke_first: bool,
     /// The other says that our credentials are past their end.
     pub(super) expired: bool,
+    /// Whose places the other takes one of.
+    pub(super) seat: Seat,
 }
 
 /// Why a hello exchange failed. For this node's log; the other end never learns it.
@@ -44,8 +47,10 @@ pub(super) enum HelloError {
     Judged,
     #[error("nothing to say to it about the product")]
     Silent,
-    #[error("all places for peers are taken")]
+    #[error("all places for peers like it are taken")]
     Full,
+    #[error("busy: the node there has no place left for this one; it is dialled again later")]
+    Busy,
     #[error("another connection with it stays")]
     Duplicate,
 }
@@ -70,13 +75,17 @@ pub(super) async fn speak(
         if reply.version != WIRE_VERSION {
             return Err(HelloError::Version(vec![reply.version]));
         }
+        if reply.standing == Standing::Busy {
+            return Err(HelloError::Busy);
+        }
         match shared.gate.judge(peer, product, &reply.credentials, true) {
-            Verdict::Admit { .. } => Ok(Admission {
+            Verdict::Admit { seat, .. } => Ok(Admission {
                 product,
                 credentials: reply.credentials,
                 summary: reply.summary,
                 spoke_first: true,
-                expired: reply.expired,
+                expired: reply.standing == Standing::Expired,
+                seat,
             }),
             Verdict::Refuse => Err(HelloError::Judged),
         }
@@ -92,7 +101,7 @@ pub(super) async fn listen(
     mut stream: impl AsyncRead + AsyncWrite + Unpin,
     shared: &Shared,
     peer: NodeId,
-    may_join: impl FnOnce() -> Result<(), HelloError> + Send,
+    may_join: impl FnOnce(Seat) -> Result<(), HelloError> + Send,
     open: Arc<AtomicBool>,
 ) -> Result<Admission, HelloError> {
     let exchange = async {
@@ -100,14 +109,21 @@ pub(super) async fn listen(
         if !hello.versions.contains(&WIRE_VERSION) {
             return Err(HelloError::Version(hello.versions));
         }
-        may_join()?;
-        let Verdict::Admit { expired } = shared.gate.judge(peer, hello.product, &hello.credentials, false) else {
+        let Verdict::Admit { expired, seat } = shared.gate.judge(peer, hello.product, &hello.credentials, false) else {
             return Err(HelloError::Judged);
         };
         let own = shared.gate.hello(peer, hello.product).ok_or(HelloError::Silent)?;
+        if let Err(error) = may_join(seat) {
+            if matches!(error, HelloError::Full) {
+                write(&mut stream, &busy().encode()).await?;
+                // The other closes when it has read: a connection that ends beside its answer may take that along.
+                let _ = stream.read(&mut [0]).await;
+            }
+            return Err(error);
+        }
         let reply = HelloReply {
             version: WIRE_VERSION,
-            expired,
+            standing: if expired { Standing::Expired } else { Standing::Admitted },
             credentials: own.credentials,
             summary: own.summary,
         };
@@ -119,11 +135,22 @@ pub(super) async fn listen(
             summary: hello.summary,
             spoke_first: false,
             expired: false,
+            seat,
         })
     };
     tokio::time::timeout(HELLO_TIMEOUT, exchange)
         .await
         .map_err(|_| HelloError::Timeout)?
+}
+
+/// Who may know the product learns that there is no place, and nothing else.
+const fn busy() -> HelloReply {
+    HelloReply {
+        version: WIRE_VERSION,
+        standing: Standing::Busy,
+        credentials: Vec::new(),
+        summary: Vec::new(),
+    }
 }
 
 async fn write(stream: &mut (impl AsyncWrite + Unpin), payload: &[u8]) -> Result<(), std::io::Error> {

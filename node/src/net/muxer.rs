@@ -13,7 +13,7 @@ use futures::{AsyncRead, AsyncWrite};
 use libp2p::core::UpgradeInfo;
 use libp2p::core::muxing::{StreamMuxer, StreamMuxerEvent};
 use libp2p::core::upgrade::{InboundConnectionUpgrade, OutboundConnectionUpgrade};
-use samara_protocol::limits::{SUBSTREAMS_MAX, YAMUX_WINDOW_MIN};
+use samara_protocol::limits::{STREAMS_WAITING_MAX, SUBSTREAMS_MAX, YAMUX_WINDOW_MIN};
 use tokio::time::Sleep;
 
 mod frames;
@@ -25,8 +25,6 @@ const SPLIT_BYTES: usize = 64 << 10;
 /// The least window of a stream.
 #[expect(clippy::cast_possible_truncation, reason = "256 KiB")]
 const WINDOW_MIN: usize = YAMUX_WINDOW_MIN as usize;
-/// Streams opened by the peer and not yet looked at; more are reset. Each may hold a window of a stranger's bytes.
-const INBOUND_BUFFER_MAX: usize = 2;
 /// How long a graceful close may take before the socket is dropped: a peer that does not read must not keep it.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -129,7 +127,7 @@ impl<C: AsyncRead + AsyncWrite + Unpin> StreamMuxer for Muxer<C> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<StreamMuxerEvent, Self::Error>> {
         let stream = std::task::ready!(self.poll_connection(cx))?;
-        if self.inbound.len() < INBOUND_BUFFER_MAX {
+        if self.inbound.len() < STREAMS_WAITING_MAX {
             self.inbound.push_back(stream);
             if let Some(waker) = self.inbound_waker.take() {
                 waker.wake();

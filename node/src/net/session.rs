@@ -16,6 +16,7 @@ use tokio::task::JoinSet;
 
 use super::event::{NetEvent, PeerUp};
 use super::hello::{self, Admission, HelloError};
+use super::places::Place;
 use super::protocol::Protocol;
 use super::shared::{Link, Shared};
 
@@ -98,7 +99,11 @@ pub(super) fn spawn(
     let (control_queue, control_messages) = mpsc::channel(CONTROL_QUEUE_MAX);
     let (asks, asked) = mpsc::channel(2 * REQUESTS_PER_PEER_MAX);
     let (hellos, hellos_wanted) = mpsc::channel(HELLO_QUEUE_MAX);
-    let link = Link::new(peer, control_queue, asks, hellos, dialled, admission.product);
+    let place = Place {
+        seat: admission.seat,
+        dialled_by_us: dialled,
+    };
+    let link = Link::new(peer, control_queue, asks, hellos, place, admission.product);
     let closed = link.close.clone();
     let former = shared.replace_link(peer, link.clone())?;
     let session = Arc::new(Session {
@@ -250,7 +255,7 @@ impl Session {
         _place: tokio::sync::OwnedSemaphorePermit,
     ) -> Result<(), SessionError> {
         let open = Arc::new(AtomicBool::new(true));
-        match hello::listen(stream, &self.shared, self.peer, || Ok(()), open).await {
+        match hello::listen(stream, &self.shared, self.peer, |_| Ok(()), open).await {
             Ok(admission) => self.cover(admission).await,
             Err(error) => tracing::debug!(peer = %self.peer, %error, "a further product was refused"),
         }

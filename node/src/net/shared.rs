@@ -19,6 +19,7 @@ use super::dialer::Dialer;
 use super::event::NetEvent;
 use super::gate::Gate;
 use super::hello::HelloError;
+use super::places::{Place, has_room};
 use super::pool::Pool;
 use super::reply::{CancelOnDrop, REPLY_QUEUE_MAX, ReplyFrame, ReplySource};
 
@@ -31,7 +32,6 @@ pub(super) struct Shared {
     pub(super) gate: Arc<dyn Gate>,
     pub(super) pool: Pool,
     pub(super) external: Vec<String>,
-    pub(super) peers_max: usize,
     pub(super) silence_max: Duration,
     pub(super) events: mpsc::Sender<NetEvent>,
     pub(super) next_serve: AtomicU64,
@@ -55,7 +55,7 @@ pub(super) struct Link {
     asks: mpsc::Sender<AskOrder>,
     hellos: mpsc::Sender<ProductId>,
     covered: Arc<Mutex<HashSet<ProductId>>>,
-    dialled_by_us: bool,
+    place: Place,
     /// Closes the connection.
     pub(super) close: CancellationToken,
     /// Cancelled once the daemon has been told that the peer is down.
@@ -80,7 +80,7 @@ impl Link {
         control: mpsc::Sender<Vec<u8>>,
         asks: mpsc::Sender<AskOrder>,
         hellos: mpsc::Sender<ProductId>,
-        dialled_by_us: bool,
+        place: Place,
         product: ProductId,
     ) -> Self {
         Self {
@@ -90,7 +90,7 @@ impl Link {
             asks,
             hellos,
             covered: Arc::new(Mutex::new(HashSet::from([product]))),
-            dialled_by_us,
+            place,
             close: CancellationToken::new(),
             over: CancellationToken::new(),
         }
@@ -136,7 +136,6 @@ impl Shared {
             gate,
             pool: Pool::new(),
             external: config.external.clone(),
-            peers_max: config.peers_max,
             silence_max: config.silence_max,
             events,
             next_serve: AtomicU64::new(1),
@@ -180,13 +179,13 @@ impl Shared {
 
     /// Puts the link of a new session in place, if it may stand there; gives the one that stood there.
     pub(super) fn replace_link(&self, peer: NodeId, link: Link) -> Result<Option<Link>, HelloError> {
-        let dialled_by_us = link.dialled_by_us;
+        let place = link.place;
         let former = {
             let mut links = lock(&self.links);
-            self.check_place(&links, peer, dialled_by_us)?;
+            self.check_place(&links, peer, place)?;
             links.insert(peer, link)
         };
-        if !dialled_by_us {
+        if !place.dialled_by_us {
             self.was_dialled.store(true, Ordering::Relaxed);
         }
         let wanted_for = self.dialer().up(peer);
@@ -209,16 +208,17 @@ impl Shared {
 
     /// Whether a connection may become the one with `peer`. Asked when it says hello and again when it is to begin,
     /// since another may have begun between the two.
-    pub(super) fn may_join(&self, peer: NodeId, dialled_by_us: bool) -> Result<(), HelloError> {
-        self.check_place(&lock(&self.links), peer, dialled_by_us)
+    pub(super) fn may_join(&self, peer: NodeId, place: Place) -> Result<(), HelloError> {
+        self.check_place(&lock(&self.links), peer, place)
     }
 
     /// Of two connections dialled from both ends at once the one that the lower key dialled stays, so that both ends
     /// keep the same; of two from the same end the newer, whose dialler knows that the older is gone.
-    fn check_place(&self, links: &HashMap<NodeId, Link>, peer: NodeId, dialled_by_us: bool) -> Result<(), HelloError> {
+    fn check_place(&self, links: &HashMap<NodeId, Link>, peer: NodeId, place: Place) -> Result<(), HelloError> {
+        let by_us = place.dialled_by_us;
         match links.get(&peer) {
-            None if links.len() >= self.peers_max => Err(HelloError::Full),
-            Some(link) if link.dialled_by_us != dialled_by_us && dialled_by_us != (self.local < peer) => {
+            None if !has_room(links.values().map(|link| link.place), place) => Err(HelloError::Full),
+            Some(link) if link.place.dialled_by_us != by_us && by_us != (self.local < peer) => {
                 Err(HelloError::Duplicate)
             }
             None | Some(_) => Ok(()),

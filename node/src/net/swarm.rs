@@ -11,7 +11,7 @@ use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::{Config, DialError, SwarmEvent};
 use libp2p::{Multiaddr, PeerId, Swarm, TransportError};
 use samara_protocol::id::NodeId;
-use samara_protocol::limits::{NEIGHBOURS_MAX, SUBSTREAMS_MAX};
+use samara_protocol::limits::{NEIGHBOURS_MAX, STREAMS_NEGOTIATING_MAX, SUBSTREAMS_MAX};
 use samara_protocol::wire::control::{ControlMessage, Goodbye};
 use tokio::sync::mpsc;
 
@@ -26,8 +26,6 @@ use super::transport;
 
 /// Events that may wait for the daemon.
 const EVENTS_MAX: usize = 16 * NEIGHBOURS_MAX;
-/// Inbound streams of one connection that may be choosing their protocol.
-const NEGOTIATING_MAX: usize = 4;
 /// Addresses of one peer dialled at once.
 const DIAL_CONCURRENCY: NonZeroU8 = NonZeroU8::MIN.saturating_add(3);
 /// How long a shutdown waits for connections to close.
@@ -59,7 +57,7 @@ pub(super) async fn start(
     let transport = transport::build(&config, &identity)?;
     let swarm_config = Config::with_tokio_executor()
         .with_substream_upgrade_protocol_override(Version::V1Lazy)
-        .with_max_negotiating_inbound_streams(NEGOTIATING_MAX)
+        .with_max_negotiating_inbound_streams(STREAMS_NEGOTIATING_MAX)
         .with_dial_concurrency_factor(DIAL_CONCURRENCY)
         .with_notify_handler_buffer_size(NonZeroUsize::MIN)
         .with_per_connection_event_buffer_size(SUBSTREAMS_MAX)
@@ -219,7 +217,15 @@ impl Driver {
                     self.failed(peer, describe(&error), false).await;
                 }
             }
-            SwarmEvent::Behaviour(Unanswered { peer, reason }) => self.failed(peer, reason, true).await,
+            SwarmEvent::Behaviour(Unanswered {
+                peer,
+                is_busy: true,
+                reason,
+            }) => {
+                tracing::info!(%peer, "{reason}");
+                self.failed(peer, reason, false).await;
+            }
+            SwarmEvent::Behaviour(Unanswered { peer, reason, .. }) => self.failed(peer, reason, true).await,
             SwarmEvent::ListenerClosed { reason: Err(error), .. } => {
                 tracing::warn!(%error, "a listener closed");
             }

@@ -8,7 +8,7 @@ use samara_protocol::id::{LayoutId, ManifestId, NodeId, Part, ProductId};
 use samara_protocol::wire::data::Ask;
 use tokio::sync::mpsc;
 
-use super::{Gate, Introduction, Net, NetConfig, NetEvent, NetHandle, PeerUp, Verdict};
+use super::{Gate, Introduction, Net, NetConfig, NetEvent, NetHandle, PeerUp, Seat, Verdict};
 
 mod admission;
 mod control;
@@ -29,6 +29,7 @@ struct TestGate {
     shows: Vec<u8>,
     open: HashSet<ProductId>,
     barred: Mutex<HashSet<NodeId>>,
+    seat: Seat,
 }
 
 impl TestGate {
@@ -37,6 +38,7 @@ impl TestGate {
             shows: GOOD.to_vec(),
             open: HashSet::from([PRODUCT]),
             barred: Mutex::default(),
+            seat: Seat::Own,
         }
     }
 
@@ -66,7 +68,10 @@ impl Gate for TestGate {
 
     fn judge(&self, _: NodeId, product: ProductId, credentials: &[u8], _: bool) -> Verdict {
         if credentials == GOOD && self.open.contains(&product) {
-            Verdict::Admit { expired: false }
+            Verdict::Admit {
+                expired: false,
+                seat: self.seat,
+            }
         } else {
             Verdict::Refuse
         }

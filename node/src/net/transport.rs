@@ -9,7 +9,7 @@ use libp2p::core::transport::{Boxed, OrTransport};
 use libp2p::core::upgrade::Version;
 use libp2p::identity::Keypair;
 use libp2p::{PeerId, Transport, dns, quic, tcp};
-use samara_protocol::limits::{SUBSTREAMS_MAX, YAMUX_WINDOW_MIN};
+use samara_protocol::limits::{STRANGER_BYTES_MAX, SUBSTREAMS_MAX, YAMUX_WINDOW_MIN};
 
 use super::config::{NetConfig, NetError};
 use super::io::{ReadAhead, ReadBuffers};
@@ -62,13 +62,14 @@ pub(super) fn build(config: &NetConfig, identity: &Keypair) -> Result<Boxed<(Pee
 
 fn quic_config(config: &NetConfig, identity: &Keypair) -> quic::Config {
     let mut quic = quic::Config::new(identity);
-    let least = u32::try_from(YAMUX_WINDOW_MIN).unwrap_or(u32::MAX);
-    let growth = u32::try_from(config.window_growth).unwrap_or(u32::MAX);
+    let window = (YAMUX_WINDOW_MIN + config.window_growth as u64).min(STRANGER_BYTES_MAX);
+    let window = u32::try_from(window).expect("a window is small");
     quic.handshake_timeout = HANDSHAKE_TIMEOUT;
     quic.max_idle_timeout = 15_000;
     quic.keep_alive_interval = Duration::from_secs(5);
     quic.max_concurrent_stream_limit = u32::try_from(SUBSTREAMS_MAX).unwrap_or(u32::MAX);
-    quic.max_stream_data = least.saturating_add(growth);
-    quic.max_connection_data = least.saturating_add(growth);
+    // One window for strangers and for admitted peers: QUIC cannot be told later.
+    quic.max_stream_data = window;
+    quic.max_connection_data = window;
     quic
 }

@@ -37,6 +37,7 @@ pub(super) fn describe(event: &Event) -> Option<Fact> {
         | Event::DialFailed { .. }
         | Event::ProtocolBroken { .. }
         | Event::GroupRejected { .. }
+        | Event::FileLate { .. }
         | Event::HeadRefused { .. } => peer(event)?,
         Event::MetadataTaken { .. } | Event::MetadataRefused { .. } | Event::RevocationsTaken { .. } => product(event)?,
         Event::ReleasePublished { .. }
@@ -123,6 +124,14 @@ fn peer(event: &Event) -> Option<Fact> {
             Fact::new(Warn, "group_rejected", message)
                 .by(*peer)
                 .foreign("what", what)
+        }
+        Event::FileLate { peer, file, waited } => {
+            let seconds = waited.as_secs();
+            let message = format!("peer {} sent nothing of {file} for {seconds} s", peer.short());
+            Fact::new(Warn, "file_late", message)
+                .by(*peer)
+                .with("file", file.as_str())
+                .with("waited_seconds", seconds)
         }
         Event::HeadRefused { peer, manifest, why } => {
             let why_shown = super::fact::shown(why);

@@ -161,6 +161,15 @@ pub enum Event {
         /// How many are not.
         left_out: u64,
     },
+    /// Nothing of a file that a peer was asked for came in time; the next one is asked.
+    FileLate {
+        /// Who was asked.
+        peer: NodeId,
+        /// For what: `metadata`, or `head/` and the release's manifest.
+        file: String,
+        /// How long it was waited for.
+        waited: Duration,
+    },
     /// What a peer gave as a release's head is not what was signed.
     HeadRefused {
         /// Who gave it.

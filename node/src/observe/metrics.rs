@@ -62,6 +62,7 @@ struct Net {
     admitted: Counter,
     dials_failed: Counter,
     protocol_broken: Counter,
+    files_late: Counter,
     dropped: Family<Reason, Counter>,
 }
 
@@ -77,6 +78,10 @@ impl Net {
             admitted: net.add("peers_admitted", "Peers admitted"),
             dials_failed: net.add("dials_failed", "Dials that came to nothing"),
             protocol_broken: net.add("protocol_broken", "Connections whose peer broke the protocol"),
+            files_late: net.add(
+                "files_late",
+                "Files that were asked of a peer and of which nothing came in time",
+            ),
             dropped: net.add("peers_dropped", "Peers disconnected on purpose, by reason"),
         }
     }
@@ -223,6 +228,7 @@ impl Metrics {
             }
             Event::DialFailed { .. } => one(self.net.dials_failed.inc()),
             Event::ProtocolBroken { .. } => one(self.net.protocol_broken.inc()),
+            Event::FileLate { .. } => one(self.net.files_late.inc()),
             Event::BytesReceived { distance, bytes } => {
                 one(self.net.received.get_or_create(&label(*distance)).inc_by(*bytes));
             }

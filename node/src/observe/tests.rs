@@ -120,6 +120,11 @@ fn every_event() -> Vec<Event> {
             served: 256,
             left_out: 3,
         },
+        Event::FileLate {
+            peer: PEER,
+            file: "metadata".to_owned(),
+            waited: Duration::from_secs(10),
+        },
         Event::HeadRefused {
             peer: PEER,
             manifest,

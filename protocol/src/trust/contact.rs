@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::NodeId;
+use crate::id::{NodeId, ProductId};
 use crate::limits::{CONTACT_ADDRESSES_MAX, CONTACT_TEXT_BYTES_MAX};
 use crate::time::WallTime;
 use crate::trust::canonical::wall_time;
@@ -30,6 +30,9 @@ pub enum Audience {
 pub struct Contact {
     /// The format: 0.
     pub schema: u32,
+    /// For which product it is said: peers take it for that one and pass it on for no other. None in a request file, whose
+    /// maker does not know yet; such a contact travels by hand alone.
+    pub product: Option<ProductId>,
     /// Whose.
     pub node: NodeId,
     /// A node's or an origin's; hosts have none.
@@ -73,6 +76,12 @@ impl Statement for Contact {
 }
 
 impl Contact {
+    /// Whether people may hand it over for a product.
+    #[must_use]
+    pub fn may_be_carried_for(&self, product: ProductId) -> bool {
+        self.product.is_none_or(|of| of == product)
+    }
+
     /// Opens a contact that is signed by the node it names. Whether it is still to be dialled is the caller's question.
     ///
     /// # Errors

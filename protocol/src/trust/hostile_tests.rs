@@ -47,6 +47,7 @@ fn payloads() -> [Vec<u8>; 5] {
     let (vendor, site) = (Vendor::new(1), key(100));
     let contact = Contact {
         schema: 0,
+        product: None,
         node: site.node_id(),
         kind: MemberKind::Node,
         addresses: vec!["/ip4/10.0.0.1/tcp/7170".to_owned()],

@@ -255,7 +255,13 @@ impl JoinFile {
                     .map_err(refused)?,
             )
         };
-        let contacts = one.contacts.iter().map(Contact::open).collect::<Result<_, _>>()?;
+        let contacts = one.contacts.iter().map(Contact::open).collect::<Result<Vec<_>, _>>()?;
+        if let Some(other) = contacts.iter().find(|contact| !contact.may_be_carried_for(one.product)) {
+            let node = other.node;
+            return Err(JoinError::Unusable(format!(
+                "the contact of {node} in it is for another product than {name}"
+            )));
+        }
         Ok(Joined {
             name,
             trust,

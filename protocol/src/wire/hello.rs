@@ -23,13 +23,24 @@ pub struct Hello {
     pub summary: Vec<u8>,
 }
 
-/// What the listener answers when it lets the dialler in; else it answers nothing.
+/// How a dialler that may know the product stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// It is let in.
+    Admitted,
+    /// It is let in; its credentials are past their end: it receives metadata and nothing else.
+    Expired,
+    /// All places that there are for it are taken: the connection closes, and it may dial again later.
+    Busy,
+}
+
+/// What the listener answers a dialler whose credentials open the product; anybody else is answered nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HelloReply {
     /// The wire version that both speak.
     pub version: u16,
-    /// Whether the dialler's credentials are past their end: it receives metadata and nothing else.
-    pub expired: bool,
+    /// Whether it is let in.
+    pub standing: Standing,
     /// Why the listener may know this product.
     pub credentials: Vec<u8>,
     /// The metadata versions that it holds of the product.
@@ -75,7 +86,7 @@ impl HelloReply {
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Writer::new();
         out.u16(self.version)
-            .u8(u8::from(self.expired))
+            .u8(self.standing as u8)
             .bytes(&self.credentials)
             .bytes(&self.summary);
         out.finish()
@@ -88,16 +99,17 @@ impl HelloReply {
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         let mut input = Reader::new(bytes);
         let version = input.u16("version")?;
-        let expired = match input.u8("expired")? {
-            0 => false,
-            1 => true,
-            _ => return Err(DecodeError::Value("expired")),
+        let standing = match input.u8("standing")? {
+            0 => Standing::Admitted,
+            1 => Standing::Expired,
+            2 => Standing::Busy,
+            _ => return Err(DecodeError::Value("standing")),
         };
         let credentials = input.bytes(CREDENTIALS_BYTES_MAX, "credentials")?.to_vec();
         let summary = input.bytes(SUMMARY_BYTES_MAX, "summary")?.to_vec();
         Ok(Self {
             version,
-            expired,
+            standing,
             credentials,
             summary,
         })

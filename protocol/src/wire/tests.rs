@@ -6,7 +6,7 @@ use super::codec::DecodeError;
 use super::control::{ControlMessage, Goodbye};
 use super::data::{Ask, AskFrame, ENCODING_RAW, End, EndStatus, FileHeader, GroupHeader, ReplyHeader};
 use super::frame::{self, Decoder};
-use super::hello::{Hello, HelloReply};
+use super::hello::{Hello, HelloReply, Standing};
 use super::message::SwarmMessage;
 use crate::id::{LayoutId, ManifestId, Part, ProductId};
 use crate::limits::{
@@ -40,7 +40,7 @@ fn golden_hello() -> Vectors {
     };
     let reply = HelloReply {
         version: 0,
-        expired: true,
+        standing: Standing::Expired,
         credentials: b"cred".to_vec(),
         summary: b"sum".to_vec(),
     };

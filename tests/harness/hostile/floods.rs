@@ -1,13 +1,21 @@
 //! What is sent without having been asked for: floods, and frames that claim more than they may.
 
+use std::net::SocketAddr;
 use std::pin::Pin;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use futures::{AsyncReadExt, AsyncWriteExt};
 use libp2p::core::muxing::SubstreamBox;
 use samara_protocol::id::{LayoutId, ManifestId, Part, ProductId};
-use samara_protocol::limits::REQUESTS_PER_PEER_MAX;
+use samara_protocol::limits::{CONTACTS_MAX, REQUESTS_PER_PEER_MAX};
+use samara_protocol::time::WallTime;
 use samara_protocol::tree::ranges::RangeSet;
+use samara_protocol::trust::contact::{Audience, Contact};
+use samara_protocol::trust::dsse::Envelope;
+use samara_protocol::trust::enrolment::MemberKind;
+use samara_protocol::trust::files::Summary;
+use samara_protocol::trust::key::SigningKey;
 use samara_protocol::wire::control::ControlMessage;
 use samara_protocol::wire::data::{Ask, AskFrame, ReplyHeader};
 use samara_protocol::wire::frame;
@@ -20,11 +28,20 @@ use super::{Conduct, Link};
 /// Messages that are handed over at once.
 const BATCH: usize = 512;
 
+/// How far one claim and the next lie apart.
+const CLAIM_PAUSE: Duration = Duration::from_millis(100);
+
 /// What runs until the victim hangs up.
 type Flood = Pin<Box<dyn Future<Output = Result<()>> + Send>>;
 
 /// What this conduct sends beside its answers, if anything.
-pub(super) async fn of(conduct: Conduct, link: &Link, product: ProductId, out: Out) -> Result<Option<Flood>> {
+pub(super) async fn of(
+    conduct: Conduct,
+    link: &Link,
+    product: ProductId,
+    out: Out,
+    lure: SocketAddr,
+) -> Result<Option<Flood>> {
     Ok(match conduct {
         Conduct::FloodHaves => {
             let (number, blocks) = (0, RangeSet::from(0..1));
@@ -36,6 +53,19 @@ pub(super) async fn of(conduct: Conduct, link: &Link, product: ProductId, out: O
         Conduct::FloodMetadata => {
             let summary = Vec::new();
             repeat(out, &message(&ControlMessage::Metadata { product, summary }))
+        }
+        Conduct::ClaimMetadata => {
+            let summary = Summary([u64::MAX; 8]).encode();
+            Some(Box::pin(claim(
+                out,
+                message(&ControlMessage::Metadata { product, summary }),
+            )))
+        }
+        Conduct::TellContacts => {
+            for message_of in ControlMessage::contacts(product, forged(product, lure)?) {
+                out.send(message(&message_of)).await?;
+            }
+            None
         }
         Conduct::FloodAsks => {
             let stream = link.open(DATA).await?.context("data is not offered")?;
@@ -55,8 +85,39 @@ pub(super) async fn of(conduct: Conduct, link: &Link, product: ProductId, out: O
     })
 }
 
+/// As many as anybody remembers, each signed by the key that it names.
+fn forged(product: ProductId, lure: SocketAddr) -> Result<Vec<Vec<u8>>> {
+    let address = format!("/ip4/{}/tcp/{}", lure.ip(), lure.port());
+    let one = |number: usize| {
+        let mut seed = [0x3c; 32];
+        seed[..8].copy_from_slice(&number.to_le_bytes());
+        let key = SigningKey::from_seed(seed);
+        let contact = Contact {
+            schema: 0,
+            product: Some(product),
+            node: key.node_id(),
+            kind: MemberKind::Origin,
+            addresses: vec![address.clone()],
+            region: None,
+            audience: Audience::All,
+            sequence: 1,
+            not_after: WallTime(4_000_000_000),
+        };
+        Ok(Envelope::sign(&contact, &[&key])?.to_bytes())
+    };
+    (0..CONTACTS_MAX).map(one).collect()
+}
+
 fn repeat(out: Out, one: &[u8]) -> Option<Flood> {
     Some(Box::pin(pour(out, one.repeat(BATCH))))
+}
+
+/// Now and then: not as often as would be a flood.
+async fn claim(out: Out, one: Vec<u8>) -> Result<()> {
+    loop {
+        out.send(one.clone()).await?;
+        tokio::time::sleep(CLAIM_PAUSE).await;
+    }
 }
 
 async fn pour(out: Out, many: Vec<u8>) -> Result<()> {

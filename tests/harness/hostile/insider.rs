@@ -7,6 +7,9 @@ use anyhow::{Context, Result, ensure};
 use libp2p::identity::Keypair;
 use samara_protocol::id::{NodeId, ProductId};
 use samara_protocol::trust::credentials::Credentials;
+use samara_protocol::trust::dsse::Envelope;
+use samara_protocol::trust::enrolment::{Enrolment, MemberKind};
+use samara_protocol::trust::key::SigningKey;
 use samara_protocol::wire::hello::{Hello, WIRE_VERSION};
 
 /// Who a peer is and what it shows.
@@ -24,9 +27,7 @@ impl Insider {
     /// # Errors
     /// When the home holds something else.
     pub fn of(home: &Path) -> Result<Self> {
-        let line = fs::read_to_string(home.join("identity.key"))?;
-        let digits = line.trim_end().strip_prefix("samara-ed25519-seed ");
-        let seed = from_hex(digits.context("identity.key is a key file")?).context("a seed of 32 bytes")?;
+        let seed = seed_in(&home.join("identity.key"))?;
         let mut products = fs::read_dir(home.join("products"))?;
         let folder = products.next().context("a product was joined")??.path();
         ensure!(products.next().is_none(), "one product was joined");
@@ -52,6 +53,41 @@ impl Insider {
             product,
             credentials,
         })
+    }
+
+    /// A node of the same site whose name comes before nearly every other: what goes by names goes to it first.
+    ///
+    /// # Errors
+    /// As [`Insider::beside`].
+    pub fn lowest_beside(&self, keeper: &Path) -> Result<Self> {
+        let mut seeds = (0_u32..).map(|number| {
+            let mut seed = self.node.0;
+            seed[..4].copy_from_slice(&number.to_le_bytes());
+            seed
+        });
+        let is_low = |seed: &[u8; 32]| SigningKey::from_seed(*seed).node_id().0[0] == 0;
+        let seed = seeds.find(is_low).context("one in 256 is low")?;
+        self.beside(keeper, seed, MemberKind::Node)
+    }
+
+    /// Another of the same site: a key that its keeper, whose home this is, enrols beside the node.
+    ///
+    /// # Errors
+    /// When the home has no site key, or it is another site's.
+    pub fn beside(&self, keeper: &Path, seed: [u8; 32], kind: MemberKind) -> Result<Self> {
+        let site_key = SigningKey::from_seed(seed_in(&keeper.join("site/site.key"))?);
+        let mut credentials = Credentials::decode(&self.credentials)?;
+        let signer = &[site_key.public()];
+        let own = credentials.enrolments.pop().context("an enrolled node")?;
+        let (own, _) = own.open::<Enrolment>(signer, 1, "the site's key")?;
+        let other = Enrolment {
+            node: SigningKey::from_seed(seed).node_id(),
+            kind,
+            enrol: false,
+            ..own
+        };
+        credentials.enrolments.push(Envelope::sign(&other, &[&site_key])?);
+        Self::new(seed, self.product, credentials.encode()?)
     }
 
     /// Its name.
@@ -86,6 +122,13 @@ impl Insider {
     pub(super) const fn keypair(&self) -> &Keypair {
         &self.keypair
     }
+}
+
+/// The seed in a key file.
+fn seed_in(file: &Path) -> Result<[u8; 32]> {
+    let line = fs::read_to_string(file)?;
+    let digits = line.trim_end().strip_prefix("samara-ed25519-seed ");
+    from_hex(digits.context("a key file")?).context("a seed of 32 bytes")
 }
 
 fn from_hex(digits: &str) -> Option<[u8; 32]> {

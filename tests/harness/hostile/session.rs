@@ -1,5 +1,6 @@
 //! One connection with a victim, from hello to hang-up.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -11,7 +12,7 @@ use libp2p::core::muxing::SubstreamBox;
 use samara_protocol::limits::{ASK_BYTES_MAX, CONTROL_BYTES_MAX, GROUP_BYTES};
 use samara_protocol::tree::ranges::RangeSet;
 use samara_protocol::wire::control::ControlMessage;
-use samara_protocol::wire::data::{Ask, AskFrame, ENCODING_RAW, End, EndStatus, GroupHeader};
+use samara_protocol::wire::data::{Ask, AskFrame, ENCODING_RAW, End, EndStatus, FileHeader, GroupHeader};
 use samara_protocol::wire::frame::{self, Decoder};
 use samara_protocol::wire::message::SwarmMessage;
 use tokio::sync::mpsc;
@@ -36,6 +37,7 @@ pub(super) async fn run(
     conduct: Conduct,
     victim: &str,
     seen: &Arc<Seen>,
+    lure: SocketAddr,
 ) -> Result<()> {
     let mut link = Link::dial(insider, victim).await?;
     if link.hello(&insider.hello().encode()).await?.is_none() {
@@ -49,7 +51,7 @@ pub(super) async fn run(
     let mut tasks = JoinSet::new();
     tasks.spawn(write(writer, outgoing));
     tasks.spawn(listen(reader, out.clone(), wares.clone()));
-    if let Some(flood) = floods::of(conduct, &link, insider.product(), out.clone()).await? {
+    if let Some(flood) = floods::of(conduct, &link, insider.product(), out.clone(), lure).await? {
         tasks.spawn(flood);
     }
     loop {
@@ -116,6 +118,17 @@ async fn serve(mut stream: SubstreamBox, conduct: Conduct, wares: &Wares, out: &
                     seen.asks.fetch_add(1, Ordering::SeqCst);
                     answer(&mut stream, conduct, wares, out, id, &groups).await?;
                 }
+                Some(AskFrame::Ask {
+                    ask: Ask::File { .. }, ..
+                }) if conduct == Conduct::StallFiles => drop(seen.files.fetch_add(1, Ordering::SeqCst)),
+                Some(AskFrame::Ask {
+                    id,
+                    ask: Ask::File { .. },
+                }) if conduct == Conduct::ClaimMetadata => {
+                    seen.files.fetch_add(1, Ordering::SeqCst);
+                    stream.write_all(&noise(id)).await?;
+                    end(&mut stream, id, EndStatus::Done).await?;
+                }
                 Some(AskFrame::Ask { id, .. }) => end(&mut stream, id, EndStatus::Absent).await?,
                 Some(AskFrame::Cancel { .. }) | None => {}
             }
@@ -181,6 +194,17 @@ async fn answer(
         }
     }
     end(stream, id, EndStatus::Done).await
+}
+
+/// A file that is none of those that are asked for.
+fn noise(id: u32) -> Vec<u8> {
+    let noise = [0x5a; 300];
+    let header = FileHeader {
+        id,
+        total: noise.len() as u64,
+        chunk_len: 300,
+    };
+    [header.encode().as_slice(), &noise].concat()
 }
 
 async fn end(stream: &mut SubstreamBox, id: u32, status: EndStatus) -> Result<()> {

@@ -177,6 +177,7 @@ fn contacts_come_back_and_what_is_no_contact_is_left_out() {
     let (home, node) = (fixture.home(), new_key());
     let contact = Contact {
         schema: 0,
+        product: None,
         node: node.node_id(),
         kind: MemberKind::Node,
         addresses: vec!["/ip4/192.0.2.1/tcp/7170".to_owned()],
@@ -214,6 +215,7 @@ fn damage_in_a_products_files_is_named_or_changes_nothing() {
         .expect("stored");
     let contact = Contact {
         schema: 0,
+        product: None,
         node: site.node_id(),
         kind: MemberKind::Node,
         addresses: vec!["/ip4/10.0.0.1/tcp/7170".to_owned()],

@@ -9,7 +9,7 @@ use samara_protocol::wire::data::Ask;
 use tokio::task::JoinHandle;
 
 use super::*;
-use crate::net::{Gate, Introduction, Net, NetConfig, NetEvent, NetHandle, ReplyFrame, ReplySource, Verdict};
+use crate::net::{Gate, Introduction, Net, NetConfig, NetEvent, NetHandle, ReplyFrame, ReplySource, Seat, Verdict};
 use crate::store::{Place, Source, StoreOptions};
 
 /// How long anything may take before a test fails.
@@ -31,7 +31,10 @@ impl Gate for Open {
     }
 
     fn judge(&self, _: NodeId, _: ProductId, _: &[u8], _: bool) -> Verdict {
-        Verdict::Admit { expired: false }
+        Verdict::Admit {
+            expired: false,
+            seat: Seat::Own,
+        }
     }
 
     fn is_banned(&self, _: NodeId) -> bool {

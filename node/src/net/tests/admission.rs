@@ -1,7 +1,7 @@
 //! Who comes in, and what the others learn.
 
 use futures::{AsyncReadExt, AsyncWriteExt};
-use samara_protocol::limits::{CREDENTIALS_BYTES_MAX, HELLO_BYTES_MAX, UNADMITTED_PER_ADDRESS_MAX};
+use samara_protocol::limits::{CREDENTIALS_BYTES_MAX, HELLO_BYTES_MAX, NODES_PER_SITE_MAX, UNADMITTED_PER_ADDRESS_MAX};
 use samara_protocol::wire::control::ControlMessage;
 use samara_protocol::wire::frame;
 use samara_protocol::wire::hello::{Hello, HelloReply};
@@ -58,6 +58,41 @@ async fn a_listener_that_cannot_show_good_credentials_is_not_believed() {
             .iter()
             .all(|event| matches!(event, NetEvent::Listening { .. }))
     );
+}
+
+#[tokio::test]
+async fn who_finds_no_place_is_told_that_it_is_busy_and_others_still_find_one() {
+    let gate = TestGate {
+        seat: Seat::Node([1; 16]),
+        ..TestGate::new()
+    };
+    let mut node = Node::start(2, gate, |_| {}).await;
+    let mut held = Vec::new();
+    for seed in 0..u8::try_from(NODES_PER_SITE_MAX).expect("few") {
+        let mut one = Node::open(100 + seed).await;
+        one.dial(&node);
+        one.expect_up().await;
+        node.expect_up().await;
+        held.push(one);
+    }
+    let mut late = Node::open(99).await;
+    late.dial(&node);
+    let failed = late.expect("failed dial", |event| match event {
+        NetEvent::DialFailed { error, answered, .. } => Some((error, answered)),
+        _ => None,
+    });
+    let (error, answered) = failed.await;
+    assert!(error.contains("busy"), "{error}");
+    assert!(!answered, "it was not turned away");
+    // One that goes makes place; and whom the node dials itself has its own.
+    node.dial(&late);
+    assert_eq!(node.expect_up().await.peer, late.id);
+    let gone = held.pop().expect("held");
+    gone.net.shutdown().await;
+    assert_eq!(node.expect_down().await, gone.id);
+    let mut last = Node::open(98).await;
+    last.dial(&node);
+    last.expect_up().await;
 }
 
 #[tokio::test]
