@@ -179,6 +179,34 @@ fn publishing_the_same_again_is_a_no_op_and_other_content_is_refused() -> Result
 }
 
 #[test]
+fn releases_that_are_published_at_the_same_time_all_come_out() -> Result<()> {
+    let network = Network::start(&Plan::default())?;
+    let versions = ["1.0.0", "1.1.0", "1.2.0"];
+    let mut trees = Vec::new();
+    for (seed, version) in versions.iter().enumerate() {
+        let mut tree = Tree::new(network.folder(version)?, 40 + seed as u64)?;
+        tree.file("large", 64 << 20)?;
+        trees.push(tree);
+    }
+    std::thread::scope(|scope| {
+        let publish = |(tree, version)| {
+            let (network, tree): (&Network, &Tree) = (&network, tree);
+            scope.spawn(move || network.publish(tree.root(), version))
+        };
+        let running: Vec<_> = trees.iter().zip(versions).map(publish).collect();
+        running
+            .into_iter()
+            .try_for_each(|thread| thread.join().expect("no panic").map(drop))
+    })?;
+    for (tree, version) in trees.iter().zip(versions) {
+        let into = network.folder(&format!("out-{version}"))?;
+        fetch(&network.sites[0].hosts[0], &format!("{PRODUCT}@{version}"), &into)?;
+        same(tree.root(), &into)?;
+    }
+    Ok(())
+}
+
+#[test]
 fn twenty_thousand_small_files_arrive() -> Result<()> {
     let network = Network::start(&Plan::default())?;
     let mut tree = Tree::new(network.folder("release")?, 7)?;

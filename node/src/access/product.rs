@@ -36,6 +36,8 @@ const MEMBERSHIP: &str = "membership.json";
 const CONTACTS: &str = "contacts";
 const SITE_REVOCATIONS: &str = "site-revocations";
 const LOCK: &str = "lock";
+/// Held from reading the metadata to handing over what was signed on top of it.
+const TURN: &str = "turn";
 /// The first word of a metadata file.
 const ACCEPTED: &str = "accepted ";
 /// Longer than any membership.
@@ -154,6 +156,16 @@ impl ProductHome {
             }
         }
         self.write_metadata(files, wall)
+    }
+
+    /// Waits until nobody else signs for the product from this home, and keeps others waiting until the file is dropped: two who
+    /// sign on top of the same metadata contradict each other.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub fn turn(&self) -> Result<std::fs::File, AccessError> {
+        disk::make_dir(&self.dir)?;
+        disk::lock(&self.dir.join(TURN))
     }
 
     /// Takes files from any carrier into what is stored: verifies, stores, and gives what is trusted now.

@@ -115,9 +115,16 @@ pub fn run(args: &Args, context: &Context, printer: &mut Printer) -> Result<Exit
         );
         return Err(error.way_out("a version is published once; publish this as a new version"));
     }
-    let sealed = seal(args, context, &vendor, &product, &prepared)?;
-    store(args, context, &prepared, &sealed)?;
+    // What cannot be signed is found out before everything is copied; what is signed then stands on the metadata of that time.
+    seal(args, context, &vendor, &product, &prepared)?;
+    let mut turn = None;
+    let sealed = store(args, context, &prepared, || {
+        turn = Some(product.home.turn()?);
+        let now = hand_over::open(context, &vendor, &args.product.0)?;
+        seal(args, context, &vendor, &now, &prepared)
+    })?;
     let (trust, _) = product.home.update(sealed.files(), context.now())?;
+    drop(turn);
     product.trust = trust;
     printer.print(&Published {
         product: args.product.0.clone(),
@@ -169,13 +176,21 @@ fn seal(
     Ok(trust)
 }
 
-fn store(args: &Args, context: &Context, prepared: &Prepared, sealed: &ProductTrust) -> Result<(), CliError> {
+/// Copies the release to where it is served from; `seal` is called when all of it is there.
+fn store(
+    args: &Args,
+    context: &Context,
+    prepared: &Prepared,
+    seal: impl FnOnce() -> Result<ProductTrust, CliError>,
+) -> Result<ProductTrust, CliError> {
     match Client::connect(context.socket()) {
-        Ok(client) => into_node::send(client, context.socket(), args, prepared, sealed),
+        Ok(client) => into_node::send(client, context.socket(), args, prepared, seal),
         Err(AdminError::NotRunning { .. }) => {
             let dir = args.store.clone().unwrap_or_else(|| context.home().join("store"));
             into_store::write(&dir, prepared, args.link)?;
-            hand_over::into_home(context, sealed)
+            let sealed = seal()?;
+            hand_over::into_home(context, &sealed)?;
+            Ok(sealed)
         }
         Err(error) => Err(super::blame::admin(&error, context.socket())),
     }

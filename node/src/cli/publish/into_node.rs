@@ -18,14 +18,15 @@ use crate::cli::{CliError, blame};
 /// How long the node may take with a portion: it hashes what it is given.
 const WAIT: Duration = Duration::from_secs(3600);
 
-/// Passes everything; what comes back is the node's verdict.
+/// Passes everything, then what `seal` signs when it is all there: others may publish meanwhile, and the origin renews its
+/// timestamp. What comes back is the node's verdict.
 pub(super) fn send(
     mut client: Client,
     socket: &Path,
     args: &Args,
     prepared: &Prepared,
-    sealed: &ProductTrust,
-) -> Result<(), CliError> {
+    seal: impl FnOnce() -> Result<ProductTrust, CliError>,
+) -> Result<ProductTrust, CliError> {
     let mut ask = |request: &Request, files: &[OwnedFd]| {
         client
             .ask(request, files, WAIT)
@@ -59,6 +60,7 @@ pub(super) fn send(
             .collect();
         ask(&Request::PublishArtifacts { artifacts }, &open?)?;
     }
+    let sealed = seal()?;
     let in_memory =
         |name: &str, bytes: &[u8]| files::in_memory(name, bytes).map_err(|error| CliError::io(Path::new(name), &error));
     let mut open = vec![
@@ -77,5 +79,5 @@ pub(super) fn send(
         },
         &open,
     )?;
-    Ok(())
+    Ok(sealed)
 }
