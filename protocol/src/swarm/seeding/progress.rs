@@ -21,6 +21,8 @@ pub(super) struct Progress {
     needs: u64,
     gained: u64,
     own: f64,
+    /// When something was gained last, or needed first.
+    moved: Timestamp,
     phase: Phase,
     /// What the domain gained a second when it was on its own.
     baseline: f64,
@@ -55,15 +57,20 @@ impl Progress {
             *self = Self::default();
             return;
         }
+        if self.since.is_none() || needs < self.needs {
+            self.moved = now;
+        }
         let since = *self.since.get_or_insert(now);
         // Needs rise when a node joins or loses something: no loss of pace.
         self.gained += self.needs.saturating_sub(needs);
         (self.needs, self.own) = (needs, own);
+        // Where nothing moves at all, somebody does not have what it said: whatever help earned before, it is all there is.
+        let is_stuck = now.since(self.moved) >= GRACE;
         let patience = (now.since(since) / HELP_SHARE).max(GRACE).as_secs_f64();
         match self.phase {
             _ if unsent => self.phase = Phase::Sending,
             Phase::Sending => self.watch(now),
-            Phase::Watching(at, ..) if now.since(at) >= GRACE && now >= self.rests_until => {
+            Phase::Watching(at, ..) if now.since(at) >= GRACE && (is_stuck || now >= self.rests_until) => {
                 self.baseline = self.pace(now).0;
                 if !self.is_near_the_end(patience) {
                     self.phase = Phase::Trying(now, self.gained, self.own);
@@ -103,5 +110,38 @@ impl Progress {
     #[expect(clippy::cast_precision_loss, reason = "block counts are small")]
     fn is_near_the_end(&self, patience: f64) -> bool {
         self.needs as f64 <= self.baseline * patience
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Looks every tick for `time`; `needs` is what the domain needs then.
+    fn pass(progress: &mut Progress, now: &mut Timestamp, time: Duration, mut needs: impl FnMut() -> u64) {
+        let end = now.after(time);
+        while *now < end {
+            *now = now.after(TICK);
+            progress.look(*now, needs(), 0.0, false);
+        }
+    }
+
+    #[test]
+    fn a_domain_in_which_nothing_moves_is_helped_though_help_has_earned_nothing_before() {
+        let (mut progress, mut now) = (Progress::default(), Timestamp::ZERO);
+        let mut left = 1_000_000;
+        let mut moving = || {
+            left -= 1;
+            left
+        };
+        // It needs long, and what the origin adds (nothing, here) does not raise its pace: the pauses grow.
+        pass(&mut progress, &mut now, Duration::from_secs(20), &mut moving);
+        progress.rests_until = now.after(Duration::from_secs(60));
+        progress.watch(now);
+        pass(&mut progress, &mut now, Duration::from_secs(10), &mut moving);
+        assert!(!progress.help(), "it rests while the domain gets on");
+        let stuck = moving();
+        pass(&mut progress, &mut now, Duration::from_secs(3), || stuck);
+        assert!(progress.help());
     }
 }
