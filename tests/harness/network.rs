@@ -1,6 +1,6 @@
 //! A vendor, its origin, customers' sites and their hosts, set up on this machine by the verbs that a person would type.
 //!
-//! Every site is a tenant of its own. All state lies below one temporary folder; each actor has a home of its own, so that any
+//! Every site is a tenant of its own, unless a plan says otherwise. All state lies below one temporary folder; each actor has a home of its own, so that any
 //! number of networks stand side by side. Nothing here knows more than a user does: verbs, configuration files, exit codes,
 //! `--json`.
 
@@ -41,6 +41,8 @@ pub struct Plan {
     pub hosts: usize,
     /// The `reseed` right of each site's grant.
     pub reseed: &'static str,
+    /// Whether all sites are one customer's: then each is told of all others, else of sixteen.
+    pub one_tenant: bool,
     /// The origin's limits and the like.
     pub origin: NodeConfig,
     /// Each site node's; by default it follows the channel.
@@ -57,6 +59,7 @@ impl Default for Plan {
             sites: 1,
             hosts: 1,
             reseed: "all",
+            one_tenant: false,
             origin: NodeConfig::default(),
             site: NodeConfig {
                 follow: true,
@@ -277,9 +280,12 @@ impl Network {
             "--reseed",
             plan.reseed,
         ]);
-        grant
-            .args(["--tenant", &format!("tenant{number}"), "--site", &name])
-            .arg(&request);
+        let tenant = if plan.one_tenant {
+            "tenant".to_owned()
+        } else {
+            format!("tenant{number}")
+        };
+        grant.args(["--tenant", &tenant, "--site", &name]).arg(&request);
         Finished::of(grant.arg("--output").arg(&granted), VERB)?.success()?;
         keeper.run(["join".as_ref(), granted.as_os_str()])?;
 
