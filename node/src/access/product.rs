@@ -163,7 +163,7 @@ impl ProductHome {
     ///
     /// # Errors
     /// When the system refuses.
-    pub fn turn(&self) -> Result<std::fs::File, AccessError> {
+    pub fn turn(&self) -> Result<fs::File, AccessError> {
         disk::make_dir(&self.dir)?;
         disk::lock(&self.dir.join(TURN))
     }
