@@ -134,7 +134,7 @@ impl From<PathBuf> for Source {
     }
 }
 
-/// A release's layout that garbage collection must keep whole.
+/// A release's layout that garbage collection must keep whole although it may not be open.
 #[derive(Debug, Clone)]
 pub struct Pin {
     /// Which.
@@ -242,9 +242,16 @@ impl Store {
         self.shared.open_layout(id, layout)
     }
 
-    /// Closes a layout; what is held of it stays. Changes not yet told for it are forgotten.
+    /// Closes a layout; what is held of it stays until garbage is collected, its promise of room does not. Changes not yet
+    /// told for it are forgotten. Waits for nothing.
     pub fn close_layout(&self, id: LayoutId) {
         self.shared.close_layout(id);
+    }
+
+    /// Whether a layout is open: its release is known to the last file, and nothing of it is collected. Waits for nothing.
+    #[must_use]
+    pub fn is_open(&self, id: LayoutId) -> bool {
+        self.shared.is_open(id)
     }
 
     /// What is held of an open layout.
@@ -262,6 +269,11 @@ impl Store {
     /// [`StoreError::DiskFull`] or [`StoreError::QuotaFull`] say how much is missing; nothing is promised then.
     pub fn reserve(&self, id: LayoutId, wanted: &RangeSet) -> Result<(), StoreError> {
         self.shared.reserve(id, wanted)
+    }
+
+    /// Takes back what was promised to a layout and not used: nothing more is written to it for now. Waits for nothing.
+    pub fn unreserve(&self, id: LayoutId) {
+        self.shared.unreserve(id);
     }
 
     /// Writes verified groups; they are volatile on return. The groups of one reply must be written in the order they
@@ -385,7 +397,8 @@ impl Store {
         self.shared.take(artifact, dest)
     }
 
-    /// Removes all that no pin needs; open layouts that are not pinned are closed.
+    /// Removes all that no open layout, no pin and no import under way needs. A layout that is opened meanwhile is either
+    /// kept whole or finds what is left.
     ///
     /// # Errors
     /// When the index or the disk refuse; calling it again goes on.

@@ -18,6 +18,7 @@ use tracing::Instrument;
 
 use super::checkpoints::Checkpoints;
 use super::clock::Clock;
+use super::collecting::Collecting;
 use super::driver::{Driver, DriverConfig};
 use super::gate::Doors;
 use super::opening::Selections;
@@ -160,6 +161,7 @@ impl Engine {
             releases: Releases::default(),
             peers: Peers::default(),
             checkpoints: Checkpoints::default(),
+            collecting: Collecting::default(),
             publishings: Publishings::default(),
             standings,
             sent: Throughput::default(),

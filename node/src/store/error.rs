@@ -31,7 +31,7 @@ pub enum StoreError {
         known: &'static str,
     },
     /// Not enough room on the disk.
-    #[error("disk full: {} are needed in `{dir}`, {} more than there are; free some space or remove old releases", show_bytes(*needed), show_bytes(*missing))]
+    #[error("disk full: {} are needed in `{dir}`, {} more than there are; free some space on that disk, or let the node keep fewer releases (`keep`)", show_bytes(*needed), show_bytes(*missing))]
     DiskFull {
         /// The store.
         dir: PathBuf,
@@ -41,7 +41,7 @@ pub enum StoreError {
         missing: u64,
     },
     /// Not enough room below the operator's quota.
-    #[error("quota: {} are needed in `{dir}`, {} more than the quota of {} leaves; raise it or remove old releases", show_bytes(*needed), show_bytes(*missing), show_bytes(*quota))]
+    #[error("quota: {} are needed in `{dir}`, {} more than the quota of {} leaves; raise `[store] quota`, or let the node keep fewer releases (`keep`)", show_bytes(*needed), show_bytes(*missing), show_bytes(*quota))]
     QuotaFull {
         /// The store.
         dir: PathBuf,

@@ -63,9 +63,31 @@ impl Shared {
         let missing = wanted.difference(&held.durable).difference(&held.volatile);
         let groups = missing.iter().filter_map(|group| open.locate(group));
         let needed: u64 = groups.map(|(body, index)| body.group_len(index) as u64).sum();
+        open.reserved.store(0, Ordering::Relaxed);
         self.check_room(needed, self.reserved(Some(id)))?;
         open.reserved.store(needed, Ordering::Relaxed);
         Ok(())
+    }
+
+    /// See [`super::Store::unreserve`].
+    pub(super) fn unreserve(&self, id: LayoutId) {
+        if let Ok(open) = self.layout(id) {
+            open.reserved.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// Refuses when the disk cannot take `needed` bytes now, whatever was promised.
+    pub(super) fn require_on_disk(&self, needed: u64) -> Result<(), StoreError> {
+        let root = self.paths.root();
+        let missing = needed.saturating_sub(self.disk.space(root).on("measure", root)?.free);
+        if missing == 0 {
+            return Ok(());
+        }
+        Err(StoreError::DiskFull {
+            dir: root.to_owned(),
+            needed,
+            missing,
+        })
     }
 
     /// Refuses when there is not enough room for `needed` bytes beside what was promised.

@@ -159,6 +159,7 @@ fn script(disk: &FakeDisk, scene: &Scene, oracle: &mut Oracle) -> Result<(), Sto
         id: scene.second.id,
         layout: scene.second.layout.clone(),
     };
+    store.close_layout(scene.first.id);
     store.gc(&[pin])?;
     checkpoint(&store, oracle)
 }
