@@ -59,6 +59,8 @@ use shared::Shared;
 pub struct StoreOptions {
     /// The most bytes that the store may take on disk; `None`: what the disk has.
     pub quota: Option<u64>,
+    /// Bytes of the disk that are left to others; a little is left for the index in any case.
+    pub reserve: u64,
     /// Where it lies.
     pub disk: Arc<dyn Disk>,
     /// Threads for hashing (import, recovery).
@@ -69,6 +71,7 @@ impl Default for StoreOptions {
     fn default() -> Self {
         Self {
             quota: None,
+            reserve: 0,
             disk: Arc::new(RealDisk),
             threads: std::thread::available_parallelism()
                 .map_or(2, std::num::NonZero::get)
@@ -158,7 +161,12 @@ impl Store {
     /// # Errors
     /// When another process owns it, the format is another, or the disk refuses.
     pub fn open(dir: &Path, options: StoreOptions) -> Result<(Self, RecoveryReport), StoreError> {
-        let StoreOptions { quota, disk, threads } = options;
+        let StoreOptions {
+            quota,
+            reserve,
+            disk,
+            threads,
+        } = options;
         let paths = Paths::new(dir);
         disk.create_dir(dir).on("make", dir)?;
         let lock_path = paths.lock();
@@ -176,6 +184,7 @@ impl Store {
             index,
             threads: threads.max(1),
             quota,
+            reserve,
             layouts: RwLock::default(),
             bodies: Mutex::default(),
             pending: Mutex::default(),
@@ -184,7 +193,8 @@ impl Store {
             scrubbing: Mutex::default(),
             volatile_bytes: AtomicU64::new(0),
             incoming: AtomicU64::new(0),
-            _lock: lock,
+            importing: AtomicU64::new(0),
+            lock,
         };
         let store = Self {
             shared: Arc::new(shared),
@@ -340,8 +350,9 @@ impl Store {
         self.shared.scrub(id)
     }
 
-    /// Hashes files on all threads and places the large ones (64 KiB and more) in the store, durable on return. Small ones
-    /// are only hashed: [`Self::import_packed`] takes them once their layout is known. Answers in the order of `sources`.
+    /// Hashes files on all threads and places the large ones (64 KiB and more) in the store, durable on return. Those that have
+    /// to be copied need room under quota and disk. Small ones are only hashed: [`Self::import_packed`] takes them once their
+    /// layout is known. Answers in the order of `sources`.
     ///
     /// # Errors
     /// The first file's that cannot be read, changes meanwhile or is not as expected; nothing is imported then.

@@ -85,6 +85,7 @@ fn a_disk_that_others_fill_in_mid_transfer_stops_it_cleanly_and_nothing_is_fetch
     let mut plan = Plan::default();
     plan.origin.up = Some("80mbit".to_owned());
     plan.site.store = Some(small.folder.clone());
+    plan.site.reserve = Some("1MiB".to_owned());
     let network = Network::start(&plan)?;
     let mut tree = Tree::new(network.folder("release")?, 5)?;
     tree.file("large", 48 << 20)?.small_files(50, 4 << 10, 32 << 10)?;

@@ -49,6 +49,8 @@ pub struct EngineConfig {
     pub store: PathBuf,
     /// Bytes that the store may take.
     pub quota: Option<u64>,
+    /// Bytes of the disk that it leaves to others.
+    pub reserve: u64,
     /// The operator's limits.
     pub limits: Limits,
     /// Where this node is, for contacts.
@@ -112,7 +114,12 @@ impl Engine {
     /// # Errors
     /// When one of them cannot.
     pub async fn start(config: EngineConfig, observer: Observer) -> Result<Self, StartError> {
-        let store = open_store(config.store.clone(), config.quota, &observer).await?;
+        let options = StoreOptions {
+            quota: config.quota,
+            reserve: config.reserve,
+            ..StoreOptions::default()
+        };
+        let store = open_store(config.store.clone(), options, &observer).await?;
         let doors = Doors::default();
         let net = NetConfig {
             identity_seed: *config.identity.seed(),
@@ -222,11 +229,7 @@ impl Engine {
 }
 
 /// Opens the store on a worker, and says in which state it was.
-async fn open_store(dir: PathBuf, quota: Option<u64>, observer: &Observer) -> Result<Store, StartError> {
-    let options = StoreOptions {
-        quota,
-        ..StoreOptions::default()
-    };
+async fn open_store(dir: PathBuf, options: StoreOptions, observer: &Observer) -> Result<Store, StartError> {
     let opened = tokio::task::spawn_blocking(move || Store::open(&dir, options)).await;
     let (store, recovered) = opened.expect("opening a store does not panic and is not aborted")?;
     observer.emit(Event::StoreOpened {

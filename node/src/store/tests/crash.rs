@@ -99,6 +99,7 @@ impl Scene {
 pub(super) fn options(disk: &FakeDisk) -> StoreOptions {
     StoreOptions {
         quota: None,
+        reserve: 0,
         disk: Arc::new(disk.clone()),
         threads: 1,
     }
