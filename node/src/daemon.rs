@@ -7,6 +7,7 @@
 mod answering;
 mod checkpoints;
 mod clock;
+mod collecting;
 mod contact;
 mod contacts;
 mod driver;

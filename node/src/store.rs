@@ -59,6 +59,8 @@ use shared::Shared;
 pub struct StoreOptions {
     /// The most bytes that the store may take on disk; `None`: what the disk has.
     pub quota: Option<u64>,
+    /// Bytes of the disk that are left to others; a little is left for the index in any case.
+    pub reserve: u64,
     /// Where it lies.
     pub disk: Arc<dyn Disk>,
     /// Threads for hashing (import, recovery).
@@ -69,6 +71,7 @@ impl Default for StoreOptions {
     fn default() -> Self {
         Self {
             quota: None,
+            reserve: 0,
             disk: Arc::new(RealDisk),
             threads: std::thread::available_parallelism()
                 .map_or(2, std::num::NonZero::get)
@@ -134,7 +137,7 @@ impl From<PathBuf> for Source {
     }
 }
 
-/// A release's layout that garbage collection must keep whole.
+/// A release's layout that garbage collection must keep whole although it may not be open.
 #[derive(Debug, Clone)]
 pub struct Pin {
     /// Which.
@@ -158,7 +161,12 @@ impl Store {
     /// # Errors
     /// When another process owns it, the format is another, or the disk refuses.
     pub fn open(dir: &Path, options: StoreOptions) -> Result<(Self, RecoveryReport), StoreError> {
-        let StoreOptions { quota, disk, threads } = options;
+        let StoreOptions {
+            quota,
+            reserve,
+            disk,
+            threads,
+        } = options;
         let paths = Paths::new(dir);
         disk.create_dir(dir).on("make", dir)?;
         let lock_path = paths.lock();
@@ -176,6 +184,7 @@ impl Store {
             index,
             threads: threads.max(1),
             quota,
+            reserve,
             layouts: RwLock::default(),
             bodies: Mutex::default(),
             pending: Mutex::default(),
@@ -184,7 +193,8 @@ impl Store {
             scrubbing: Mutex::default(),
             volatile_bytes: AtomicU64::new(0),
             incoming: AtomicU64::new(0),
-            _lock: lock,
+            importing: AtomicU64::new(0),
+            lock,
         };
         let store = Self {
             shared: Arc::new(shared),
@@ -242,9 +252,16 @@ impl Store {
         self.shared.open_layout(id, layout)
     }
 
-    /// Closes a layout; what is held of it stays. Changes not yet told for it are forgotten.
+    /// Closes a layout; what is held of it stays until garbage is collected, its promise of room does not. Changes not yet
+    /// told for it are forgotten. Waits for nothing.
     pub fn close_layout(&self, id: LayoutId) {
         self.shared.close_layout(id);
+    }
+
+    /// Whether a layout is open: its release is known to the last file, and nothing of it is collected. Waits for nothing.
+    #[must_use]
+    pub fn is_open(&self, id: LayoutId) -> bool {
+        self.shared.is_open(id)
     }
 
     /// What is held of an open layout.
@@ -262,6 +279,11 @@ impl Store {
     /// [`StoreError::DiskFull`] or [`StoreError::QuotaFull`] say how much is missing; nothing is promised then.
     pub fn reserve(&self, id: LayoutId, wanted: &RangeSet) -> Result<(), StoreError> {
         self.shared.reserve(id, wanted)
+    }
+
+    /// Takes back what was promised to a layout and not used: nothing more is written to it for now. Waits for nothing.
+    pub fn unreserve(&self, id: LayoutId) {
+        self.shared.unreserve(id);
     }
 
     /// Writes verified groups; they are volatile on return. The groups of one reply must be written in the order they
@@ -328,8 +350,9 @@ impl Store {
         self.shared.scrub(id)
     }
 
-    /// Hashes files on all threads and places the large ones (64 KiB and more) in the store, durable on return. Small ones
-    /// are only hashed: [`Self::import_packed`] takes them once their layout is known. Answers in the order of `sources`.
+    /// Hashes files on all threads and places the large ones (64 KiB and more) in the store, durable on return. Those that have
+    /// to be copied need room under quota and disk. Small ones are only hashed: [`Self::import_packed`] takes them once their
+    /// layout is known. Answers in the order of `sources`.
     ///
     /// # Errors
     /// The first file's that cannot be read, changes meanwhile or is not as expected; nothing is imported then.
@@ -385,7 +408,8 @@ impl Store {
         self.shared.take(artifact, dest)
     }
 
-    /// Removes all that no pin needs; open layouts that are not pinned are closed.
+    /// Removes all that no open layout, no pin and no import under way needs. A layout that is opened meanwhile is either
+    /// kept whole or finds what is left.
     ///
     /// # Errors
     /// When the index or the disk refuse; calling it again goes on.

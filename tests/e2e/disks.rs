@@ -85,6 +85,7 @@ fn a_disk_that_others_fill_in_mid_transfer_stops_it_cleanly_and_nothing_is_fetch
     let mut plan = Plan::default();
     plan.origin.up = Some("80mbit".to_owned());
     plan.site.store = Some(small.folder.clone());
+    plan.site.reserve = Some("1MiB".to_owned());
     let network = Network::start(&plan)?;
     let mut tree = Tree::new(network.folder("release")?, 5)?;
     tree.file("large", 48 << 20)?.small_files(50, 4 << 10, 32 << 10)?;
@@ -158,6 +159,64 @@ fn a_quota_that_a_release_does_not_fit_is_said_and_kept() -> Result<()> {
         .context("store.used_bytes")?;
     ensure!(used <= 9 << 20, "{used} bytes in a quota of 8 MiB");
     Ok(())
+}
+
+/// 4 MiB that all versions have in common and some of its own.
+fn version(network: &Network, number: u64, own: u64) -> Result<Tree> {
+    let mut tree = Tree::new(network.folder(&format!("release{number}"))?, number)?;
+    samara_tests::tree::random_file(&tree.root().join("common"), 4 << 20, 77)?;
+    tree.file("own", own)?;
+    Ok(tree)
+}
+
+#[test]
+fn a_release_that_does_not_fit_beside_one_that_is_not_kept_any_more_takes_its_place() -> Result<()> {
+    let mut plan = Plan::default();
+    plan.site.quota = Some("20MiB".to_owned());
+    (plan.site.follow, plan.site.keep) = (true, Some(2));
+    let mut network = Network::start(&plan)?;
+    for number in 0..2 {
+        network.publish(version(&network, number, 6 << 20)?.root(), &format!("1.{number}.0"))?;
+        network.sites[0].node.wait_staged(&format!("1.{number}.0"), SOON)?;
+    }
+    // 16 of 20 MiB are taken: 6 more go only in the place of the first one's.
+    let third = version(&network, 2, 6 << 20)?;
+    network.publish(third.root(), "1.2.0")?;
+    network.sites[0].node.wait_staged("1.2.0", SOON)?;
+    let into = network.folder("out")?;
+    network.sites[0].fetch(&format!("{PRODUCT}@1.2.0"), &into)?;
+    same(third.root(), &into)?;
+    let moved = sent(&network)?;
+    ensure!(
+        moved < 24 << 20,
+        "{moved} bytes for 22 MiB: what they have in common stayed"
+    );
+    // And after a restart, with the quota as full as before.
+    network.sites[0].node.stop()?;
+    network.publish(version(&network, 3, 6 << 20)?.root(), "1.3.0")?;
+    network.sites[0].node.start()?;
+    network.sites[0].node.wait_staged("1.3.0", SOON)?;
+    Ok(())
+}
+
+#[test]
+fn a_release_that_is_recalled_in_mid_transfer_leaves_its_room_to_the_next() -> Result<()> {
+    let mut plan = Plan::default();
+    plan.origin.up = Some("16mbit".to_owned());
+    plan.site.quota = Some("16MiB".to_owned());
+    (plan.site.follow, plan.site.keep) = (true, Some(2));
+    let network = Network::start(&plan)?;
+    network.publish(version(&network, 1, 8 << 20)?.root(), "1.1.0")?;
+    let node = &network.sites[0].node;
+    node.wait_transfer("1.1.0", "more than the next may lack", SOON, |now| now.have > 5 << 20)?;
+    network.vendor(["recall", &format!("{PRODUCT}@1.1.0"), "--reason", "broken"])?;
+    let mut fixed = Tree::new(network.folder("fixed")?, 9)?;
+    fixed.file("large", 12 << 20)?;
+    network.publish(fixed.root(), "1.2.0")?;
+    node.wait_staged("1.2.0", SOON)?;
+    let into = network.folder("out")?;
+    network.sites[0].fetch(&format!("{PRODUCT}@1.2.0"), &into)?;
+    same(fixed.root(), &into)
 }
 
 #[test]

@@ -210,6 +210,7 @@ fn engine_config(args: &Args, context: &Context, store: PathBuf) -> Result<Engin
         identity,
         store,
         quota: None,
+        reserve: 0,
         limits,
         region: None,
         net,

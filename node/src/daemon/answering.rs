@@ -154,7 +154,7 @@ impl Driver {
                         .refuse(Refusal::new(kind, waiter.release.product.clone(), why.clone()));
                 }
                 // What is being opened may be here already.
-                Phase::Looking | Phase::Opening(_) => {}
+                Phase::Looking | Phase::Opening(_) | Phase::Room(_) => {}
                 Phase::Head { .. } | Phase::Moving(_) => {
                     let refusal = self.full_everywhere(manifest, release);
                     if let Some(refusal) = refusal.or_else(|| self.shut_out(&waiter.release.product)) {

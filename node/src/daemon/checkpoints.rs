@@ -1,4 +1,4 @@
-//! When to make what was written durable: every two seconds or 256 MiB while something is written, and when a layout is
+//! When to make what was written durable: every two seconds or 2 GiB while something is written, and when a layout is
 //! complete. One checkpoint at a time; the driver runs it on the worker pool, for all layouts together.
 
 use std::time::Duration;

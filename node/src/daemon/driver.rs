@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use super::answering::Waiter;
 use super::checkpoints::Checkpoints;
 use super::clock::Clock;
+use super::collecting::Collecting;
 use super::gate::Doors;
 use super::opening::Selections;
 use super::peers::Peers;
@@ -74,6 +75,7 @@ pub(super) struct Driver {
     pub(super) releases: Releases,
     pub(super) peers: Peers,
     pub(super) checkpoints: Checkpoints,
+    pub(super) collecting: Collecting,
     pub(super) publishings: Publishings,
     pub(super) standings: Standings,
     /// Payload of this run.
@@ -151,6 +153,7 @@ impl Driver {
         if self.checkpoints.start_if_due(now) {
             self.checkpoint();
         }
+        self.collect_if_due();
         if self.housekeeping_due <= now {
             self.housekeeping_due = now.after(HOUSEKEEPING);
             self.housekeeping();
@@ -214,7 +217,7 @@ impl Driver {
                     self.input(Input::FetchFailed { request, fault });
                 }
             }
-            Report::WriteFailed { layout, error } => self.block(layout.manifest, (&error).into()),
+            Report::WriteFailed { layout, error } => self.on_write_failed(layout, &error),
             Report::ServeSent {
                 peer,
                 serve,
@@ -240,9 +243,14 @@ impl Driver {
                 self.lost(layout, lost);
             }
             Report::Checkpointed(checkpoint) => self.on_checkpoint(checkpoint),
+            Report::Collected(outcome) => self.on_collected(outcome),
             Report::Imported(imported) => self.on_imported(imported),
             Report::Looked { manifest, outcome } => self.on_looked(manifest, outcome),
-            Report::Opened { manifest, outcome } => self.on_opened(manifest, outcome),
+            Report::Opened {
+                manifest,
+                number,
+                outcome,
+            } => self.on_opened(manifest, number, outcome),
             Report::File {
                 peer,
                 product,

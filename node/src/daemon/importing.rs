@@ -20,7 +20,8 @@ use samara_protocol::manifest::list::{self, ListError};
 
 use crate::store::{Place, Source, Store, StoreError};
 
-/// Why a release cannot be imported. What was imported of it is garbage and collected in time.
+/// Why a release cannot be imported. What was imported of it stays, and is found again when it is published again: an origin
+/// collects no garbage.
 #[derive(Debug, thiserror::Error)]
 pub enum ImportError {
     /// The store refuses.

@@ -12,7 +12,6 @@ use samara_protocol::trust::release::{ManifestRefusal, VerifiedManifest};
 use super::driver::Driver;
 use super::files::FileName;
 use super::opening::{self, Opened, Selection};
-use super::products::Follow;
 use super::releases::{Blockage, Phase, Release};
 use super::report::{OpenError, Report};
 use crate::observe::Event;
@@ -109,6 +108,7 @@ impl Driver {
             self.input(Input::Close { layout });
             self.shell.layouts.remove(&layout);
         }
+        self.close_in_store(manifest);
     }
 
     /// Asks a neighbour that has not refused for the head; the next one when it cannot help.
@@ -187,7 +187,7 @@ impl Driver {
     }
 
     /// Has a worker open a layout.
-    fn open(&mut self, manifest: ManifestId, part: Part) {
+    pub(super) fn open(&mut self, manifest: ManifestId, part: Part) {
         let Some(release) = self.releases.get_mut(manifest) else {
             return;
         };
@@ -195,6 +195,7 @@ impl Driver {
             return;
         };
         release.phase = Phase::Opening(part);
+        let number = release.number;
         let (store, selection, reports) = (
             self.store.clone(),
             release.selection.clone(),
@@ -208,17 +209,32 @@ impl Driver {
             let outcome = tokio::task::spawn_blocking(work)
                 .await
                 .expect("opening does not panic and is not aborted");
-            let _ = reports.send(Report::Opened { manifest, outcome }).await;
+            let opened = Report::Opened {
+                manifest,
+                number,
+                outcome,
+            };
+            let _ = reports.send(opened).await;
         });
     }
 
-    pub(super) fn on_opened(&mut self, manifest: ManifestId, outcome: Result<Opened, OpenError>) {
+    pub(super) fn on_opened(&mut self, manifest: ManifestId, number: u32, outcome: Result<Opened, OpenError>) {
+        let Some(release) = self.releases.get(manifest) else {
+            // Let go while the worker was at it.
+            return self.close_in_store(manifest);
+        };
+        // Let go or blocked, and taken up again: it is opened once more, and what was held before says nothing.
+        let part = outcome.as_ref().ok().map(|opened| opened.part);
+        let awaited = match release.phase {
+            Phase::Opening(opening) => part.is_none_or(|part| part == opening),
+            _ => false,
+        };
+        if release.number != number || !awaited {
+            return;
+        }
         let opened = match outcome {
             Ok(opened) => opened,
             Err(error) => return self.not_opened(manifest, &error),
-        };
-        let Some(release) = self.releases.get(manifest) else {
-            return;
         };
         let Opened {
             part,
@@ -238,7 +254,7 @@ impl Driver {
             return;
         };
         let layout = LayoutId { manifest, part };
-        release.phase = Phase::Moving(part);
+        (release.phase, release.has_all_room) = (Phase::Moving(part), false);
         let room_again = part == Part::Payload && std::mem::take(&mut release.full_told);
         release.open.insert(part);
         let (number, priority, product) = (release.number, release.priority, release.product);
@@ -270,7 +286,8 @@ impl Driver {
         }
     }
 
-    /// A list that was held and turned out damaged is fetched again at once; anything else has to be mended by somebody.
+    /// A list that was held and turned out damaged is fetched again at once, and where there is no room some may be made;
+    /// anything else has to be mended by somebody.
     fn not_opened(&mut self, manifest: ManifestId, error: &OpenError) {
         let part = Part::Entries;
         let damaged = matches!(error, OpenError::Store(StoreError::Damaged(_) | StoreError::Absent(_)));
@@ -285,6 +302,8 @@ impl Driver {
         });
         if damaged && opening {
             self.open(manifest, part);
+        } else if self.may_get_room(manifest, error) {
+            self.collect();
         } else {
             self.block(manifest, error.into());
         }
@@ -320,6 +339,8 @@ impl Driver {
         if release.phase != Phase::Moving(layout.part) {
             return;
         }
+        // Another release may have brought what was promised to this one.
+        self.store.unreserve(layout);
         match layout.part {
             Part::Entries => self.open(layout.manifest, Part::Payload),
             Part::Payload => {
@@ -331,7 +352,7 @@ impl Driver {
                     manifest: layout.manifest,
                 });
                 self.serve_waiters();
-                self.collect_garbage();
+                self.collect();
                 self.measure_store();
             }
         }
@@ -356,6 +377,13 @@ impl Driver {
         }
     }
 
+    /// What was received cannot be written. A layout that was closed meanwhile needs nothing any more.
+    pub(super) fn on_write_failed(&mut self, layout: LayoutId, error: &StoreError) {
+        if !matches!(error, StoreError::NotOpen(_)) {
+            self.block(layout.manifest, error.into());
+        }
+    }
+
     /// A release cannot go on: its transfers stop, what is verified stays, and whoever waits is told why.
     pub(super) fn block(&mut self, manifest: ManifestId, blockage: Blockage) {
         let now = self.clock.now();
@@ -366,13 +394,23 @@ impl Driver {
             return;
         }
         let Blockage { why, full } = blockage.clone();
+        // Refused by the disk itself: what is not needed is to go before it is tried again.
+        let collects = full && !release.has_all_room;
         (release.phase, release.retry_at) = (Phase::Blocked(blockage), now.after(RETRY));
+        release.has_all_room = false;
         let news = full && !std::mem::replace(&mut release.full_told, true);
         let (product, version) = (release.product, release.version.clone());
         for part in std::mem::take(&mut release.open) {
             let layout = LayoutId { manifest, part };
             self.input(Input::Close { layout });
             self.shell.layouts.remove(&layout);
+        }
+        // What of it is here stays open, and so is kept; room that it does not use now is for others.
+        for part in [Part::Entries, Part::Payload] {
+            self.store.unreserve(LayoutId { manifest, part });
+        }
+        if collects {
+            self.collect();
         }
         self.observer.emit(Event::ReleaseBlocked {
             product,
@@ -406,31 +444,6 @@ impl Driver {
                     used: usage.used,
                     free: usage.free,
                 });
-            }
-        });
-    }
-
-    /// Gives back what no release needs any more. An origin keeps all it has published; and while a release is on its way
-    /// nothing is collected, because what of it lies in older releases is not known yet.
-    fn collect_garbage(&mut self) {
-        let keeps_all = self
-            .products
-            .iter()
-            .any(|(_, product)| product.follow == Follow::Everything);
-        if keeps_all || self.config.leaf || self.releases.iter().any(|(_, release)| release.layouts.len() < 2) {
-            return;
-        }
-        let (store, pins, observer) = (self.store.clone(), self.releases.pins(), self.observer.clone());
-        tokio::task::spawn_blocking(move || match store.gc(&pins) {
-            Ok(report) if report.freed > 0 || !report.releases.is_empty() => {
-                observer.emit(Event::GarbageCollected {
-                    freed: report.freed,
-                    releases: report.releases.len() as u64,
-                });
-            }
-            Ok(_) => {}
-            Err(error) => {
-                tracing::warn!(%error, "garbage could not be collected; it is tried again with the next release");
             }
         });
     }

@@ -55,16 +55,17 @@ impl Selection {
     }
 }
 
-/// Opens the layout of the entries list, of which all is wanted. The head is kept first: without it, what is fetched from
-/// here on would belong to nothing after a restart.
+/// Opens the layout of the entries list, of which all is wanted. The head is kept before anything is fetched: without it,
+/// that would belong to nothing after a restart; and when the layout is open: garbage is the head of whatever is not.
 pub(super) fn entries(store: &Store, manifest: &VerifiedManifest) -> Result<Opened, OpenError> {
-    if store.head(manifest.id())?.is_none() {
-        store.put_head(manifest.id(), manifest.bytes())?;
-    }
     let list = manifest.head().entries.artifact.layout_ref();
     let layout = Arc::new(Layout::single(list).map_err(|error| OpenError::Release(error.to_string()))?);
     let wanted = Bits::all(layout.blocks().len());
-    open(store, manifest, Part::Entries, layout, wanted)
+    let opened = open(store, manifest, Part::Entries, layout, wanted)?;
+    if store.head(manifest.id())?.is_none() {
+        store.put_head(manifest.id(), manifest.bytes())?;
+    }
+    Ok(opened)
 }
 
 /// Opens the payload's layout, from the entries list that is in the store.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use samara_protocol::id::{LayoutId, ManifestId, NodeId, Part, ProductId};
+use samara_protocol::id::{ManifestId, NodeId, Part, ProductId};
 use samara_protocol::limits::RELEASES_MAX;
 use samara_protocol::manifest::layout::Layout;
 use samara_protocol::time::Timestamp;
@@ -14,7 +14,7 @@ use semver::Version;
 
 use super::opening::Selection;
 use super::report::OpenError;
-use crate::store::{Pin, StoreError};
+use crate::store::StoreError;
 
 /// All releases that this node works on or serves.
 #[derive(Debug, Default)]
@@ -37,12 +37,14 @@ pub(super) struct Release {
     pub(super) manifest: Option<VerifiedManifest>,
     /// Layouts that the scheduler has open.
     pub(super) open: BTreeSet<Part>,
-    /// Layouts that are known: what garbage collection keeps.
+    /// Layouts that are known.
     pub(super) layouts: BTreeMap<Part, Arc<Layout>>,
     /// A verb asked for it by name: it stays although no followed channel lists it.
     pub(super) asked_for: bool,
     /// The own site was told that there is no room for it.
     pub(super) full_told: bool,
+    /// All garbage was collected since it did not fit: it is blocked if it does not fit now.
+    pub(super) has_all_room: bool,
     /// When a blocked one is tried again.
     pub(super) retry_at: Timestamp,
     /// Whether its head lay in the store when it was taken up: without that, no earlier run of this node began on it.
@@ -68,6 +70,8 @@ pub(super) struct Found {
 /// | Looking | the worker looked for the head in the store | Opening(Entries), or Head |
 /// | Head | the head is here and verified | Opening(Entries) |
 /// | Opening(p) | the worker opened layout p | Moving(p) |
+/// | Opening(p) | there is no room for p, and garbage was not looked for | Room(p) |
+/// | Room(p) | what can go is gone | Opening(p) |
 /// | Moving(Entries) | the list is durable | Opening(Payload) |
 /// | Moving(Payload) | everything wanted is durable | Staged |
 /// | Opening(Payload) | the list turned out damaged | Opening(Entries) |
@@ -85,6 +89,8 @@ pub(super) enum Phase {
     },
     /// A worker opens the layout.
     Opening(Part),
+    /// There is no room for the layout until garbage is collected.
+    Room(Part),
     /// The scheduler moves its blocks.
     Moving(Part),
     /// Verified and durable, all that is wanted.
@@ -135,10 +141,18 @@ impl Phase {
             Self::Head { .. } => "asking for the release's manifest",
             Self::Opening(Part::Entries) | Self::Moving(Part::Entries) => "fetching the list of files",
             Self::Looking | Self::Opening(Part::Payload) => "looking at what is here already",
+            Self::Room(_) => "making room",
             Self::Moving(Part::Payload) => "fetching",
             Self::Staged => "staged",
             Self::Blocked(_) => "cannot go on",
         }
+    }
+}
+
+impl Release {
+    /// Whether it goes on as soon as there is room.
+    pub(super) const fn waits_for_room(&self) -> bool {
+        matches!(self.phase, Phase::Room(_) | Phase::Blocked(Blockage { full: true, .. }))
     }
 }
 
@@ -168,6 +182,7 @@ impl Releases {
             layouts: BTreeMap::new(),
             asked_for: false,
             full_told: false,
+            has_all_room: false,
             retry_at: Timestamp::ZERO,
             begun_before: false,
             found: None,
@@ -257,7 +272,7 @@ impl Releases {
 
     /// Those whose head is here and that are not staged.
     pub(super) fn under_way(&self, product: ProductId) -> Vec<ManifestId> {
-        let moving = |release: &Release| matches!(release.phase, Phase::Opening(_) | Phase::Moving(_));
+        let moving = |release: &Release| matches!(release.phase, Phase::Opening(_) | Phase::Room(_) | Phase::Moving(_));
         self.iter()
             .filter(|(_, release)| release.product == product && moving(release))
             .map(|(manifest, _)| manifest)
@@ -278,18 +293,6 @@ impl Releases {
             .iter()
             .filter(|(_, release)| matches!(release.phase, Phase::Blocked(_)) && release.retry_at <= now);
         due.map(|(manifest, _)| manifest).collect()
-    }
-
-    /// What garbage collection keeps.
-    pub(super) fn pins(&self) -> Vec<Pin> {
-        let of = |(manifest, release): (ManifestId, &Release)| {
-            let pin = move |(part, layout): (&Part, &Arc<Layout>)| Pin {
-                id: LayoutId { manifest, part: *part },
-                layout: Arc::clone(layout),
-            };
-            release.layouts.iter().map(pin).collect::<Vec<_>>()
-        };
-        self.iter().flat_map(of).collect()
     }
 }
 

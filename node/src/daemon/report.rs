@@ -8,7 +8,7 @@ use samara_protocol::tree::ranges::RangeSet;
 
 use super::opening::Opened;
 use super::publishing::Imported;
-use crate::store::{Checkpoint, StoreError};
+use crate::store::{Checkpoint, GcReport, StoreError};
 
 /// Reports that may wait for the driver. Tasks wait for a place, so this bounds nothing but latency.
 pub(super) const REPORTS_MAX: usize = 256;
@@ -52,6 +52,8 @@ pub(super) enum Report {
     Rechecked { layout: LayoutId, lost: RangeSet },
     /// A checkpoint ended.
     Checkpointed(Checkpoint),
+    /// A collection of garbage ended.
+    Collected(Result<GcReport, StoreError>),
     /// A release was passed by a verb and is in the store.
     Imported(Imported),
     /// A release's head as the store has it.
@@ -62,6 +64,8 @@ pub(super) enum Report {
     /// A layout is open, or cannot be.
     Opened {
         manifest: ManifestId,
+        /// Of the release, which may have been let go and taken up again.
+        number: u32,
         outcome: Result<Opened, OpenError>,
     },
     /// A file that a peer was asked for.

@@ -18,6 +18,7 @@ use tracing::Instrument;
 
 use super::checkpoints::Checkpoints;
 use super::clock::Clock;
+use super::collecting::Collecting;
 use super::contact::TELL_AGAIN;
 use super::driver::{Driver, DriverConfig};
 use super::gate::Doors;
@@ -50,6 +51,8 @@ pub struct EngineConfig {
     pub store: PathBuf,
     /// Bytes that the store may take.
     pub quota: Option<u64>,
+    /// Bytes of the disk that it leaves to others.
+    pub reserve: u64,
     /// The operator's limits.
     pub limits: Limits,
     /// Where this node is, for contacts.
@@ -113,7 +116,12 @@ impl Engine {
     /// # Errors
     /// When one of them cannot.
     pub async fn start(config: EngineConfig, observer: Observer) -> Result<Self, StartError> {
-        let store = open_store(config.store.clone(), config.quota, &observer).await?;
+        let options = StoreOptions {
+            quota: config.quota,
+            reserve: config.reserve,
+            ..StoreOptions::default()
+        };
+        let store = open_store(config.store.clone(), options, &observer).await?;
         let doors = Doors::default();
         let net = NetConfig {
             identity_seed: *config.identity.seed(),
@@ -162,6 +170,7 @@ impl Engine {
             releases: Releases::default(),
             peers: Peers::default(),
             checkpoints: Checkpoints::default(),
+            collecting: Collecting::default(),
             publishings: Publishings::default(),
             standings,
             sent: Throughput::default(),
@@ -224,11 +233,7 @@ impl Engine {
 }
 
 /// Opens the store on a worker, and says in which state it was.
-async fn open_store(dir: PathBuf, quota: Option<u64>, observer: &Observer) -> Result<Store, StartError> {
-    let options = StoreOptions {
-        quota,
-        ..StoreOptions::default()
-    };
+async fn open_store(dir: PathBuf, options: StoreOptions, observer: &Observer) -> Result<Store, StartError> {
     let opened = tokio::task::spawn_blocking(move || Store::open(&dir, options)).await;
     let (store, recovered) = opened.expect("opening a store does not panic and is not aborted")?;
     observer.emit(Event::StoreOpened {

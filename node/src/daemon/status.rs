@@ -311,7 +311,7 @@ impl Release {
     pub(super) const fn stage(&self) -> Stage {
         match self.phase {
             Phase::Looking | Phase::Head { .. } | Phase::Blocked(_) => Stage::Offered,
-            Phase::Opening(_) | Phase::Moving(_) => Stage::Fetching,
+            Phase::Opening(_) | Phase::Room(_) | Phase::Moving(_) => Stage::Fetching,
             Phase::Staged => Stage::Staged,
         }
     }

@@ -182,7 +182,7 @@ impl Shared {
         let to_sync = steps.iter().filter(|step| !step.groups.is_empty()).count();
         if to_sync > SYNC_EACH_MAX {
             let root = self.paths.root();
-            if let Err(error) = self.disk.sync_all(root).on("sync", root) {
+            if let Err(error) = self.lock.sync_all().on("sync", root) {
                 for step in steps.iter_mut() {
                     self.lose_unsynced(step);
                 }

@@ -62,7 +62,14 @@ pub struct Listed {
 }
 
 /// A lock that is released when dropped.
-pub trait Lock: Send + Sync + Debug {}
+pub trait Lock: Send + Sync + Debug {
+    /// Makes everything on the file system of the lock durable: one call instead of one a file. The lock lives as long as the
+    /// store does, so that a failure since it was taken is told here even when somebody else was told of it, too.
+    ///
+    /// # Errors
+    /// See [`Disk::open`].
+    fn sync_all(&self) -> io::Result<()>;
+}
 
 /// A file system.
 pub trait Disk: Send + Sync + Debug {
@@ -101,11 +108,6 @@ pub trait Disk: Send + Sync + Debug {
     /// # Errors
     /// See [`Disk::open`].
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
-    /// Makes everything on the file system of `dir` durable: one call instead of one a file.
-    ///
-    /// # Errors
-    /// See [`Disk::open`].
-    fn sync_all(&self, dir: &Path) -> io::Result<()>;
     /// Room on the file system of `dir`.
     ///
     /// # Errors

@@ -31,7 +31,7 @@ pub enum StoreError {
         known: &'static str,
     },
     /// Not enough room on the disk.
-    #[error("disk full: {} are needed in `{dir}`, {} more than there are; free some space or remove old releases", show_bytes(*needed), show_bytes(*missing))]
+    #[error("disk full: {} are needed in `{dir}`, {} more than there are beside the {} that are left free; free some space on that disk, set a smaller `reserve` under [store], or let the node keep fewer releases (`keep`)", show_bytes(*needed), show_bytes(*missing), show_bytes(*kept))]
     DiskFull {
         /// The store.
         dir: PathBuf,
@@ -39,9 +39,11 @@ pub enum StoreError {
         needed: u64,
         /// Bytes that are not there.
         missing: u64,
+        /// Bytes that are left to others.
+        kept: u64,
     },
     /// Not enough room below the operator's quota.
-    #[error("quota: {} are needed in `{dir}`, {} more than the quota of {} leaves; raise it or remove old releases", show_bytes(*needed), show_bytes(*missing), show_bytes(*quota))]
+    #[error("quota: {} are needed in `{dir}`, {} more than the quota of {} leaves; raise `quota` under [store], or let the node keep fewer releases (`keep`)", show_bytes(*needed), show_bytes(*missing), show_bytes(*quota))]
     QuotaFull {
         /// The store.
         dir: PathBuf,

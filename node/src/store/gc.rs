@@ -1,15 +1,19 @@
-//! Removes what no pin needs.
+//! Removes what nobody needs: no open layout, no pin, no import that is under way.
 //!
-//! Order: copy what pinned layouts borrow from dying packs into their own, commit an index that claims nothing of what
-//! dies (the tombstone: an entry that is gone), then unlink. A crash between leaves files that nobody claims; the next
-//! collection finds them by their names.
+//! Order: copy what layouts borrow from dying packs into their own, commit an index that claims nothing of what dies (the
+//! tombstone: an entry that is gone), then unlink. A crash between leaves files that nobody claims; the next collection
+//! finds them by their names.
+//!
+//! Invariant: what stays is decided under the lock that opening takes. A layout that is opened while this runs is open
+//! before that, and all of it stays, or after the last file is gone, and finds what is left.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
-use std::sync::PoisonError;
+use std::sync::Arc;
 
 use samara_protocol::id::{ArtifactId, LayoutId, ManifestId};
-use samara_protocol::manifest::layout::{ArtifactRef, Group};
+use samara_protocol::limits::GROUP_BYTES;
+use samara_protocol::manifest::layout::{ArtifactRef, Group, Layout};
 use samara_protocol::tree::ranges::RangeSet;
 
 use super::body::{Body, Shape};
@@ -23,116 +27,165 @@ use super::tables::Location;
 use super::{GcReport, Pin, StoreError};
 
 /// What stays.
+#[derive(Default)]
 struct Keep {
     artifacts: HashSet<ArtifactId>,
     packs: HashSet<LayoutId>,
     releases: HashSet<ManifestId>,
 }
 
+impl Keep {
+    fn layout(&mut self, id: LayoutId, layout: &Layout) {
+        let large = layout.placed().iter().filter(|placed| !placed.is_packed());
+        self.artifacts.extend(large.map(|placed| placed.artifact.id));
+        self.packs.insert(id);
+        self.releases.insert(id.manifest);
+    }
+
+    fn body(&self, key: &Key) -> bool {
+        match key {
+            Key::Artifact(id) => self.artifacts.contains(id),
+            Key::Pack(id) => self.packs.contains(id),
+        }
+    }
+}
+
 impl Shared {
     pub(super) fn gc(&self, pins: &[Pin]) -> Result<GcReport, StoreError> {
-        let mut keep = Keep {
-            artifacts: lock(&self.pending).imported.clone(),
-            packs: pins.iter().map(|pin| pin.id).collect(),
-            releases: pins.iter().map(|pin| pin.id.manifest).collect(),
-        };
-        let mut dying_numbers = HashSet::new();
-        let (artifacts, packs) = self.index.all()?;
-        for id in packs.iter().filter(|id| !keep.packs.contains(id)) {
-            dying_numbers.insert(self.index.number(*id));
-        }
-        for pin in pins {
-            let large = pin.layout.placed().iter().filter(|placed| !placed.is_packed());
-            keep.artifacts.extend(large.map(|placed| placed.artifact.id));
-            self.bring_home(pin, &dying_numbers)?;
+        // What cannot be copied now stays where it is: nothing leans on this having worked.
+        if let Err(error) = self.bring_all_home(pins) {
+            tracing::warn!(%error, "what newer releases borrow from an old one's pack cannot be copied; the pack stays");
         }
         let _no_checkpoint = lock(&self.checkpointing);
         let _no_opening = lock(&self.opening);
-        let mut report = GcReport {
-            closed: self.close_unpinned(&keep),
-            ..GcReport::default()
-        };
-        let mut batch = Batch {
-            dead_packs: dying_numbers.into_iter().collect(),
-            ..Batch::default()
-        };
+        let (artifacts, packs) = self.index.all()?;
+        let keep = self.keep(pins, &packs)?;
+        self.drop_bodies(&keep);
+        let mut batch = Batch::default();
         let gone = artifacts.into_iter().filter(|id| !keep.artifacts.contains(id));
         batch.artifacts.extend(gone.map(|id| (id, None)));
-        let gone = packs.into_iter().filter(|id| !keep.packs.contains(id));
-        batch.packs.extend(gone.map(|id| (id, None)));
-        self.relocate(pins, &mut batch)?;
+        for id in packs.into_iter().filter(|id| !keep.packs.contains(id)) {
+            batch.dead_packs.push(self.index.number(id));
+            batch.packs.push((id, None));
+        }
+        self.relocate(&mut batch)?;
         self.index.commit(&batch)?;
+        let mut report = GcReport::default();
         self.unlink(&keep, &mut report)?;
         Ok(report)
     }
 
-    /// Copies the packed groups that a pinned layout borrows from dying packs into its own pack, durable on return.
-    fn bring_home(&self, pin: &Pin, dying: &HashSet<u32>) -> Result<(), StoreError> {
-        if dying.is_empty() || pin.layout.placed().iter().all(|placed| !placed.is_packed()) {
+    /// Everything that somebody needs. For one who keeps layouts from being opened.
+    fn keep(&self, pins: &[Pin], packs: &[LayoutId]) -> Result<Keep, StoreError> {
+        let mut keep = Keep {
+            artifacts: lock(&self.pending).imported.clone(),
+            ..Keep::default()
+        };
+        let open = self.open_layouts();
+        for pin in pins {
+            keep.layout(pin.id, &pin.layout);
+        }
+        for open in &open {
+            keep.layout(open.id, &open.layout);
+        }
+        let dying = self.numbers_of(packs.iter().filter(|id| !keep.packs.contains(id)));
+        if dying.is_empty() {
+            return Ok(keep);
+        }
+        for open in &open {
+            let shared = open.shared();
+            let ids: Vec<ArtifactId> = shared.iter().flat_map(|group| packed_in(&open.layout, group)).collect();
+            self.keep_lenders(&ids, &dying, &mut keep)?;
+        }
+        // Of a pin that is not open it is not known what its own pack has.
+        for pin in pins.iter().filter(|pin| open.iter().all(|open| open.id != pin.id)) {
+            let small = pin.layout.placed().iter().filter(|placed| placed.is_packed());
+            let ids: Vec<ArtifactId> = small.map(|placed| placed.artifact.id).collect();
+            self.keep_lenders(&ids, &dying, &mut keep)?;
+        }
+        Ok(keep)
+    }
+
+    /// Packs that small artifacts of a kept layout lie in stay as they are.
+    fn keep_lenders(
+        &self,
+        ids: &[ArtifactId],
+        dying: &HashMap<u32, LayoutId>,
+        keep: &mut Keep,
+    ) -> Result<(), StoreError> {
+        let found = self.usable_locations(ids)?;
+        let lenders = found.iter().flatten().filter_map(|at| dying.get(&at.pack));
+        keep.packs.extend(lenders);
+        Ok(())
+    }
+
+    fn numbers_of<'a>(&self, packs: impl Iterator<Item = &'a LayoutId>) -> HashMap<u32, LayoutId> {
+        packs.map(|id| (self.index.number(*id), *id)).collect()
+    }
+
+    /// See [`Self::bring_home`], for all layouts that stay.
+    fn bring_all_home(&self, pins: &[Pin]) -> Result<(), StoreError> {
+        let (_, packs) = self.index.all()?;
+        let mut staying: HashSet<LayoutId> = pins.iter().map(|pin| pin.id).collect();
+        staying.extend(self.open_layouts().iter().map(|open| open.id));
+        let dying = self.numbers_of(packs.iter().filter(|id| !staying.contains(id)));
+        if dying.is_empty() {
             return Ok(());
         }
-        self.open_layout(pin.id, std::sync::Arc::clone(&pin.layout))?;
-        let open = self.layout(pin.id)?;
-        let mut copied = false;
+        for pin in pins {
+            self.open_layout(pin.id, Arc::clone(&pin.layout))?;
+        }
+        for open in self.open_layouts() {
+            self.bring_home(&open, &dying)?;
+        }
+        Ok(())
+    }
+
+    /// Copies the packed groups that a layout borrows from dying packs into its own pack, durable on return. The quota may
+    /// be exceeded meanwhile: more goes than comes.
+    fn bring_home(&self, open: &OpenLayout, dying: &HashMap<u32, LayoutId>) -> Result<(), StoreError> {
+        let mut borrowed = Vec::new();
         for group in open.shared().iter() {
-            if !self.borrows_from(&open, group, dying)? {
-                continue;
+            let found = self.usable_locations(&packed_in(&open.layout, group))?;
+            if found.iter().flatten().any(|at| dying.contains_key(&at.pack)) {
+                borrowed.push(group);
             }
+        }
+        if borrowed.is_empty() {
+            return Ok(());
+        }
+        self.require_on_disk(borrowed.len() as u64 * GROUP_BYTES)?;
+        for group in borrowed {
             let mut data = Vec::new();
             let (Some(_), Some((body, index))) = (
-                self.frame_of_shared(&open, group, &mut data, &mut |_, _| ()),
+                self.frame_of_shared(open, group, &mut data, &mut |_, _| ()),
                 open.locate(group),
             ) else {
                 // Damaged: it was told as lost and will be fetched into the own pack.
                 continue;
             };
             self.write_group(body, index, &data, &[])?;
-            copied = true;
         }
-        if copied && let Some(fault) = self.checkpoint_for(pin.id) {
+        if let Some(fault) = self.checkpoint_for(open.id) {
             return Err(fault);
         }
-        if copied {
-            let own = open
-                .locate_pack()
-                .map(|body| body.holding().durable.clone())
-                .unwrap_or_default();
-            for group in open.groups_of_pack(&own).iter() {
-                open.own(group);
-            }
+        let own = open
+            .locate_pack()
+            .map(|body| body.holding().durable.clone())
+            .unwrap_or_default();
+        for group in open.groups_of_pack(&own).iter() {
+            open.own(group);
         }
         Ok(())
     }
 
-    fn borrows_from(&self, open: &OpenLayout, group: u32, dying: &HashSet<u32>) -> Result<bool, StoreError> {
-        let Some(Group::Packed { artifacts, .. }) = open.layout.group(group) else {
-            return Ok(false);
-        };
-        let ids: Vec<ArtifactId> = open.layout.placed()[artifacts]
-            .iter()
-            .map(|placed| placed.artifact.id)
-            .collect();
-        let found = self.usable_locations(&ids)?;
-        Ok(found.iter().flatten().any(|at| dying.contains(&at.pack)))
-    }
-
-    fn close_unpinned(&self, keep: &Keep) -> Vec<LayoutId> {
-        let mut layouts = self.layouts.write().unwrap_or_else(PoisonError::into_inner);
-        let closed: Vec<LayoutId> = layouts.keys().copied().filter(|id| !keep.packs.contains(id)).collect();
-        for id in &closed {
-            layouts.remove(id);
-        }
-        drop(layouts);
-        let stays = |key: &Key| match key {
-            Key::Artifact(id) => keep.artifacts.contains(id),
-            Key::Pack(id) => keep.packs.contains(id),
-        };
+    /// Nobody may lean on what dies, neither a reply that runs nor a layout that is opened later.
+    fn drop_bodies(&self, keep: &Keep) {
         let dropped: Vec<_> = {
             let mut pending = lock(&self.pending);
-            pending.dirty.extract_if(|key, _| !stays(key)).collect()
+            pending.dirty.extract_if(|key, _| !keep.body(key)).collect()
         };
-        // Nobody may lean on what dies, neither a reply that runs nor a layout that is opened later.
-        let bodies: Vec<_> = lock(&self.bodies).extract_if(|key, _| !stays(key)).collect();
+        let bodies: Vec<_> = lock(&self.bodies).extract_if(|key, _| !keep.body(key)).collect();
         let bodies = bodies.into_iter().filter_map(|(_, body)| body.upgrade());
         for body in bodies {
             let all = RangeSet::from(0..body.group_count());
@@ -142,15 +195,14 @@ impl Shared {
             self.files.forget(body.key);
         }
         drop(dropped);
-        closed
     }
 
     /// Small artifacts that were found in a dying pack may lie in a living one, too: says so.
-    fn relocate(&self, pins: &[Pin], batch: &mut Batch) -> Result<(), StoreError> {
+    fn relocate(&self, batch: &mut Batch) -> Result<(), StoreError> {
         if batch.dead_packs.is_empty() {
             return Ok(());
         }
-        for open in pins.iter().filter_map(|pin| self.layout(pin.id).ok()) {
+        for open in self.open_layouts() {
             let Some(body) = open.locate_pack() else { continue };
             let held = body.holding().durable.clone();
             let own: Vec<(ArtifactRef, u64)> = body.packed_in(&held).collect();
@@ -202,6 +254,17 @@ impl Shared {
             }
         }
         Ok(freed)
+    }
+}
+
+/// The artifacts of a packed group; none for another.
+fn packed_in(layout: &Layout, group: u32) -> Vec<ArtifactId> {
+    match layout.group(group) {
+        Some(Group::Packed { artifacts, .. }) => {
+            let placed = layout.placed()[artifacts].iter();
+            placed.map(|placed| placed.artifact.id).collect()
+        }
+        _ => Vec::new(),
     }
 }
 

@@ -68,9 +68,9 @@ impl Shared {
     pub(super) fn import(&self, sources: &[Source], place: Place) -> Result<Vec<ArtifactRef>, StoreError> {
         let sizes = sources.iter().map(size_of);
         let sizes = sizes.collect::<Result<Vec<u64>, StoreError>>()?;
-        if place == Place::Copy {
-            self.require(sizes.iter().filter(|size| **size >= GROUP_BYTES).sum())?;
-        }
+        let copied = sources.iter().zip(&sizes).filter(|(_, size)| **size >= GROUP_BYTES);
+        let copied = copied.filter(|(source, _)| self.may_copy(source, place));
+        let _room = self.allot(copied.map(|(_, size)| size).sum())?;
         let slots: Vec<Mutex<Option<Prepared>>> = sources.iter().map(|_| Mutex::new(None)).collect();
         let outcome = self.prepare_all(sources, &sizes, place, &slots);
         let prepared = slots
@@ -85,6 +85,26 @@ impl Shared {
         }
         outcome?;
         Ok(prepared.into_iter().map(|prepared| prepared.artifact).collect())
+    }
+
+    /// Whether the file's blocks may be needed twice. Where the file system shares them nothing is, and that is tried.
+    fn may_copy(&self, source: &Source, place: Place) -> bool {
+        let Some(file) = open_source(source).ok().filter(|_| place != Place::Copy) else {
+            return true;
+        };
+        let number = self.incoming.fetch_add(1, Ordering::Relaxed);
+        let probe = self.paths.incoming().join(format!("{number}.probe"));
+        let shares = match place {
+            Place::Copy | Place::Reflink => self.clones(&*file, &probe),
+            Place::Link => self.disk.link(&source.path, &probe).is_ok() || self.clones(&*file, &probe),
+        };
+        let _ = remove_if_there(&*self.disk, &probe);
+        !shares
+    }
+
+    fn clones(&self, file: &dyn DiskFile, to: &Path) -> bool {
+        let target = self.disk.open(to, Open::Create);
+        target.is_ok_and(|target| reflink(file.as_file(), target.as_file()))
     }
 
     fn prepare_all(
@@ -276,7 +296,7 @@ impl Shared {
             .flat_map(|waiting| std::iter::once(&*waiting.data).chain(waiting.outboard.as_deref()))
             .collect();
         if files.len() > SYNC_EACH_MAX {
-            disk.sync_all(self.paths.root()).on("sync", self.paths.root())?;
+            self.lock.sync_all().on("sync", self.paths.root())?;
         } else {
             for path in files {
                 disk.open(path, Open::Read)

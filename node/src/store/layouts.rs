@@ -172,6 +172,11 @@ impl Shared {
         Ok(open.held())
     }
 
+    pub(super) fn is_open(&self, id: LayoutId) -> bool {
+        let layouts = self.layouts.read().unwrap_or_else(PoisonError::into_inner);
+        layouts.contains_key(&id)
+    }
+
     pub(super) fn close_layout(&self, id: LayoutId) {
         let mut layouts = self.layouts.write().unwrap_or_else(PoisonError::into_inner);
         layouts.remove(&id);

@@ -81,6 +81,4 @@ pub struct GcReport {
     pub packs: u64,
     /// Releases whose heads were removed.
     pub releases: Vec<ManifestId>,
-    /// Layouts that were open and not pinned; they are closed now.
-    pub closed: Vec<LayoutId>,
 }

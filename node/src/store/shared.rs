@@ -31,6 +31,7 @@ pub(super) struct Shared {
     pub(super) files: OpenFiles,
     pub(super) threads: usize,
     pub(super) quota: Option<u64>,
+    pub(super) reserve: u64,
     pub(super) layouts: RwLock<HashMap<LayoutId, Arc<OpenLayout>>>,
     pub(super) bodies: Mutex<HashMap<Key, Weak<Body>>>,
     pub(super) pending: Mutex<Pending>,
@@ -44,7 +45,9 @@ pub(super) struct Shared {
     pub(super) volatile_bytes: AtomicU64,
     /// Names files being imported.
     pub(super) incoming: AtomicU64,
-    pub(super) _lock: Box<dyn Lock>,
+    /// Bytes that running imports have been given room for.
+    pub(super) importing: AtomicU64,
+    pub(super) lock: Box<dyn Lock>,
 }
 
 /// What the next checkpoint has to do and to tell.

@@ -43,16 +43,21 @@ impl Shared {
     fn left(&self, used: u64) -> Result<u64, StoreError> {
         let root = self.paths.root();
         let space = self.disk.space(root).on("measure", root)?;
-        let headroom = HEADROOM_BYTES.min(space.total / HEADROOM_PART);
-        let on_disk = space.free.saturating_sub(headroom);
+        let on_disk = space.free.saturating_sub(self.kept_free(space.total));
         Ok(self
             .quota
             .map_or(on_disk, |quota| on_disk.min(quota.saturating_sub(used))))
     }
 
+    /// What others are left of a disk of that size.
+    fn kept_free(&self, total: u64) -> u64 {
+        self.reserve.max(HEADROOM_BYTES.min(total / HEADROOM_PART))
+    }
+
     fn reserved(&self, but: Option<LayoutId>) -> u64 {
         let others = self.open_layouts().into_iter().filter(|open| Some(open.id) != but);
-        others.map(|open| open.reserved.load(Ordering::Relaxed)).sum()
+        let promised: u64 = others.map(|open| open.reserved.load(Ordering::Relaxed)).sum();
+        promised + self.importing.load(Ordering::Relaxed)
     }
 
     pub(super) fn reserve(&self, id: LayoutId, wanted: &RangeSet) -> Result<(), StoreError> {
@@ -63,14 +68,45 @@ impl Shared {
         let missing = wanted.difference(&held.durable).difference(&held.volatile);
         let groups = missing.iter().filter_map(|group| open.locate(group));
         let needed: u64 = groups.map(|(body, index)| body.group_len(index) as u64).sum();
+        open.reserved.store(0, Ordering::Relaxed);
         self.check_room(needed, self.reserved(Some(id)))?;
         open.reserved.store(needed, Ordering::Relaxed);
         Ok(())
     }
 
+    /// See [`super::Store::unreserve`].
+    pub(super) fn unreserve(&self, id: LayoutId) {
+        if let Ok(open) = self.layout(id) {
+            open.reserved.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// Refuses when the disk cannot take `needed` bytes now, whatever was promised.
+    pub(super) fn require_on_disk(&self, needed: u64) -> Result<(), StoreError> {
+        let root = self.paths.root();
+        let missing = needed.saturating_sub(self.disk.space(root).on("measure", root)?.free);
+        if missing == 0 {
+            return Ok(());
+        }
+        Err(StoreError::DiskFull {
+            dir: root.to_owned(),
+            needed,
+            missing,
+            kept: 0,
+        })
+    }
+
     /// Refuses when there is not enough room for `needed` bytes beside what was promised.
     pub(super) fn require(&self, needed: u64) -> Result<(), StoreError> {
         self.check_room(needed, self.reserved(None))
+    }
+
+    /// Room for `needed` bytes of an import, until it ends.
+    pub(super) fn allot(&self, needed: u64) -> Result<Allotment<'_>, StoreError> {
+        let _one_at_a_time = lock(&self.opening);
+        self.require(needed)?;
+        self.importing.fetch_add(needed, Ordering::Relaxed);
+        Ok(Allotment { shared: self, needed })
     }
 
     fn check_room(&self, needed: u64, reserved: u64) -> Result<(), StoreError> {
@@ -89,7 +125,28 @@ impl Shared {
                 missing,
                 quota,
             }),
-            _ => Err(StoreError::DiskFull { dir, needed, missing }),
+            _ => {
+                let kept = self.kept_free(self.disk.space(&dir).on("measure", &dir)?.total);
+                Err(StoreError::DiskFull {
+                    dir,
+                    needed,
+                    missing,
+                    kept,
+                })
+            }
         }
+    }
+}
+
+/// Room that an import was given.
+#[derive(Debug)]
+pub(super) struct Allotment<'a> {
+    shared: &'a Shared,
+    needed: u64,
+}
+
+impl Drop for Allotment<'_> {
+    fn drop(&mut self) {
+        self.shared.importing.fetch_sub(self.needed, Ordering::Relaxed);
     }
 }

@@ -1,5 +1,5 @@
-//! The store as its callers see it. `real` runs on the system's files, the others on a disk in memory that fails at every
-//! operation in turn.
+//! The store as its callers see it. `real` and what `room` says of imports run on the system's files, the others on a disk in
+//! memory that fails at every operation in turn.
 
 #![expect(clippy::cast_possible_truncation, reason = "test files are small")]
 
@@ -8,3 +8,4 @@ mod faults;
 mod fixture;
 mod meanwhile;
 mod real;
+mod room;

@@ -171,6 +171,7 @@ fn engine_config(
         identity,
         store: settings.store.dir.clone(),
         quota: settings.store.quota,
+        reserve: settings.store.reserve,
         limits: settings.limits.into(),
         region: settings.node.region.clone(),
         net,

@@ -88,7 +88,19 @@ struct FakeLock {
     path: PathBuf,
 }
 
-impl Lock for FakeLock {}
+impl Lock for FakeLock {
+    fn sync_all(&self) -> io::Result<()> {
+        let mut state = self.disk.step(Op::SyncAll, &self.path)?;
+        let inodes: Vec<u64> = state.inodes.keys().copied().collect();
+        for inode in inodes {
+            state.sync(inode);
+        }
+        for change in std::mem::take(&mut state.pending_names) {
+            change.apply(&mut state.durable_names);
+        }
+        Ok(())
+    }
+}
 
 impl Drop for FakeLock {
     fn drop(&mut self) {
@@ -333,18 +345,6 @@ impl Disk for FakeDisk {
             } else {
                 state.pending_names.push(change);
             }
-        }
-        Ok(())
-    }
-
-    fn sync_all(&self, dir: &Path) -> io::Result<()> {
-        let mut state = self.step(Op::SyncAll, dir)?;
-        let inodes: Vec<u64> = state.inodes.keys().copied().collect();
-        for inode in inodes {
-            state.sync(inode);
-        }
-        for change in std::mem::take(&mut state.pending_names) {
-            change.apply(&mut state.durable_names);
         }
         Ok(())
     }

@@ -99,6 +99,7 @@ impl Scene {
 pub(super) fn options(disk: &FakeDisk) -> StoreOptions {
     StoreOptions {
         quota: None,
+        reserve: 0,
         disk: Arc::new(disk.clone()),
         threads: 1,
     }
@@ -159,6 +160,7 @@ fn script(disk: &FakeDisk, scene: &Scene, oracle: &mut Oracle) -> Result<(), Sto
         id: scene.second.id,
         layout: scene.second.layout.clone(),
     };
+    store.close_layout(scene.first.id);
     store.gc(&[pin])?;
     checkpoint(&store, oracle)
 }

@@ -28,6 +28,7 @@ fn life(store: &Store, scene: &Scene) -> Result<(), StoreError> {
         id: scene.second.id,
         layout: scene.second.layout.clone(),
     };
+    store.close_layout(scene.first.id);
     store.gc(&[pin])?;
     store.checkpoint().fault.map_or(Ok(()), Err)
 }
@@ -269,4 +270,99 @@ fn threads_that_write_read_and_checkpoint_at_once_agree_in_the_end() {
     }
     assert_eq!(told, release.all());
     assert_eq!(store.volatile_bytes(), 0);
+}
+
+#[test]
+fn a_release_that_is_let_go_makes_room_for_the_next_which_keeps_what_it_has_in_common_with_it() {
+    let disk = FakeDisk::new();
+    let store_options = StoreOptions {
+        quota: Some(2 << 20),
+        ..options(&disk)
+    };
+    let (store, _) = Store::open(root(), store_options).expect("a store");
+    let (common, old) = (random(1, 512 << 10), random(2, 1 << 20));
+    let old = Release::new(1, &[common.clone(), old]);
+    let new = Release::new(2, &[common, random(3, 1 << 20)]);
+    store.open_layout(old.id, old.layout.clone()).expect("opens");
+    store.reserve(old.id, &old.all()).expect("1.5 of 2 MiB");
+    // Half of it came before it was taken back.
+    old.write(&store, &RangeSet::from(0..16)).expect("room");
+    assert!(store.checkpoint().fault.is_none());
+    let held = store.open_layout(new.id, new.layout.clone()).expect("opens").durable;
+    assert!(!held.is_empty(), "they have something in common");
+    let error = store
+        .reserve(new.id, &new.all())
+        .expect_err("the old one's bytes and its promise");
+    assert!(error.is_full(), "{error}");
+    store.close_layout(old.id);
+    assert_eq!(store.usage().expect("listed").reserved, 0);
+    store.gc(&[]).expect("runs");
+    assert_eq!(store.held(new.id).expect("open").durable, held);
+    store.reserve(new.id, &new.all()).expect("room was made");
+    new.write(&store, &new.all()).expect("room");
+    assert!(store.checkpoint().fault.is_none());
+    assert_eq!(new.read_checked(&store, &new.all()).0, new.all());
+}
+
+#[test]
+fn what_a_release_that_waits_does_not_use_is_free_for_others() {
+    let disk = FakeDisk::new();
+    let store_options = StoreOptions {
+        quota: Some(2 << 20),
+        ..options(&disk)
+    };
+    let (store, _) = Store::open(root(), store_options).expect("a store");
+    let first = Release::new(1, &[random(1, 1 << 20)]);
+    let second = Release::new(2, &[random(2, 1536 << 10)]);
+    let large = Release::new(3, &[random(3, 4 << 20)]);
+    for release in [&first, &second, &large] {
+        store.open_layout(release.id, release.layout.clone()).expect("opens");
+    }
+    store.reserve(first.id, &first.all()).expect("room");
+    assert!(store.reserve(second.id, &second.all()).is_err());
+    store.unreserve(first.id);
+    store
+        .reserve(second.id, &second.all())
+        .expect("nothing is promised to the first");
+    store.reserve(large.id, &RangeSet::from(0..1)).expect("room");
+    assert!(store.reserve(large.id, &large.all()).is_err());
+    assert_eq!(
+        store.usage().expect("listed").reserved,
+        1536 << 10,
+        "a refusal promises nothing"
+    );
+}
+
+#[test]
+fn a_pack_that_newer_releases_borrow_from_stays_until_the_disk_has_room_for_a_copy() {
+    let disk = FakeDisk::new();
+    let (store, _) = Store::open(root(), options(&disk)).expect("a store");
+    let mut files: Vec<Vec<u8>> = (0..8).map(|i| random(i, 40_000)).collect();
+    files.push(random(20, 512 << 10));
+    let old = Release::new(1, &files);
+    files[8] = random(21, 64 << 10);
+    let new = Release::new(2, &files);
+    for release in [&old, &new] {
+        let held = store
+            .open_layout(release.id, release.layout.clone())
+            .expect("opens")
+            .durable;
+        release.write(&store, &release.all().difference(&held)).expect("room");
+        assert!(store.checkpoint().fault.is_none());
+    }
+    store.close_layout(old.id);
+    disk.set_capacity(Some(disk.blocks_used() + 8));
+    let report = store.gc(&[]).expect("what can go goes");
+    assert_eq!((report.artifacts, report.packs), (1, 0));
+    assert_eq!(new.read_checked(&store, &new.all()).0, new.all());
+    // What went made the room.
+    let report = store.gc(&[]).expect("runs");
+    assert_eq!((report.artifacts, report.packs), (0, 1));
+    assert_eq!(new.read_checked(&store, &new.all()).0, new.all());
+    drop(store);
+    let disk = disk.restart(Stop::PowerLoss);
+    let (store, _) = Store::open(root(), options(&disk)).expect("opens");
+    let held = store.open_layout(new.id, new.layout.clone()).expect("opens").durable;
+    assert_eq!(held, new.all());
+    assert_eq!(new.read_checked(&store, &held).0, held);
 }

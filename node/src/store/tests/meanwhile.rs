@@ -4,6 +4,7 @@
 use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 
 use samara_protocol::tree::ranges::RangeSet;
 
@@ -207,4 +208,80 @@ fn a_reader_that_opens_files_while_they_are_being_made_spoils_no_checkpoint() {
         let durable = durable.lock().expect("no panic").clone();
         lose_power(&disk, &release, &durable, &what);
     }
+}
+
+/// Opens while another collects, on a thread of its own when the collection holds the door shut at that moment.
+fn opens_meanwhile(store: &Arc<Store>, release: &Arc<Release>, told: &Told) -> Option<JoinHandle<()>> {
+    let shut = store.shared.opening.try_lock().is_err();
+    let (store, release, told) = (Arc::clone(store), Arc::clone(release), Arc::clone(told));
+    let open = move || {
+        let held = store.open_layout(release.id, release.layout.clone()).expect("opens");
+        *told.lock().expect("no panic") = Some(held.durable);
+    };
+    if shut {
+        return Some(std::thread::spawn(open));
+    }
+    open();
+    None
+}
+
+type Told = Arc<Mutex<Option<RangeSet>>>;
+
+#[test]
+fn a_release_that_is_opened_while_garbage_is_collected_holds_what_it_was_told() {
+    let mut files = vec![random(1, (3 << 16) + 5), random(2, 2 << 16)];
+    files.extend((0..4).map(|i| random(10 + i, 40_000)));
+    let old = Release::new(1, &files);
+    files[1] = random(20, 2 << 16);
+    files[5] = random(21, 40_000);
+    let new = Arc::new(Release::new(2, &files));
+    // What it has in common with the old one is copied before anything goes: a long way before the door is shut.
+    let heir = Release::new(3, &files[2..5]);
+    let whole = FakeDisk::new();
+    let store = open(&whole, &old);
+    old.write(&store, &old.all()).expect("room");
+    assert!(store.checkpoint().fault.is_none());
+    let borrowed = store.open_layout(heir.id, heir.layout.clone()).expect("opens").durable;
+    assert!(!borrowed.is_empty(), "they have small files in common");
+    heir.write(&store, &heir.all().difference(&borrowed)).expect("room");
+    assert!(store.checkpoint().fault.is_none());
+    drop(store);
+    let (mut kept, mut collected) = (0, 0);
+    for at in 0.. {
+        let disk = whole.copy().restart(Stop::Kill);
+        let store = open(&disk, &old);
+        store.open_layout(heir.id, heir.layout.clone()).expect("opens");
+        store.close_layout(old.id);
+        let (told, waiting) = (Told::default(), Arc::new(Mutex::new(None)));
+        let (other, its, says, waits) = (
+            Arc::clone(&store),
+            Arc::clone(&new),
+            Arc::clone(&told),
+            Arc::clone(&waiting),
+        );
+        let work = move || *waits.lock().expect("no panic") = opens_meanwhile(&other, &its, &says);
+        disk.meanwhile(at, Arc::new(work));
+        store.gc(&[]).expect("a sound disk");
+        if disk.was_not_reached() {
+            break;
+        }
+        if let Some(opening) = waiting.lock().expect("no panic").take() {
+            opening.join().expect("no panic");
+        }
+        let what = format!("opened before operation {at} of a collection");
+        let told = told.lock().expect("no panic").take().expect("opened");
+        let held = store.held(new.id).expect("open").durable;
+        assert_eq!(told.difference(&held), RangeSet::new(), "{what}");
+        let lost = store.recheck(new.id, &held).expect("open");
+        assert!(lost.is_empty(), "{what}: {lost:?} are said to be durable and are gone");
+        assert_eq!(new.read_checked(&store, &held).0, held, "{what}");
+        if told.contains_range(0..4) {
+            kept += 1;
+        } else {
+            collected += 1;
+        }
+        assert_eq!(heir.read_checked(&store, &heir.all()).0, heir.all(), "{what}");
+        lose_power(&disk, &new, &held, &what);
+    }
+    assert!(kept > 0 && collected > 0, "both ways: {kept} and {collected}");
 }

@@ -248,11 +248,10 @@ fn collection_keeps_what_is_pinned_even_what_lay_in_a_dying_pack_and_frees_the_r
         layout: release.layout.clone(),
     };
     assert_eq!(store.gc(&[pin(&first), pin(&second)]).expect("runs").freed, 0);
+    assert_eq!(store.gc(&[]).expect("runs").freed, 0, "what is open stays");
+    store.close_layout(first.id);
     let report = store.gc(&[pin(&second)]).expect("runs");
-    assert_eq!(
-        (report.artifacts, report.packs, report.closed.as_slice()),
-        (1, 1, &[first.id][..])
-    );
+    assert_eq!((report.artifacts, report.packs), (1, 1));
     assert!(report.freed >= 300_000);
     assert_eq!(second.read_checked(&store, &second.all()).0, second.all());
     assert!(store.held(first.id).is_err());
@@ -263,6 +262,8 @@ fn collection_keeps_what_is_pinned_even_what_lay_in_a_dying_pack_and_frees_the_r
     // The first one again: all but what died is still known.
     let again = durable(&store, &first);
     assert!(again.count() > 0 && first.read_checked(&store, &again).0 == again);
+    store.close_layout(first.id);
+    store.close_layout(second.id);
     assert!(store.gc(&[]).expect("runs").freed > 0);
     assert_eq!(files_of(dir.path(), "data"), Vec::<std::path::PathBuf>::new());
     assert_eq!(store.usage().expect("runs").reserved, 0);
