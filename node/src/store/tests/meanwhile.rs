@@ -3,8 +3,9 @@
 
 use std::io::ErrorKind;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use samara_protocol::tree::ranges::RangeSet;
 
@@ -210,19 +211,18 @@ fn a_reader_that_opens_files_while_they_are_being_made_spoils_no_checkpoint() {
     }
 }
 
-/// Opens while another collects, on a thread of its own when the collection holds the door shut at that moment.
-fn opens_meanwhile(store: &Arc<Store>, release: &Arc<Release>, told: &Told) -> Option<JoinHandle<()>> {
-    let shut = store.shared.opening.try_lock().is_err();
+/// Opens while another collects, on a thread of its own. Where the collection holds at this moment what opening needs, the
+/// collection goes on first: either order must be sound.
+fn opens_meanwhile(store: &Arc<Store>, release: &Arc<Release>, told: &Told) -> JoinHandle<()> {
     let (store, release, told) = (Arc::clone(store), Arc::clone(release), Arc::clone(told));
-    let open = move || {
+    let (done, is_done) = mpsc::channel();
+    let opening = std::thread::spawn(move || {
         let held = store.open_layout(release.id, release.layout.clone()).expect("opens");
         *told.lock().expect("no panic") = Some(held.durable);
-    };
-    if shut {
-        return Some(std::thread::spawn(open));
-    }
-    open();
-    None
+        let _ = done.send(());
+    });
+    let _ = is_done.recv_timeout(Duration::from_millis(200));
+    opening
 }
 
 type Told = Arc<Mutex<Option<RangeSet>>>;
@@ -259,7 +259,7 @@ fn a_release_that_is_opened_while_garbage_is_collected_holds_what_it_was_told() 
             Arc::clone(&told),
             Arc::clone(&waiting),
         );
-        let work = move || *waits.lock().expect("no panic") = opens_meanwhile(&other, &its, &says);
+        let work = move || *waits.lock().expect("no panic") = Some(opens_meanwhile(&other, &its, &says));
         disk.meanwhile(at, Arc::new(work));
         store.gc(&[]).expect("a sound disk");
         if disk.was_not_reached() {
