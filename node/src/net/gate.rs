@@ -11,7 +11,7 @@ pub struct Introduction {
     pub summary: Vec<u8>,
 }
 
-/// Among whom a peer is counted; how many of each are let in, [`super::places`] knows.
+/// Among whom a peer is counted; how many of each are let in, `places` knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Seat {
     /// An origin or a member of the own site; or whoever was dialled and cannot be judged yet.

@@ -216,7 +216,7 @@ fn a_reader_that_opens_files_while_they_are_being_made_spoils_no_checkpoint() {
 /// collection goes on first: either order must be sound.
 fn opens_meanwhile(store: &Arc<Store>, release: &Arc<Release>, told: &Told) -> JoinHandle<()> {
     let (store, release, told) = (Arc::clone(store), Arc::clone(release), Arc::clone(told));
-    let (done, is_done) = mpsc::channel();
+    let (done, is_done) = mpsc::sync_channel(1);
     let opening = std::thread::spawn(move || {
         let held = store.open_layout(release.id, release.layout.clone()).expect("opens");
         *told.lock().expect("no panic") = Some(held.durable);
