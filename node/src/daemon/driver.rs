@@ -1,8 +1,9 @@
 //! The one owner: every event of the network, every report of a task, every command of a verb and every deadline comes
 //! here, becomes an input of the scheduler or a step of a release, and is drained before the next is looked at.
 //!
-//! It waits for no disk, with one exception: signed metadata and lists of revocations are durable before they count, and
-//! come rarely. Everything else that reads or writes files is a worker's, who reports.
+//! What moves payload waits for no disk here: workers read and write, and report. Inline are small files that come seldom:
+//! signed metadata and lists of revocations, which are durable before they count, the keys at a renewal, and what a verb
+//! asks for (homes that are read again, the start of a publish).
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
