@@ -15,6 +15,7 @@ mod fetching;
 mod files;
 mod freshness;
 mod gate;
+mod heads;
 pub mod importing;
 mod meeting;
 mod moving;
