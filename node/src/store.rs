@@ -26,6 +26,7 @@ mod hash;
 mod heal;
 mod import;
 mod index;
+mod inspect;
 mod layouts;
 mod pairs;
 mod paths;

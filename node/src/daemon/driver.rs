@@ -13,6 +13,7 @@ use samara_protocol::swarm::Swarm;
 use samara_protocol::swarm::io::{Distance, FetchFault, Input, Limits};
 use samara_protocol::swarm::step::step;
 use samara_protocol::time::Timestamp;
+use samara_protocol::tree::ranges::RangeSet;
 use samara_protocol::trust::key::SigningKey;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -292,7 +293,7 @@ impl Driver {
 
     /// A neighbour asked for groups that are damaged: what else is of the layout is looked at now, and not when it is asked
     /// for. Other releases that have the same artifacts hear of it by the next checkpoint.
-    fn found_damaged(&mut self, layout: LayoutId, groups: samara_protocol::tree::ranges::RangeSet) {
+    fn found_damaged(&mut self, layout: LayoutId, groups: RangeSet) {
         if !groups.is_empty() {
             self.checkpoints.wrote(self.clock.now(), 1);
             self.shell.scrub(layout);
@@ -300,8 +301,13 @@ impl Driver {
         self.lost(layout, groups);
     }
 
-    /// Groups turned out not to be held: peers are told, and they are fetched again.
-    pub(super) fn lost(&mut self, layout: LayoutId, groups: samara_protocol::tree::ranges::RangeSet) {
+    /// Groups turned out not to be held: peers are told, and they are fetched again. Where several found it at a time, those
+    /// that are held again by now are not lost for the sake of who told of it last.
+    pub(super) fn lost(&mut self, layout: LayoutId, mut groups: RangeSet) {
+        if let Ok(held) = self.store.held(layout) {
+            groups.subtract(&held.durable);
+            groups.subtract(&held.volatile);
+        }
         if !groups.is_empty() {
             self.observer.emit(Event::GroupsLost {
                 layout,

@@ -65,6 +65,14 @@ pub(super) struct Holding {
     pub(super) losses: u64,
 }
 
+/// What was held when somebody began to look at a body's files. Only of that can he find that it is damaged, and only while
+/// nothing is lost: what is not held, or is lost meanwhile, may be written anew before he has done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Seen {
+    held: RangeSet,
+    losses: u64,
+}
+
 impl Holding {
     pub(super) fn held(&self) -> RangeSet {
         let mut held = self.durable.clone();
@@ -74,6 +82,28 @@ impl Holding {
 
     pub(super) fn contains(&self, index: u32) -> bool {
         self.durable.contains(index) || self.volatile.contains(index)
+    }
+
+    /// For who is about to look at the files: before he opens them.
+    pub(super) fn seen(&self) -> Seen {
+        Seen {
+            held: self.held(),
+            losses: self.losses,
+        }
+    }
+
+    /// Takes out what turned out damaged; those that were in, and those of them that were volatile. `None` when something else
+    /// was lost since: what was seen says nothing of what is there now.
+    pub(super) fn lose_seen(&mut self, groups: &RangeSet, seen: &mut Seen) -> Option<(RangeSet, RangeSet)> {
+        if self.losses != seen.losses {
+            return None;
+        }
+        let groups = groups.intersection(&seen.held);
+        let volatile = self.volatile.intersection(&groups);
+        let lost = self.lose(&groups);
+        seen.losses = self.losses;
+        seen.held.subtract(&groups);
+        Some((lost, volatile))
     }
 
     /// Takes groups out; those that were in.
@@ -153,6 +183,11 @@ impl Body {
         lock(&self.holding)
     }
 
+    /// See [`Holding::seen`].
+    pub(super) fn seen(&self) -> Seen {
+        self.holding().seen()
+    }
+
     /// For one who is about to make the outboard again; `None` while another is at it.
     pub(super) fn begin_mending(&self) -> Option<MutexGuard<'_, ()>> {
         match self.mending.try_lock() {
@@ -160,6 +195,11 @@ impl Body {
             Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
             Err(TryLockError::WouldBlock) => None,
         }
+    }
+
+    /// Returns when nobody makes the outboard again any more.
+    pub(super) fn wait_for_mending(&self) {
+        drop(lock(&self.mending));
     }
 
     /// Whether every group is held.

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use samara_protocol::id::{ArtifactId, LayoutId};
 use samara_protocol::tree::ranges::RangeSet;
 
-use super::body::{Body, Shape};
+use super::body::{Body, Seen, Shape};
 use super::disk::Stamp;
 use super::error::Context;
 use super::files::{Files, Key};
@@ -27,7 +27,7 @@ use super::{Changes, Checkpoint, StoreError};
 const SYNC_EACH_MAX: usize = 16;
 
 /// One body on its way through a checkpoint.
-struct Step {
+pub(super) struct Step {
     body: Arc<Body>,
     files: Option<Arc<Files>>,
     /// Volatile when the checkpoint began.
@@ -131,17 +131,17 @@ impl Shared {
         }
     }
 
-    fn begin(&self, body: &Arc<Body>) -> Result<Step, StoreError> {
-        let (groups, losses) = {
+    /// Opens what is to be synced of a body, if it is still there.
+    pub(super) fn begin(&self, body: &Arc<Body>) -> Result<Step, StoreError> {
+        let (groups, losses, mut seen) = {
             let holding = body.holding();
-            (holding.volatile.clone(), holding.losses)
+            (holding.volatile.clone(), holding.losses, holding.seen())
         };
-        let files = match self.files_to_sync(body) {
+        let files = match self.files_to_sync(body, &mut seen) {
             Ok(files) => files,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 // Deleted, or taken out by its owner.
-                let all = RangeSet::from(0..body.group_count());
-                self.lose(body, &all, "the file was deleted");
+                self.lose_all(body, &mut seen, "the file was deleted");
                 None
             }
             Err(error) => return Err(error).on("open", &self.path_of(body.key)),
@@ -157,7 +157,7 @@ impl Shared {
 
     /// The files of a body, with the outboard if it has one: nothing is durable that was synced without it. `None` when it is
     /// gone, and with it the groups.
-    fn files_to_sync(&self, body: &Arc<Body>) -> io::Result<Option<Arc<Files>>> {
+    fn files_to_sync(&self, body: &Arc<Body>, seen: &mut Seen) -> io::Result<Option<Arc<Files>>> {
         let complete = |files: &Arc<Files>| body.outboard_len() == 0 || files.outboard.is_some();
         let files = self.files.get(body.key)?;
         if complete(&files) {
@@ -172,9 +172,16 @@ impl Shared {
         if self.mend(body) == Mending::Mended {
             return self.files.get(body.key).map(Some);
         }
-        let all = RangeSet::from(0..body.group_count());
-        self.lose(body, &all, "the outboard was deleted");
+        self.lose_all(body, seen, "the outboard was deleted");
         Ok(None)
+    }
+
+    /// Nothing of a body is there. What was lost meanwhile was told by who found it, and the next checkpoint looks again.
+    fn lose_all(&self, body: &Arc<Body>, seen: &mut Seen, why: &str) {
+        let all = RangeSet::from(0..body.group_count());
+        if !self.lose(body, &all, seen, why) {
+            self.mark_dirty(body);
+        }
     }
 
     /// Syncs data, then outboards. What failed is lost.
@@ -210,9 +217,7 @@ impl Shared {
     fn lose_unsynced(&self, step: &mut Step) {
         // Groups that were written after the checkpoint began, or are being written, share the fate: this sync told of their
         // failure too, and the next would not tell again.
-        let durable = step.body.holding().durable.clone();
-        let others = RangeSet::from(0..step.body.group_count()).difference(&durable);
-        self.lose(&step.body, &others, "the disk could not sync them");
+        self.lose_volatile(&step.body, "the disk could not sync them");
         self.files.forget(step.body.key);
         step.groups = RangeSet::new();
     }

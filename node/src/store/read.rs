@@ -3,7 +3,6 @@
 //! Towards a Samara peer, which checks everything itself, a group is hashed here only when its file changed since it was
 //! verified, or once a day. What fails is lost: it is told to every layout that has it and fetched again.
 
-use std::io;
 use std::sync::Arc;
 
 use samara_protocol::id::{ArtifactId, LayoutId};
@@ -15,12 +14,12 @@ use samara_protocol::tree::ranges::RangeSet;
 use samara_protocol::tree::verify::StoredVerifier;
 
 use super::body::{Body, Shape, offset_of};
-use super::disk::{Stamp, read_exact};
+use super::disk::read_exact;
 use super::files::{Files, Key};
 use super::heal::Mending;
+use super::inspect::{LOOKS_MAX, Look};
 use super::layouts::OpenLayout;
 use super::pairs::PairPage;
-use super::recover::CHECK_AFTER_SECONDS;
 use super::shared::Shared;
 use super::tables::Location;
 use super::{FrameShape, Served, StoreError};
@@ -56,7 +55,7 @@ enum Missed {
 /// The body that the last group came from.
 struct Current {
     body: Arc<Body>,
-    files: Option<Arc<Files>>,
+    look: Option<Look>,
     pairs: PairPage,
     checked: RangeSet,
 }
@@ -116,27 +115,34 @@ impl Shared {
         out: &mut Vec<u8>,
         header: &mut dyn FnMut(FrameShape, &mut Vec<u8>),
     ) -> Result<usize, Missed> {
-        let start = out.len();
-        for is_mended in [false, true] {
+        let (start, group) = (out.len(), RangeSet::from(at.index..at.index + 1));
+        let mut is_mended = false;
+        for _ in 0..LOOKS_MAX {
             let files = self.current(current, body);
-            match self.frame(reply, files, at, out, header) {
-                Err(Missed::Unproved) if !is_mended => out.truncate(start),
-                other => {
-                    if matches!(other, Err(Missed::Unproved | Missed::Wrong)) {
-                        let group = RangeSet::from(at.index..at.index + 1);
-                        self.lose(body, &group, "it is not what it must be");
+            let missed = match self.frame(reply, files, at, out, header) {
+                Err(missed @ (Missed::Unproved | Missed::Wrong)) => missed,
+                other => return other,
+            };
+            out.truncate(start);
+            let mending = if missed == Missed::Unproved && !is_mended {
+                self.mend(body)
+            } else {
+                Mending::No
+            };
+            match (mending, &mut files.look) {
+                (Mending::UnderWay, _) => return Err(Missed::Later),
+                (Mending::Mended, _) => is_mended = true,
+                (Mending::No, Some(look)) => {
+                    if self.lose(body, &group, &mut look.seen, "it is not what it must be") {
+                        return Err(missed);
                     }
-                    return other;
                 }
+                (Mending::No, None) => return Err(Missed::Later),
             }
-            match self.mend(body) {
-                // Its files are new, and so is what the reply knows of the way to a group.
-                Mending::Mended => *current = None,
-                Mending::UnderWay => return Err(Missed::Later),
-                Mending::No => {}
-            }
+            // Its files are new, and so is what the reply knows of the way to a group.
+            *current = None;
         }
-        Err(Missed::Lost)
+        Err(Missed::Later)
     }
 
     fn current<'a>(&self, current: &'a mut Option<Current>, body: &Arc<Body>) -> &'a mut Current {
@@ -146,7 +152,7 @@ impl Shared {
             }
             *current = Some(Current {
                 body: Arc::clone(body),
-                files: self.inspect(body),
+                look: self.inspect(body),
                 pairs: PairPage::default(),
                 checked: RangeSet::new(),
             });
@@ -171,7 +177,7 @@ impl Shared {
             }
             holding.unchecked.contains(at.index) && !current.checked.contains(at.index)
         };
-        let files = current.files.as_ref().ok_or(Missed::Later)?;
+        let files = &current.look.as_ref().ok_or(Missed::Later)?.files;
         let data_len = body.group_len(at.index);
         let index = GroupIndex(at.index);
         let mut proof_len = 0;
@@ -261,82 +267,38 @@ impl Shared {
             out.resize(start + usize::try_from(artifact.size).ok()?, 0);
             let data = &mut out[start..];
             let pack = self.index.pack_of_number(at.pack)?;
-            let read = self
-                .files
-                .get(Key::Pack(pack))
-                .and_then(|files| read_exact(&*files.data, data, at.offset));
-            if read.is_err() || blake3::hash(data).as_bytes() != artifact.id.as_bytes() {
-                self.lose_located(artifact.id, pack, at);
+            if !self.is_located(artifact.id, pack, at, data) && !self.is_still_located(artifact.id, pack, at, data) {
+                self.forget_locations(&[artifact.id], |found| *found == at);
                 return None;
             }
         }
         Some(())
     }
 
-    /// A small artifact is not where the index says.
-    fn lose_located(&self, id: ArtifactId, pack: LayoutId, at: Location) {
-        if let Some(body) = self.body_in_use(Key::Pack(pack)) {
-            let index = u32::try_from(at.offset / GROUP_BYTES).unwrap_or(u32::MAX);
-            let group = RangeSet::from(index..index.saturating_add(1));
-            self.lose(&body, &group, "a packed artifact is damaged");
-        }
-        self.forget_locations(&[id], |found| *found == at);
+    /// Reads a small artifact from where the index says; whether it is there.
+    fn is_located(&self, id: ArtifactId, pack: LayoutId, at: Location, data: &mut [u8]) -> bool {
+        let files = self.files.get(Key::Pack(pack));
+        let read = files.and_then(|files| read_exact(&*files.data, data, at.offset));
+        read.is_ok() && blake3::hash(data).as_bytes() == id.as_bytes()
     }
 
-    /// Looks whether somebody else touched the file, or a day has passed: then its groups are hashed before they are
-    /// given to anyone. `None` when there is no file.
-    pub(super) fn inspect(&self, body: &Arc<Body>) -> Option<Arc<Files>> {
-        let mut files = match self.files.get(body.key) {
-            Ok(files) => Some(files),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            // Nothing is known of the groups then, so nothing is lost.
-            Err(error) => {
-                tracing::warn!(body = ?body.key, %error, "a file of the store cannot be opened");
-                return None;
+    /// The same for one that was not there: may be by now; if not, its group is lost.
+    fn is_still_located(&self, id: ArtifactId, pack: LayoutId, at: Location, data: &mut [u8]) -> bool {
+        let Some(body) = self.body_in_use(Key::Pack(pack)) else {
+            return false;
+        };
+        let index = u32::try_from(at.offset / GROUP_BYTES).unwrap_or(u32::MAX);
+        let group = RangeSet::from(index..index.saturating_add(1));
+        for _ in 0..LOOKS_MAX {
+            let mut seen = body.seen();
+            if self.is_located(id, pack, at, data) {
+                return true;
             }
-        };
-        let known = match &files {
-            Some(files) => files.data.stamp().ok()?,
-            None => Stamp::default(),
-        };
-        if known.links == 0 {
-            let all = RangeSet::from(0..body.group_count());
-            self.lose(body, &all, "the file was deleted");
-            self.files.forget(body.key);
-            return None;
+            if self.lose(&body, &group, &mut seen, "a packed artifact is damaged") {
+                return false;
+            }
         }
-        let beyond = RangeSet::from(0..body.group_count()).difference(&body.groups_within(known.len));
-        if !beyond.is_empty() {
-            self.lose(body, &beyond, "the file was truncated");
-            // Whoever writes to it next opens it anew and gives it its length back.
-            self.files.forget(body.key);
-        }
-        if files
-            .as_ref()
-            .is_some_and(|files| body.outboard_len() > 0 && !super::recover::has_outboard(body, files))
-        {
-            self.files.forget(body.key);
-            files = match self.mend(body) {
-                Mending::Mended => self.files.get(body.key).ok(),
-                Mending::UnderWay => None,
-                Mending::No => {
-                    let all = RangeSet::from(0..body.group_count());
-                    self.lose(body, &all, "the outboard was truncated or deleted");
-                    None
-                }
-            };
-        }
-        let now = self.disk.now();
-        let mut holding = body.holding();
-        let changed = holding.stamp.is_some_and(|stamp| stamp != known);
-        let old = holding.unchecked.is_empty() && now.saturating_sub(holding.checked_at).abs() >= CHECK_AFTER_SECONDS;
-        if changed {
-            holding.unchecked = holding.held();
-            holding.stamp = Some(known);
-        } else if old && holding.checked_at != 0 {
-            holding.unchecked = holding.durable.clone();
-        }
-        files
+        false
     }
 
     /// A whole small artifact of an open layout, hashed.
@@ -346,44 +308,46 @@ impl Shared {
         if !placed.is_packed() {
             return Err(StoreError::Absent(artifact));
         }
-        let own = open
-            .locate(placed.first_group)
-            .filter(|(body, index)| body.holding().contains(*index));
-        let Some((body, index)) = own else {
-            return self.read_located(placed.artifact).ok_or(StoreError::Absent(artifact));
-        };
+        let own = open.locate(placed.first_group);
         let mut data = vec![0; usize::try_from(placed.artifact.size).expect("smaller than a group")];
-        let read = self
-            .files
-            .get(body.key)
-            .and_then(|files| read_exact(&*files.data, &mut data, offset_of(index) + u64::from(placed.offset)));
-        if read.is_ok() && blake3::hash(&data).as_bytes() == artifact.as_bytes() {
-            return Ok(data);
+        for _ in 0..LOOKS_MAX {
+            let Some((body, index)) = own.filter(|(body, index)| body.holding().contains(*index)) else {
+                return self.read_located(placed.artifact).ok_or(StoreError::Absent(artifact));
+            };
+            let (mut seen, group) = (body.seen(), RangeSet::from(index..index + 1));
+            let files = self.files.get(body.key);
+            let at = offset_of(index) + u64::from(placed.offset);
+            let read = files.and_then(|files| read_exact(&*files.data, &mut data, at));
+            if read.is_ok() && blake3::hash(&data).as_bytes() == artifact.as_bytes() {
+                return Ok(data);
+            }
+            if self.lose(body, &group, &mut seen, "a packed artifact is damaged") {
+                break;
+            }
         }
-        self.lose(body, &RangeSet::from(index..index + 1), "a packed artifact is damaged");
         Err(StoreError::Damaged(artifact))
     }
 
     /// The files of a whole large artifact, every group of which is known to be good.
     pub(super) fn whole(&self, artifact: ArtifactRef) -> Result<(Arc<Body>, Arc<Files>), StoreError> {
         let body = self.artifact_body(artifact)?;
-        let files = self.inspect(&body).ok_or(StoreError::Absent(artifact.id))?;
-        let (whole, unchecked) = {
-            let holding = body.holding();
-            (
-                holding.held().contains_range(0..body.group_count()),
-                holding.unchecked.clone(),
-            )
-        };
-        if !whole {
-            return Err(StoreError::Absent(artifact.id));
+        for _ in 0..LOOKS_MAX {
+            let files = self.inspect(&body).ok_or(StoreError::Absent(artifact.id))?.files;
+            let unchecked = {
+                let holding = body.holding();
+                if !holding.held().contains_range(0..body.group_count()) {
+                    return Err(StoreError::Absent(artifact.id));
+                }
+                holding.unchecked.clone()
+            };
+            if unchecked.is_empty() {
+                return Ok((body, files));
+            }
+            if !self.check(&body, &unchecked).is_empty() {
+                break;
+            }
+            body.wait_for_mending();
         }
-        let bad = unchecked.difference(&self.hash_groups(&body, &files, &unchecked));
-        self.mark_checked(&body, &unchecked.difference(&bad));
-        if bad.is_empty() {
-            return Ok((body, files));
-        }
-        self.lose(&body, &bad, "it is not what it must be");
         Err(StoreError::Damaged(artifact.id))
     }
 }

@@ -9,6 +9,7 @@ use samara_protocol::tree::ranges::RangeSet;
 use super::StoreError;
 use super::body::Body;
 use super::heal::Mending;
+use super::inspect::{LOOKS_MAX, Look};
 use super::layouts::Part;
 use super::shared::{Shared, lock};
 
@@ -56,18 +57,28 @@ impl Shared {
         Ok(lost)
     }
 
-    /// Hashes groups of a body, on all threads; those that are not held (any more).
-    fn check(&self, body: &Arc<Body>, groups: &RangeSet) -> RangeSet {
-        let mut bad = groups.clone();
-        for is_mended in [false, true] {
+    /// Hashes groups of a body, on all threads; those that are not held (any more). They stay unchecked while another makes the
+    /// outboard again.
+    pub(super) fn check(&self, body: &Arc<Body>, groups: &RangeSet) -> RangeSet {
+        let mut is_mended = false;
+        for _ in 0..LOOKS_MAX {
             // Nothing is known of what cannot be opened at this moment.
-            let Some(files) = self.inspect(body) else { break };
-            let good = self.hash_groups(body, &files, &bad);
-            self.mark_checked(body, &good);
-            bad.subtract(&good);
-            if is_mended || bad.is_empty() || self.mend(body) != Mending::Mended {
-                self.lose(body, &bad, "it is not what it must be");
+            let Some(Look { files, mut seen }) = self.inspect(body) else {
                 break;
+            };
+            let there = groups.intersection(&body.holding().held());
+            let good = self.hash_groups(body, &files, &there);
+            self.mark_checked(body, &good);
+            let bad = there.difference(&good);
+            if bad.is_empty() {
+                break;
+            }
+            match if is_mended { Mending::No } else { self.mend(body) } {
+                Mending::Mended => is_mended = true,
+                // By one who found it before, and does not need what this one would lose.
+                Mending::UnderWay => break,
+                Mending::No if self.lose(body, &bad, &mut seen, "it is not what it must be") => break,
+                Mending::No => {}
             }
         }
         groups.difference(&body.holding().held())

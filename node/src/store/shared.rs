@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 use samara_protocol::id::{ArtifactId, LayoutId};
 use samara_protocol::tree::ranges::RangeSet;
 
-use super::body::{Body, Shape};
+use super::body::{Body, Seen, Shape};
 use super::disk::{Disk, Lock};
 use super::files::{Key, OpenFiles};
 use super::index::Index;
@@ -92,32 +92,47 @@ impl Shared {
         pending.dirty.entry(body.key).or_insert_with(|| Arc::clone(body));
     }
 
-    /// Groups of a body are not what they must be: forgets them, and notes it for every layout that has them.
-    pub(super) fn lose(&self, body: &Arc<Body>, groups: &RangeSet, why: &str) {
-        let (lost, volatile) = {
-            let mut holding = body.holding();
-            let volatile = holding.volatile.intersection(groups);
-            (holding.lose(groups), volatile)
+    /// Groups of a body were seen not to be what they must be: forgets them, and notes it for every layout that has them.
+    /// `false` when something was lost since they were seen: nothing is done, look again.
+    #[must_use]
+    pub(super) fn lose(&self, body: &Arc<Body>, groups: &RangeSet, seen: &mut Seen, why: &str) -> bool {
+        let Some((lost, volatile)) = body.holding().lose_seen(groups, seen) else {
+            return false;
         };
+        self.forget_lost(body, &lost, &volatile, why);
+        true
+    }
+
+    /// What of a body is not durable cannot become so, and neither can what is being written to it: the same.
+    pub(super) fn lose_volatile(&self, body: &Arc<Body>, why: &str) {
+        let lost = {
+            let mut holding = body.holding();
+            let others = RangeSet::from(0..body.group_count()).difference(&holding.durable);
+            holding.lose(&others)
+        };
+        self.forget_lost(body, &lost, &lost, why);
+    }
+
+    fn forget_lost(&self, body: &Arc<Body>, lost: &RangeSet, volatile: &RangeSet, why: &str) {
         if lost.is_empty() {
             return;
         }
         tracing::warn!(body = ?body.key, groups = ?lost, why, "groups are lost and will be fetched again");
-        self.forget_volatile(body, &volatile);
+        self.forget_volatile(body, volatile);
         self.mark_dirty(body);
         match &body.shape {
             Shape::Artifact { id, .. } => {
                 for layout in self.open_layouts() {
-                    if let Some(groups) = layout.groups_of(id, &lost) {
+                    if let Some(groups) = layout.groups_of(id, lost) {
                         self.tell_lost(layout.id, &groups);
                     }
                 }
             }
             Shape::Pack { number, .. } => {
-                let ids: Vec<ArtifactId> = body.packed_in(&lost).map(|(artifact, _)| artifact.id).collect();
+                let ids: Vec<ArtifactId> = body.packed_in(lost).map(|(artifact, _)| artifact.id).collect();
                 for layout in self.open_layouts() {
                     if Key::Pack(layout.id) == body.key {
-                        self.tell_lost(layout.id, &layout.groups_of_pack(&lost));
+                        self.tell_lost(layout.id, &layout.groups_of_pack(lost));
                     }
                 }
                 self.forget_locations(&ids, |at| at.pack == *number);

@@ -14,6 +14,7 @@ use super::crash::{options, root};
 use super::fixture::{Release, random};
 use crate::store::disk::fake::{FakeDisk, Op, Stop};
 use crate::store::files::Key;
+use crate::store::recover::CHECK_AFTER_SECONDS;
 use crate::store::{Checkpoint, Store};
 
 /// Two large artifacts, one of which ends with a group of zeros, and two packed groups.
@@ -212,9 +213,109 @@ fn a_reader_that_opens_files_while_they_are_being_made_spoils_no_checkpoint() {
     }
 }
 
+type Look = (&'static str, fn(&Store, &Release));
+type Damage = (&'static str, fn(&FakeDisk));
+
+/// Ways to look at everything that a store holds.
+const LOOKS: [Look; 5] = [
+    ("a reply", |store, release| {
+        drop(release.read_checked(store, &release.all()));
+    }),
+    ("a recheck", |store, release| {
+        store.recheck(release.id, &release.all()).expect("open");
+    }),
+    ("a scrub", |store, release| {
+        store.scrub(release.id).expect("open");
+    }),
+    ("the beginning of a checkpoint", |store, release| {
+        for artifact in &release.artifacts {
+            let key = Key::Artifact(artifact.id);
+            // Closed, as when more bodies are in use than files may be open.
+            store.shared.files.forget(key);
+            drop(store.shared.body_in_use(key).map(|body| store.shared.begin(&body)));
+        }
+    }),
+    ("a copy", |store, release| {
+        for artifact in &release.artifacts {
+            let _ = store.open_artifact(*artifact);
+            let _ = store.read_small(release.id, artifact.id);
+        }
+    }),
+];
+
+/// Ways to damage what it holds while it runs.
+const DAMAGE: [Damage; 7] = [
+    ("rotten data", |disk| disk.rot(Path::new("data"), 70_000)),
+    ("a rotten outboard", |disk| disk.rot(Path::new("tree"), 10)),
+    ("a rotten pack", |disk| disk.rot(Path::new("payload"), 70_000)),
+    ("deleted data", |disk| disk.delete(Path::new("data"))),
+    ("a deleted outboard", |disk| disk.delete(Path::new("tree"))),
+    ("a deleted pack", |disk| disk.delete(Path::new("payload"))),
+    ("nothing left", |disk| {
+        for extension in ["data", "tree", "payload"] {
+            disk.delete(Path::new(extension));
+        }
+    }),
+];
+
+#[test]
+fn whoever_looks_at_damage_that_another_heals_meanwhile_takes_nothing_of_it_away_again() {
+    let release = release();
+    let whole = FakeDisk::new();
+    let store = open(&whole, &release);
+    release.write(&store, &release.all()).expect("room");
+    assert!(store.checkpoint().fault.is_none());
+    drop(store);
+    for ((damage, spoil), (look, looks)) in DAMAGE.iter().flat_map(|damage| LOOKS.map(|look| (damage, look))) {
+        let spoiled = || {
+            let disk = whole.copy().restart(Stop::Kill);
+            let store = open(&disk, &release);
+            spoil(&disk);
+            // Long enough for everything to be hashed before it is given to anyone.
+            disk.wait_seconds(CHECK_AFTER_SECONDS);
+            (disk, store)
+        };
+        let damaged = spoiled().1.recheck(release.id, &release.all()).expect("open");
+        for at in 0.. {
+            let (disk, store) = spoiled();
+            let healed = Arc::new(Mutex::new(RangeSet::new()));
+            let (other, its, says) = (Arc::clone(&store), Arc::clone(&release), Arc::clone(&healed));
+            let heal = move || {
+                let lost = other.recheck(its.id, &its.all()).expect("open");
+                its.write(&other, &lost).expect("room");
+                *says.lock().expect("no panic") = lost;
+            };
+            disk.meanwhile(at, Arc::new(heal));
+            looks(&store, &release);
+            let what = format!("{damage}, healed before operation {at} of {look}");
+            if disk.was_not_reached() {
+                assert!(at > 0, "{what}");
+                break;
+            }
+            // What the other did not find, as it was just being looked at, the look may have found.
+            let healed = healed.lock().expect("no panic").clone();
+            let missing = release.all().difference(&all_held(&store, &release));
+            assert!(
+                missing.difference(&damaged.difference(&healed)).is_empty(),
+                "{what}: {missing:?}"
+            );
+            release.write(&store, &missing).expect("room");
+            let lost = store.recheck(release.id, &release.all()).expect("open");
+            assert!(lost.is_empty(), "{what}: {lost:?}");
+        }
+    }
+}
+
+fn all_held(store: &Store, release: &Release) -> RangeSet {
+    let mut held = store.held(release.id).expect("open");
+    held.durable.union_with(&held.volatile);
+    held.durable
+}
+
 /// Opens while another collects, on a thread of its own. Where the collection holds at this moment what opening needs, the
 /// collection goes on first: either order must be sound.
 fn opens_meanwhile(store: &Arc<Store>, release: &Arc<Release>, told: &Told) -> JoinHandle<()> {
+    let is_free = store.shared.opening.try_lock().is_ok();
     let (store, release, told) = (Arc::clone(store), Arc::clone(release), Arc::clone(told));
     let (done, is_done) = mpsc::sync_channel(1);
     let opening = std::thread::spawn(move || {
@@ -222,7 +323,10 @@ fn opens_meanwhile(store: &Arc<Store>, release: &Arc<Release>, told: &Told) -> J
         *told.lock().expect("no panic") = Some(held.durable);
         let _ = done.send(());
     });
-    let _ = is_done.recv_timeout(Duration::from_millis(200));
+    if is_free {
+        // The index may be held, too, in the middle of a commit.
+        let _ = is_done.recv_timeout(Duration::from_millis(200));
+    }
     opening
 }
 
