@@ -95,6 +95,30 @@ fn every_module_says_what_it_is() {
     expect_none("a module starts with `//!`", &found);
 }
 
+/// No crate has its doc tests run: that costs a compiler run each, for none.
+#[test]
+fn nothing_in_the_docs_is_an_example_that_nobody_runs() {
+    let found: Vec<_> = rust("").iter().flat_map(examples).collect();
+    expect_none("mark it as `text`, and make a test of what is to be compiled", &found);
+}
+
+fn examples(source: &Source) -> Vec<String> {
+    let (mut found, mut is_open) = (Vec::new(), false);
+    for (index, line) in source.text.lines().enumerate() {
+        let line = line.trim_start();
+        let doc = line.strip_prefix("//!").or_else(|| line.strip_prefix("///"));
+        let Some(language) = doc.and_then(|doc| doc.trim_start().strip_prefix("```")) else {
+            continue;
+        };
+        let is_code = language.is_empty() || language.starts_with("rust") || language.contains("no_run");
+        if !is_open && is_code {
+            found.push(format!("{}:{}", source.path, index + 1));
+        }
+        is_open = !is_open;
+    }
+    found
+}
+
 #[test]
 fn source_is_plain_text() {
     let mut found = Vec::new();
@@ -125,6 +149,8 @@ fn the_file_checks_find_what_they_look_for() {
     assert!(length(&tested).0 <= 3, "{:?}", length(&tested));
     assert!(is_banned("node/src/net/utils.rs") && is_banned("node/src/manager/x.rs") && !is_banned("node/src/net.rs"));
     assert!(!says_what_it_is("use std::fs;\n") && says_what_it_is("//! Files.\n"));
+    let example = "//! A.\n//! ```\n//! a\n//! ```\n//! ```text\n//! b\n//! ```\n";
+    assert_eq!(examples(&Source::new("x.rs", example)), ["x.rs:2"]);
 }
 
 fn limit(path: &str) -> usize {
