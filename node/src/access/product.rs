@@ -43,6 +43,11 @@ const ACCEPTED: &str = "accepted ";
 /// Longer than any membership.
 const MEMBERSHIP_BYTES_MAX: u64 = 256 << 10;
 
+/// The right to sign for a product, or to change what the vendor knows of it, until it is dropped.
+#[derive(Debug)]
+#[must_use]
+pub struct Turn(#[expect(dead_code, reason = "held for its lock")] fs::File);
+
 /// Where one product lies.
 #[derive(Debug, Clone)]
 pub struct ProductHome {
@@ -158,14 +163,14 @@ impl ProductHome {
         self.write_metadata(files, wall)
     }
 
-    /// Waits until nobody else signs for the product from this home, and keeps others waiting until the file is dropped: two who
+    /// Waits until nobody else signs for the product from this home, and keeps others waiting until the turn is dropped: two who
     /// sign on top of the same metadata contradict each other.
     ///
     /// # Errors
     /// When the system refuses.
-    pub fn turn(&self) -> Result<fs::File, AccessError> {
+    pub fn turn(&self) -> Result<Turn, AccessError> {
         disk::make_dir(&self.dir)?;
-        disk::lock(&self.dir.join(TURN))
+        disk::lock(&self.dir.join(TURN)).map(Turn)
     }
 
     /// Takes files from any carrier into what is stored: verifies, stores, and gives what is trusted now.

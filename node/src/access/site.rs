@@ -9,6 +9,7 @@
 //! so the site key can stay offline.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use samara_protocol::id::NodeId;
@@ -30,6 +31,7 @@ use super::{AccessError, key_file};
 const KEY: &str = "site.key";
 const PRODUCTS: &str = "products";
 const REGISTER: &str = "register.json";
+const TURN: &str = "turn";
 /// Longer than any register.
 const REGISTER_BYTES_MAX: u64 = 64 << 20;
 
@@ -175,6 +177,12 @@ impl Site {
         disk::write_json(&self.dir.join(REGISTER), register, Readers::Owner)
     }
 
+    /// Held from reading the register to storing it: another who enrols or revokes at this moment waits.
+    fn turn(&self) -> Result<File, AccessError> {
+        disk::make_dir(&self.dir)?;
+        disk::lock(&self.dir.join(TURN))
+    }
+
     /// The products it was granted.
     ///
     /// # Errors
@@ -196,6 +204,7 @@ impl Site {
     /// When there is no such member, or the site key is not here.
     pub fn revoke(&self, name: &str) -> Result<(Member, Envelope), EnrolError> {
         let key = key_file::require(&self.dir.join(KEY), "revoke where the site key is")?;
+        let _turn = self.turn()?;
         let mut register = self.register()?;
         let found = register
             .members
@@ -339,6 +348,7 @@ impl Enroller {
         if !self.above.is_empty() && (terms.kind != MemberKind::Host || terms.enrol) {
             return Err(EnrolError::HostsOnly);
         }
+        let _turn = self.site.turn()?;
         let mut register = self.site.register()?;
         let known = register.members.get(&terms.node.to_string());
         if known.is_some_and(|member| member.revoked) {

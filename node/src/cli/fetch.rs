@@ -4,6 +4,7 @@
 //! neither. What it has verified lies in DIR/.samara/store until the switch, so a broken fetch goes on where it ended.
 
 mod dir;
+mod leftovers;
 mod machine;
 mod target;
 mod wait;

@@ -106,7 +106,7 @@ pub fn run(args: &Args, context: &Context, printer: &mut Printer) -> Result<Exit
         }
     };
     let names = names(args, &request)?;
-    let mut product = hand_over::open(context, &vendor, &args.product.0)?;
+    let (mut product, _turn) = hand_over::open_in_turn(context, &vendor, &args.product.0)?;
     let not_after = args.until.from(context.now(), "--until")?;
     let grant = terms(args, &mut product, &request, &names, not_after)?;
     let envelope = sign(&vendor, &grant)?;

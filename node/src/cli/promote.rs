@@ -51,7 +51,7 @@ impl fmt::Display for Promoted {
 pub fn run(args: &Args, context: &Context, printer: &mut Printer) -> Result<ExitStatus, CliError> {
     let vendor = args.home.vendor(context);
     let ReleaseArg { product: name, version } = &args.release;
-    let mut product = hand_over::open(context, &vendor, name)?;
+    let (mut product, _turn) = hand_over::open_in_turn(context, &vendor, name)?;
     let change = vendor.change(Role::Channels, context.now(), |hand| {
         changes::promote(&product.trust, version, &args.channel, hand)
     })?;

@@ -119,8 +119,8 @@ pub fn run(args: &Args, context: &Context, printer: &mut Printer) -> Result<Exit
     seal(args, context, &vendor, &product, &prepared)?;
     let mut turn = None;
     let sealed = store(args, context, &prepared, || {
-        turn = Some(product.home.turn()?);
-        let now = hand_over::open(context, &vendor, &args.product.0)?;
+        let (now, taken) = hand_over::open_in_turn(context, &vendor, &args.product.0)?;
+        turn = Some(taken);
         seal(args, context, &vendor, &now, &prepared)
     })?;
     let (trust, _) = product.home.update(sealed.files(), context.now())?;

@@ -57,7 +57,7 @@ pub fn run(args: &Args, context: &Context, printer: &mut Printer) -> Result<Exit
     }
     let vendor = args.home.vendor(context);
     let ReleaseArg { product: name, version } = &args.release;
-    let mut product = hand_over::open(context, &vendor, name)?;
+    let (mut product, _turn) = hand_over::open_in_turn(context, &vendor, name)?;
     let change = vendor.change(Role::Recalls, context.now(), |hand| {
         changes::recall(&product.trust, version, &args.reason, args.replacement.as_ref(), hand)
     })?;

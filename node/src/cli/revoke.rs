@@ -53,7 +53,7 @@ impl fmt::Display for Revoked {
 /// When there is no such site, or it is revoked already; when a key is not here.
 pub fn run(args: &Args, context: &Context, printer: &mut Printer) -> Result<ExitStatus, CliError> {
     let vendor = args.home.vendor(context);
-    let mut product = hand_over::open(context, &vendor, &args.product.0)?;
+    let (mut product, _turn) = hand_over::open_in_turn(context, &vendor, &args.product.0)?;
     let (what, shown) = match (&args.tenant, &args.site, args.peer, args.grant) {
         (Some(tenant), Some(site), ..) => (mark(&mut product, tenant, site)?, format!("site {tenant}/{site}")),
         (_, _, Some(node), _) => (Revocation::Node(node), format!("node {node}")),

@@ -448,3 +448,47 @@ fn nothing_secret_or_named_travels() {
         );
     }
 }
+
+#[test]
+fn verbs_at_the_same_time_wait_for_each_other_and_nothing_is_lost() {
+    let story = Story::new();
+    story.vendor();
+    story.site();
+    story.publish("1.0.0");
+    let names = ["a", "b", "c", "d", "e", "f"];
+    for name in names {
+        story.good(name, &format!("site init -o @{name}.request"));
+        story.good(
+            &format!("host-{name}"),
+            &format!("request host -o @host-{name}.request"),
+        );
+    }
+    std::thread::scope(|scope| {
+        for name in names {
+            let story = &story;
+            scope.spawn(move || {
+                story.good("vendor", &format!("promote acme/app@1.0.0 --channel {name}"));
+                story.good(
+                    "vendor",
+                    &format!("grant @{name}.request --product acme/app --tenant {name} --site {name} -o @{name}.join"),
+                );
+                story.good(
+                    "site",
+                    &format!("site enrol @host-{name}.request --name {name} -o @x-{name}.join"),
+                );
+            });
+        }
+    });
+    let vendor = Vendor::at(&story.path("vendor").join("vendor"));
+    let product = vendor.product("acme/app").expect("a product");
+    for name in names {
+        let channel = name.parse().expect("a channel");
+        assert!(product.trust.documents().latest(&channel).is_some(), "{name}");
+        // Only who stands in the register can be revoked by name.
+        story.good(
+            "vendor",
+            &format!("revoke --product acme/app --tenant {name} --site {name}"),
+        );
+        story.good("site", &format!("site revoke {name} -o @revoked-{name}"));
+    }
+}

@@ -209,17 +209,8 @@ impl Spool {
             what: dir.display().to_string(),
             source,
         };
-        let path = dir.join(format!("publish-{}.spool", std::process::id()));
         std::fs::create_dir_all(dir).map_err(failed)?;
-        let file = File::options()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .open(&path)
-            .map_err(failed)?;
-        // From here on it lives as long as it is open.
-        std::fs::remove_file(&path).map_err(failed)?;
+        let file = tempfile::tempfile_in(dir).map_err(failed)?;
         Ok(Self {
             dir: dir.to_owned(),
             file,

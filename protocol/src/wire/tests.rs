@@ -44,10 +44,17 @@ fn golden_hello() -> Vectors {
         credentials: b"cred".to_vec(),
         summary: b"sum".to_vec(),
     };
+    let busy = HelloReply {
+        version: 0,
+        standing: Standing::Busy,
+        credentials: Vec::new(),
+        summary: Vec::new(),
+    };
     vec![
         ("frame", frame::encode(b"payload")),
         ("hello", hello.encode()),
         ("hello-reply", reply.encode()),
+        ("hello-busy", busy.encode()),
     ]
 }
 
@@ -141,7 +148,7 @@ fn every_recorded_message_is_read_back_to_the_same_bytes() {
                 frame::encode(&decoder.next_frame().expect("fits").expect("whole"))
             }
             "hello" => Hello::decode(&bytes).expect(name).encode(),
-            "hello-reply" => HelloReply::decode(&bytes).expect(name).encode(),
+            "hello-reply" | "hello-busy" => HelloReply::decode(&bytes).expect(name).encode(),
             "ask" | "ask-file" | "cancel" => AskFrame::decode(&bytes).expect(name).expect("known").encode(),
             "group" | "file" => encode_header(ReplyHeader::decode(&header(&bytes)).expect(name)),
             _ if name.starts_with("end-") => encode_header(ReplyHeader::decode(&header(&bytes)).expect(name)),

@@ -11,6 +11,7 @@ use samara_protocol::manifest::entry::Artifact;
 use samara_protocol::manifest::list;
 use samara_protocol::manifest::platform::Platform;
 
+use super::leftovers;
 use crate::admin::api::ReleaseState;
 use crate::cli::{CliError, Context, ExitStatus, Printer};
 use crate::release::place::{PlaceError, PlaceOptions, PlaceRelease, PlaceReport, place, place_entry, select};
@@ -45,10 +46,10 @@ impl Output {
                 return Err(CliError::usage("-o -", "a whole release cannot go to stdout")
                     .way_out("name one file with --entry"));
             }
-            let store = context.home().join(format!("fetch-{}", std::process::id()));
+            leftovers::remove(context.home());
             return Ok(Self {
                 dir: None,
-                store,
+                store: leftovers::own(context.home()),
                 entry,
             });
         }

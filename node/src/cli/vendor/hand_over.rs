@@ -8,6 +8,7 @@ use std::os::fd::OwnedFd;
 
 use super::super::{CliError, Context, Printer, blame};
 use crate::access::Machine;
+use crate::access::product::Turn;
 use crate::access::vendor::{SealingKeys, Vendor, VendorProduct};
 use crate::admin::api::{Request, SignedFile};
 use crate::admin::client::ANSWER_TIMEOUT;
@@ -30,6 +31,16 @@ pub fn open(context: &Context, vendor: &Vendor, name: &str) -> Result<VendorProd
         }
     }
     Ok(product)
+}
+
+/// Opens a product for one who is going to sign for it or to write its register: waits until nobody else does, and keeps others
+/// waiting until the turn is dropped.
+///
+/// # Errors
+/// As [`open`]; when the system refuses.
+pub fn open_in_turn(context: &Context, vendor: &Vendor, name: &str) -> Result<(VendorProduct, Turn), CliError> {
+    let turn = vendor.product(name)?.home.turn()?;
+    Ok((open(context, vendor, name)?, turn))
 }
 
 /// Seals changes with the vendor's online keys, stores them, and hands them over to the origin on this machine.

@@ -1,0 +1,53 @@
+//! Stores of fetches to stdout that were killed: nobody goes on with them, as another fetch has one of its own.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+/// What the folder of such a store is called, before the number of its process.
+const PREFIX: &str = "fetch-";
+
+/// Where this process's fetch to stdout keeps what it has.
+pub(super) fn own(home: &Path) -> PathBuf {
+    home.join(format!("{PREFIX}{}", std::process::id()))
+}
+
+/// Removes those that no process uses any more. What cannot be removed now is tried again by the next fetch.
+pub(super) fn remove(home: &Path) {
+    let Ok(entries) = fs::read_dir(home) else { return };
+    for path in entries.flatten().map(|entry| entry.path()) {
+        let number = path
+            .file_name()
+            .and_then(|name| name.to_str()?.strip_prefix(PREFIX)?.parse::<u32>().ok());
+        if number.is_some() && is_free(&path) {
+            let _ = fs::remove_dir_all(&path);
+        }
+    }
+}
+
+/// Whether nobody holds the store's lock. One without a lock file is just being made.
+fn is_free(store: &Path) -> bool {
+    File::open(store.join("lock")).is_ok_and(|lock| lock.try_lock().is_ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{Store, StoreOptions};
+
+    #[test]
+    fn a_killed_fetchs_store_goes_and_one_in_use_stays() {
+        let home = tempfile::tempdir().expect("a directory");
+        let path = |name: &str| home.path().join(name);
+        let (running, _) = Store::open(&path("fetch-1"), StoreOptions::default()).expect("a store");
+        drop(Store::open(&path("fetch-2"), StoreOptions::default()).expect("a store"));
+        fs::create_dir(path("fetch-3")).expect("a directory");
+        fs::create_dir(path("fetch-notes")).expect("a directory");
+        File::create(path("fetch-notes/lock")).expect("a file");
+        remove(home.path());
+        let left = ["fetch-1", "fetch-2", "fetch-3", "fetch-notes"].map(|name| path(name).exists());
+        assert_eq!(left, [true, false, true, true]);
+        drop(running);
+        remove(home.path());
+        assert!(!path("fetch-1").exists());
+    }
+}
