@@ -273,6 +273,14 @@ impl Store {
         Ok(self.shared.layout(id)?.held())
     }
 
+    /// Those of `groups` that are not held.
+    ///
+    /// # Errors
+    /// When the layout is not open.
+    pub fn missing(&self, id: LayoutId, groups: &RangeSet) -> Result<RangeSet, StoreError> {
+        Ok(self.shared.layout(id)?.missing(groups))
+    }
+
     /// Promises room for those of `wanted` that are not held. Replaces the layout's earlier promise, of which writing
     /// uses up what it writes.
     ///

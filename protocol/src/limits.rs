@@ -185,6 +185,10 @@ pub const STANDINGS_BYTES_MAX: u64 = 512 << 10;
 pub const TRANSFERS_MAX: usize = 512;
 /// Releases that a node takes part in: each has two layouts, the list of its files and the files.
 pub const RELEASES_MAX: usize = TRANSFERS_MAX / 2;
+/// Of these, releases that no followed channel lists any more or yet, and that are here because a host asked for them.
+pub const ASKED_RELEASES_MAX: usize = 16;
+/// How long such a release is kept after it was asked for last.
+pub const ASKED_RELEASE_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 /// Contacts remembered for a product.
 pub const CONTACTS_MAX: usize = 256;
 /// Of these, contacts of others that one peer has told.

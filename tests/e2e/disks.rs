@@ -200,6 +200,34 @@ fn a_release_that_does_not_fit_beside_one_that_is_not_kept_any_more_takes_its_pl
 }
 
 #[test]
+fn an_old_release_that_a_host_asked_for_makes_room_for_the_newest() -> Result<()> {
+    let mut plan = Plan::default();
+    plan.site.quota = Some("24MiB".to_owned());
+    (plan.site.follow, plan.site.keep) = (true, Some(1));
+    let network = Network::start(&plan)?;
+    let node = &network.sites[0].node;
+    let old = version(&network, 0, 6 << 20)?;
+    for (number, tree) in [old.root().to_owned(), version(&network, 1, 6 << 20)?.root().to_owned()]
+        .iter()
+        .enumerate()
+    {
+        network.publish(tree, &format!("1.{number}.0"))?;
+        node.wait_staged(&format!("1.{number}.0"), SOON)?;
+    }
+    let into = network.folder("out")?;
+    fetch(&network.sites[0].hosts[0], &format!("{PRODUCT}@1.0.0"), &into)?.success()?;
+    same(old.root(), &into)?;
+    node.wait_staged("1.0.0", SOON)?;
+    // It fits only where neither of the two is.
+    let mut large = Tree::new(network.folder("large")?, 9)?;
+    large.file("large", 20 << 20)?;
+    network.publish(large.root(), "1.2.0")?;
+    node.wait_staged("1.2.0", SOON)?;
+    fetch(&network.sites[0].hosts[0], &format!("{PRODUCT}:stable"), &into)?.success()?;
+    same(large.root(), &into)
+}
+
+#[test]
 fn a_release_that_is_recalled_in_mid_transfer_leaves_its_room_to_the_next() -> Result<()> {
     let mut plan = Plan::default();
     plan.origin.up = Some("16mbit".to_owned());

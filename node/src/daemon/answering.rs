@@ -117,9 +117,7 @@ impl Driver {
                         let priority = self.products.get(product).map_or(0, |known| known.priority);
                         let selection = waiter.selection.clone();
                         self.take_up(promotion.manifest, product, promotion.version, selection, priority);
-                        if let Some(release) = self.releases.get_mut(promotion.manifest) {
-                            release.asked_for = true;
-                        }
+                        self.asked_for(promotion.manifest);
                     }
                     Ok(None) => {}
                     Err(refusal) => {

@@ -143,6 +143,9 @@ impl Driver {
     pub(super) fn may_get_room(&mut self, manifest: ManifestId, error: &OpenError) -> bool {
         let full = matches!(error, OpenError::Store(error) if error.is_full());
         let collects = self.collects();
+        if full && collects {
+            self.make_room_for(manifest);
+        }
         match self.releases.get_mut(manifest) {
             Some(release) if full && collects && !release.has_all_room => {
                 if let Phase::Opening(part) = release.phase {

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use samara_protocol::id::{LayoutId, ManifestId, NodeId, ProductId, ServeId};
+use samara_protocol::limits::ASKED_RELEASE_KEPT;
 use samara_protocol::swarm::Swarm;
 use samara_protocol::swarm::io::{Distance, FetchFault, Input, Limits};
 use samara_protocol::swarm::step::step;
@@ -173,6 +174,7 @@ impl Driver {
         self.tell_contacts_again();
         self.ask_who_is_ahead();
         self.take_lists();
+        self.let_asked_go(ASKED_RELEASE_KEPT);
         for manifest in self.releases.to_retry(self.clock.now()) {
             self.retry(manifest);
         }
@@ -197,12 +199,15 @@ impl Driver {
                     self.observer.emit(Event::BytesReceived { distance, bytes });
                 }
                 // Taken back meanwhile: it is verified and written all the same.
+                let written = groups.clone();
                 let input = if self.shell.is_fetching(request, false) {
                     Input::FetchVerified { request, groups, bytes }
                 } else {
                     Input::Held { layout, groups }
                 };
                 self.input(input);
+                // A sync may have failed, or the file gone, between the write and now: that loss was told before.
+                self.lost(layout, written);
             }
             Report::FetchDone { request } => {
                 if self.shell.is_fetching(request, true) {
@@ -304,9 +309,8 @@ impl Driver {
     /// Groups turned out not to be held: peers are told, and they are fetched again. Where several found it at a time, those
     /// that are held again by now are not lost for the sake of who told of it last.
     pub(super) fn lost(&mut self, layout: LayoutId, mut groups: RangeSet) {
-        if let Ok(held) = self.store.held(layout) {
-            groups.subtract(&held.durable);
-            groups.subtract(&held.volatile);
+        if let Ok(missing) = self.store.missing(layout, &groups) {
+            groups = missing;
         }
         if !groups.is_empty() {
             self.observer.emit(Event::GroupsLost {

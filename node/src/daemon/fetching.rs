@@ -14,6 +14,7 @@ use samara_protocol::swarm::io::FetchFault;
 use samara_protocol::tree::ranges::RangeSet;
 use samara_protocol::wire::data::{ENCODING_RAW, EndStatus, GroupHeader};
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::report::Report;
@@ -84,13 +85,23 @@ impl Fetching {
     async fn receive(&mut self) -> Ending {
         let mut due = self.groups.clone();
         let mut verifier = Some(LayoutVerifier::new(Arc::clone(&self.layout)));
-        let mut working = None;
+        let mut working: Option<JoinHandle<Checked>> = None;
         let mut frames = Vec::with_capacity(BATCH_FRAMES);
         loop {
             let received = tokio::select! {
                 biased;
                 () = self.cancelled.cancelled() => None,
                 received = self.source.next_many(&mut frames, BATCH_FRAMES) => Some(received),
+                // Nothing more has come yet: what is verified is told all the same.
+                checked = is_done(&mut working), if working.is_some() => {
+                    working = None;
+                    let (back, early) = self.told(checked).await;
+                    if let Some(ending) = early {
+                        return ending;
+                    }
+                    verifier = Some(back);
+                    continue;
+                }
             };
             let (batch, mut ending) = sort(&mut frames, &mut due, received.map(|received| received.is_ok()));
             if let Some(job) = working.take() {
@@ -122,8 +133,12 @@ impl Fetching {
     }
 
     /// Waits for a batch and reports what it brought.
-    async fn settle(&self, job: tokio::task::JoinHandle<Checked>) -> (LayoutVerifier, Option<Ending>) {
+    async fn settle(&self, job: JoinHandle<Checked>) -> (LayoutVerifier, Option<Ending>) {
         let checked = job.await.expect("verification does not panic and is not aborted");
+        self.told(checked).await
+    }
+
+    async fn told(&self, checked: Checked) -> (LayoutVerifier, Option<Ending>) {
         if !checked.groups.is_empty() {
             let (groups, bytes) = (checked.groups, checked.bytes);
             self.report(Report::FetchVerified {
@@ -141,6 +156,12 @@ impl Fetching {
         // The driver is gone only when everything ends.
         let _ = self.reports.send(report).await;
     }
+}
+
+/// What a batch that is being worked on comes to; can be dropped and asked again.
+async fn is_done(working: &mut Option<JoinHandle<Checked>>) -> Checked {
+    let job = working.as_mut().expect("asked only while there is one");
+    job.await.expect("verification does not panic and is not aborted")
 }
 
 /// Takes the frames that were received apart: groups that were asked for and are due, and how the reply ends, if it does.

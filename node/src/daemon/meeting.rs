@@ -404,8 +404,6 @@ impl Driver {
         };
         let priority = known.priority;
         self.take_up(manifest, product, version, selection, priority);
-        if let Some(release) = self.releases.get_mut(manifest) {
-            release.asked_for = true;
-        }
+        self.asked_for(manifest);
     }
 }

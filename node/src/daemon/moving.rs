@@ -38,11 +38,18 @@ impl Driver {
         let gone = self.releases.of_product(product).into_iter().filter(|manifest| {
             let listed = wanted.iter().any(|promotion| promotion.manifest == *manifest);
             let recalled = known.trust.documents().recalls.contains_key(manifest);
-            let asked_for = self.releases.get(*manifest).is_some_and(|release| release.asked_for);
+            let asked_for = self
+                .releases
+                .get(*manifest)
+                .is_some_and(|release| release.asked.is_some());
             recalled || !(listed || asked_for)
         });
         for manifest in gone.collect::<Vec<_>>() {
             self.let_go(manifest);
+        }
+        for manifest in self.releases.of_product(product) {
+            let listed = wanted.iter().any(|promotion| promotion.manifest == manifest);
+            self.releases.get_mut(manifest).expect("just listed").listed = listed;
         }
         for promotion in wanted {
             let selection = Selection {
@@ -50,6 +57,37 @@ impl Driver {
                 ..Selection::default()
             };
             self.take_up(promotion.manifest, product, promotion.version, selection, priority);
+            if let Some(release) = self.releases.get_mut(promotion.manifest) {
+                release.listed = true;
+            }
+        }
+    }
+
+    /// Somebody asked for a release by name, just now. Those that were asked for longest ago make room for it.
+    pub(super) fn asked_for(&mut self, manifest: ManifestId) {
+        let now = self.clock.now();
+        if let Some(release) = self.releases.get_mut(manifest) {
+            release.asked = Some(now);
+        }
+        while let Some(oldest) = self.releases.asked_too_many().filter(|_| !self.config.leaf) {
+            self.let_go(oldest);
+        }
+    }
+
+    /// Lets go of what is staged, is listed by no followed channel, and was not asked for during `time`.
+    pub(super) fn let_asked_go(&mut self, time: Duration) {
+        if self.config.leaf {
+            return;
+        }
+        for manifest in self.releases.not_asked_for(self.clock.now(), time) {
+            self.let_go(manifest);
+        }
+    }
+
+    /// A release that a channel lists does not fit: what is here for who once asked for it makes room.
+    pub(super) fn make_room_for(&mut self, manifest: ManifestId) {
+        if self.releases.get(manifest).is_some_and(|release| release.listed) {
+            self.let_asked_go(Duration::ZERO);
         }
     }
 
@@ -145,6 +183,9 @@ impl Driver {
             held,
             wanted,
         } = opened;
+        let layout = LayoutId { manifest, part };
+        // What a checkpoint has changed since the worker looked was told while nobody here knew the layout.
+        let held = self.store.held(layout).unwrap_or(held);
         if part == Part::Payload && release.found.is_none() {
             let mut all = held.durable.clone();
             all.union_with(&held.volatile);
@@ -156,7 +197,6 @@ impl Driver {
         let Some(release) = self.releases.get_mut(manifest) else {
             return;
         };
-        let layout = LayoutId { manifest, part };
         (release.phase, release.has_all_room) = (Phase::Moving(part), false);
         let room_again = part == Part::Payload && std::mem::take(&mut release.full_told);
         release.open.insert(part);
@@ -313,6 +353,7 @@ impl Driver {
             self.store.unreserve(LayoutId { manifest, part });
         }
         if collects {
+            self.make_room_for(manifest);
             self.collect();
         }
         self.observer.emit(Event::ReleaseBlocked {

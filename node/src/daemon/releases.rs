@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use samara_protocol::id::{ManifestId, NodeId, Part, ProductId};
-use samara_protocol::limits::RELEASES_MAX;
+use samara_protocol::limits::{ASKED_RELEASES_MAX, RELEASES_MAX};
 use samara_protocol::manifest::layout::Layout;
 use samara_protocol::time::Timestamp;
 use samara_protocol::tree::ranges::RangeSet;
@@ -39,8 +40,10 @@ pub(super) struct Release {
     pub(super) open: BTreeSet<Part>,
     /// Layouts that are known.
     pub(super) layouts: BTreeMap<Part, Arc<Layout>>,
-    /// A verb asked for it by name: it stays although no followed channel lists it.
-    pub(super) asked_for: bool,
+    /// A followed channel lists it.
+    pub(super) listed: bool,
+    /// When it was asked for by name last: for a while it stays although no followed channel lists it.
+    pub(super) asked: Option<Timestamp>,
     /// The own site was told that there is no room for it.
     pub(super) full_told: bool,
     /// All garbage was collected since it did not fit: it is blocked if it does not fit now.
@@ -150,6 +153,11 @@ impl Phase {
 }
 
 impl Release {
+    /// Whether it is here for those alone who asked for it.
+    const fn is_extra(&self) -> bool {
+        self.asked.is_some() && !self.listed
+    }
+
     /// Whether it goes on as soon as there is room.
     pub(super) const fn waits_for_room(&self) -> bool {
         matches!(self.phase, Phase::Room(_) | Phase::Blocked(Blockage { full: true, .. }))
@@ -180,7 +188,8 @@ impl Releases {
             manifest: None,
             open: BTreeSet::new(),
             layouts: BTreeMap::new(),
-            asked_for: false,
+            listed: false,
+            asked: None,
             full_told: false,
             has_all_room: false,
             retry_at: Timestamp::ZERO,
@@ -220,7 +229,7 @@ impl Releases {
     pub(super) fn room_for(&self, product: ProductId, listed: &[Promotion]) -> usize {
         let others = self.iter().filter(|(manifest, release)| {
             let is_listed = listed.iter().any(|promotion| promotion.manifest == *manifest);
-            release.product != product || release.asked_for && !is_listed
+            release.product != product || release.asked.is_some() && !is_listed
         });
         RELEASES_MAX.saturating_sub(others.count())
     }
@@ -229,9 +238,30 @@ impl Releases {
     pub(super) fn to_make_place(&self) -> Option<ManifestId> {
         let spare = self
             .iter()
-            .filter(|(_, release)| release.phase == Phase::Staged && !release.asked_for);
+            .filter(|(_, release)| release.phase == Phase::Staged && release.asked.is_none());
         let oldest = spare.min_by(|(_, one), (_, other)| one.version.cmp(&other.version));
         oldest.map(|(manifest, _)| manifest).filter(|_| self.is_full())
+    }
+
+    /// What was asked for longest ago of the unlisted ones, when there are more than may be.
+    pub(super) fn asked_too_many(&self) -> Option<ManifestId> {
+        let extra: Vec<_> = self.iter().filter(|(_, release)| release.is_extra()).collect();
+        let oldest = extra.iter().min_by_key(|(_, release)| (release.asked, release.number));
+        oldest
+            .map(|(manifest, _)| *manifest)
+            .filter(|_| extra.len() > ASKED_RELEASES_MAX)
+    }
+
+    /// Staged ones that no channel lists and that nobody has asked for during `time`.
+    pub(super) fn not_asked_for(&self, now: Timestamp, time: Duration) -> Vec<ManifestId> {
+        let lapsed = |release: &Release| {
+            let asked = release.asked.is_some_and(|asked| now.since(asked) < time);
+            release.is_extra() && release.phase == Phase::Staged && !asked
+        };
+        self.iter()
+            .filter(|(_, release)| lapsed(release))
+            .map(|(manifest, _)| manifest)
+            .collect()
     }
 
     /// Whether there are as many as there may be.
@@ -381,10 +411,39 @@ mod tests {
         for number in [3, 7, 5] {
             releases.get_mut(manifest(number)).expect("added").phase = Phase::Staged;
         }
-        releases.get_mut(manifest(3)).expect("added").asked_for = true;
+        releases.get_mut(manifest(3)).expect("added").asked = Some(Timestamp::ZERO);
         assert_eq!(releases.to_make_place(), Some(manifest(5)));
         assert_eq!(releases.room_for(product, &listed), RELEASES_MAX - 1);
         assert_eq!(releases.room_for(ProductId([1; 32]), &listed), 0);
+    }
+
+    #[test]
+    fn what_was_asked_for_longest_ago_goes_first_and_what_a_channel_lists_stays() {
+        let count = u8::try_from(ASKED_RELEASES_MAX).expect("few");
+        let mut releases = releases(&(0..count + 2).collect::<Vec<_>>());
+        for number in 0..count + 2 {
+            let release = releases.get_mut(manifest(number)).expect("added");
+            release.asked = Some(Timestamp::ZERO.after(Duration::from_secs(100 - u64::from(number))));
+            release.phase = Phase::Staged;
+        }
+        releases.get_mut(manifest(count + 1)).expect("added").listed = true;
+        assert_eq!(releases.asked_too_many(), Some(manifest(count)));
+        let (now, time) = (
+            Timestamp::ZERO.after(Duration::from_secs(101)),
+            Duration::from_secs(u64::from(count)),
+        );
+        assert_eq!(
+            releases.not_asked_for(now, time),
+            [manifest(count - 1), manifest(count)]
+        );
+        releases.get_mut(manifest(count)).expect("added").phase = Phase::Moving(Part::Payload);
+        assert_eq!(
+            releases.not_asked_for(now, time),
+            [manifest(count - 1)],
+            "one that is on its way is not taken away"
+        );
+        releases.remove(manifest(count));
+        assert_eq!(releases.asked_too_many(), None);
     }
 
     #[test]

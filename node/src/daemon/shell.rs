@@ -153,10 +153,10 @@ impl Shell {
     fn command(&mut self, serve: ServeId, command: ServeCommand) {
         let ends = matches!(command, ServeCommand::Refuse(_) | ServeCommand::Send { last: true, .. });
         if let Some((_, commands)) = self.serves.get(&serve) {
-            // Closed: the peer is gone and the driver will hear of it. Full: the scheduler keeps two portions
-            // outstanding and the queue is longer than that.
+            // Closed: the peer is gone and the driver will hear of it. Full: the scheduler keeps few portions
+            // outstanding (up to five were counted where shares shrink), and the queue is longer than that.
             let full = matches!(commands.try_send(command), Err(mpsc::error::TrySendError::Full(_)));
-            assert!(!full, "the scheduler keeps at most two portions of a serve outstanding");
+            assert!(!full, "the scheduler keeps fewer portions of a serve outstanding than the queue holds");
         }
         if ends {
             self.serves.remove(&serve);

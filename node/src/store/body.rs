@@ -20,6 +20,18 @@ use super::files::{Files, Key};
 use super::shared::lock;
 use super::write::ZEROS;
 
+impl Seen {
+    /// What was held.
+    pub(super) const fn held(&self) -> &RangeSet {
+        &self.held
+    }
+
+    /// Whether nothing was lost between the two.
+    pub(super) const fn is_as_old_as(&self, other: &Self) -> bool {
+        self.losses == other.losses
+    }
+}
+
 /// A file of groups.
 #[derive(Debug)]
 pub(super) struct Body {

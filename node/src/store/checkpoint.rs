@@ -160,6 +160,15 @@ impl Shared {
     fn files_to_sync(&self, body: &Arc<Body>, seen: &mut Seen) -> io::Result<Option<Arc<Files>>> {
         let complete = |files: &Arc<Files>| body.outboard_len() == 0 || files.outboard.is_some();
         let files = self.files.get(body.key)?;
+        let stamp = files.data.stamp()?;
+        if stamp.links == 0 {
+            self.deleted(body, seen);
+            return Ok(None);
+        }
+        if self.lose_beyond(body, stamp.len, seen).is_err() {
+            self.mark_dirty(body);
+            return Ok(None);
+        }
         if complete(&files) {
             return Ok(Some(files));
         }
@@ -174,6 +183,13 @@ impl Shared {
         }
         self.lose_all(body, seen, "the outboard was deleted");
         Ok(None)
+    }
+
+    /// A data file that is open has no name any more.
+    fn deleted(&self, body: &Arc<Body>, seen: &mut Seen) {
+        if self.lose_deleted(body, seen).is_err() {
+            self.mark_dirty(body);
+        }
     }
 
     /// Nothing of a body is there. What was lost meanwhile was told by who found it, and the next checkpoint looks again.
@@ -264,9 +280,15 @@ impl Shared {
         {
             let data = self.paths.artifact(id, ArtifactFile::Data);
             if files.data_path != data {
-                self.disk
-                    .rename(&files.data_path, &data)
-                    .on("rename", &files.data_path)?;
+                match self.disk.rename(&files.data_path, &data) {
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                        // Deleted since this checkpoint began: no reason to fail the others.
+                        self.deleted(&step.body, &mut step.body.seen());
+                        (step.groups, step.files) = (RangeSet::new(), None);
+                        return Ok(());
+                    }
+                    renamed => renamed.on("rename", &files.data_path)?,
+                }
                 self.files.forget(step.body.key);
                 dir();
             }

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use samara_protocol::id::{ArtifactId, LayoutId};
@@ -35,6 +35,15 @@ pub(super) struct Files {
     linked: bool,
     /// Both have the length that they must have: a loss of power or somebody else may have left them shorter.
     has_len: bool,
+}
+
+/// What had to be made for a body that is written to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Made {
+    /// A file whose name is not durable before its folder is.
+    pub(super) name: bool,
+    /// The data file: whatever was held of it went with an older one.
+    pub(super) data: bool,
 }
 
 #[derive(Debug)]
@@ -78,8 +87,9 @@ impl OpenFiles {
         Ok(files)
     }
 
-    /// The files of a body, made with the given lengths where they are missing.
-    pub(super) fn get_or_make(&self, key: Key, len: u64, outboard_len: u64) -> io::Result<Arc<Files>> {
+    /// The files of a body, made with the given lengths where they are missing. What had to be made is noted in `made`, even
+    /// if something fails after that.
+    pub(super) fn get_or_make(&self, key: Key, len: u64, outboard_len: u64, made: &mut Made) -> io::Result<Arc<Files>> {
         if let Some(files) = self.writable(key, outboard_len) {
             return Ok(files);
         }
@@ -88,27 +98,26 @@ impl OpenFiles {
             return Ok(files);
         }
         let mut renamed = self.renamed();
-        let files = match self.open_existing(key) {
-            Ok(files) if outboard_len == 0 || files.outboard.is_some() => {
-                let mut files = if files.linked {
-                    let own = self.own(files)?;
-                    self.forget(key);
-                    renamed = self.renamed();
-                    own
-                } else {
-                    files
-                };
-                // Whatever length they show: one whose sync failed may not have it on the disk.
-                files.data.set_len(len)?;
-                if let Some(outboard) = &files.outboard {
-                    outboard.set_len(outboard_len)?;
-                }
-                files.has_len = true;
-                files
+        let mut files = match self.open_existing(key) {
+            Ok(files) if files.linked => {
+                let own = self.own(files)?;
+                self.forget(key);
+                renamed = self.renamed();
+                own
             }
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => self.make(key, len, outboard_len)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => self.make(key, made)?,
+            other => other?,
         };
+        // Whatever length they show: one whose sync failed may not have it on the disk.
+        files.data.set_len(len)?;
+        if outboard_len > 0 && files.outboard.is_none() {
+            files.outboard = Some(self.disk.open(&files.outboard_path, Open::Create)?);
+            made.name = true;
+        }
+        if let Some(outboard) = &files.outboard {
+            outboard.set_len(outboard_len)?;
+        }
+        files.has_len = true;
         let files = Arc::new(files);
         self.keep(key, &files, renamed);
         Ok(files)
@@ -123,7 +132,7 @@ impl OpenFiles {
     }
 
     /// Open files that may be written to as they are.
-    fn writable(&self, key: Key, outboard_len: u64) -> Option<Arc<Files>> {
+    pub(super) fn writable(&self, key: Key, outboard_len: u64) -> Option<Arc<Files>> {
         let complete = |files: &Arc<Files>| files.has_len && (outboard_len == 0 || files.outboard.is_some());
         self.cached(key).filter(|files| !files.linked && complete(files))
     }
@@ -183,14 +192,7 @@ impl OpenFiles {
             },
             other => (other?, whole),
         };
-        let outboard = match key {
-            Key::Pack(_) => None,
-            Key::Artifact(_) => match self.open_one(&outboard_path) {
-                Ok(file) => Some(file),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-                Err(error) => return Err(error),
-            },
-        };
+        let outboard = self.open_outboard(key, &outboard_path)?;
         Ok(Files {
             linked: data.stamp()?.links > 1,
             data,
@@ -199,6 +201,16 @@ impl OpenFiles {
             outboard_path,
             has_len: false,
         })
+    }
+
+    fn open_outboard(&self, key: Key, path: &Path) -> io::Result<Option<Arc<dyn DiskFile>>> {
+        match key {
+            Key::Pack(_) => Ok(None),
+            Key::Artifact(_) => match self.open_one(path) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+                other => other.map(Some),
+            },
+        }
     }
 
     /// Gives the store a copy of its own of a file that was linked into it: what is written now is not for the other.
@@ -224,34 +236,26 @@ impl OpenFiles {
     }
 
     /// To read and write where that is allowed: a linked file may be read-only.
-    fn open_one(&self, path: &std::path::Path) -> io::Result<Arc<dyn DiskFile>> {
+    fn open_one(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
         match self.disk.open(path, Open::Write) {
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => self.disk.open(path, Open::Read),
             other => other,
         }
     }
 
-    fn make(&self, key: Key, len: u64, outboard_len: u64) -> io::Result<Files> {
-        let (whole, part, outboard_path) = self.names(key);
-        let (data, data_path) = match self.open_one(&whole) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => (self.disk.open(&part, Open::Create)?, part),
-            other => (other?, whole),
-        };
-        give_len(&*data, len)?;
-        let outboard = if outboard_len == 0 {
-            None
-        } else {
-            let file = self.disk.open(&outboard_path, Open::Create)?;
-            give_len(&*file, outboard_len)?;
-            Some(file)
-        };
+    /// A data file where there is none.
+    fn make(&self, key: Key, made: &mut Made) -> io::Result<Files> {
+        let (_, data_path, outboard_path) = self.names(key);
+        let data = self.disk.open(&data_path, Open::Create)?;
+        *made = Made { name: true, data: true };
+        let outboard = self.open_outboard(key, &outboard_path)?;
         Ok(Files {
             data,
             data_path,
             outboard,
             outboard_path,
             linked: false,
-            has_len: true,
+            has_len: false,
         })
     }
 }

@@ -23,7 +23,7 @@ pub(super) struct Look {
 }
 
 /// What a look found amiss; it was seen to.
-enum Amiss {
+pub(super) enum Amiss {
     /// Nothing can be read at this moment.
     Unreadable,
     /// Something was lost meanwhile: look again.
@@ -57,10 +57,13 @@ impl Shared {
         };
         let stamp = files.as_ref().map_or(Ok(Stamp::default()), |files| files.data.stamp());
         let stamp = stamp.map_err(|_| Amiss::Unreadable)?;
-        let files = files.filter(|_| stamp.links > 0).ok_or_else(|| {
-            self.files.forget(body.key);
-            self.all_lost(body, &mut seen, "the file was deleted")
-        })?;
+        let Some(files) = files else {
+            return Err(self.all_lost(body, &mut seen, "the file was deleted"));
+        };
+        if stamp.links == 0 {
+            self.lose_deleted(body, &mut seen)?;
+            return Err(Amiss::Unreadable);
+        }
         self.lose_beyond(body, stamp.len, &mut seen)?;
         let files = if has_outboard(body, &files) {
             files
@@ -85,8 +88,25 @@ impl Shared {
         }
     }
 
+    /// An open file has no name any more: what it holds is lost, and so is what was written to it since it was looked at. Whoever
+    /// writes to it at this moment sees that something was lost and writes anew.
+    pub(super) fn lose_deleted(&self, body: &Arc<Body>, seen: &mut Seen) -> Result<(), Amiss> {
+        self.files.forget(body.key);
+        let now = body.seen();
+        if !now.is_as_old_as(seen) {
+            return Err(Amiss::Stale);
+        }
+        *seen = now;
+        let all = RangeSet::from(0..body.group_count());
+        if self.lose(body, &all, seen, "the file was deleted") {
+            Ok(())
+        } else {
+            Err(Amiss::Stale)
+        }
+    }
+
     /// The groups that do not lie in a file of this length.
-    fn lose_beyond(&self, body: &Arc<Body>, len: u64, seen: &mut Seen) -> Result<(), Amiss> {
+    pub(super) fn lose_beyond(&self, body: &Arc<Body>, len: u64, seen: &mut Seen) -> Result<(), Amiss> {
         let beyond = RangeSet::from(0..body.group_count()).difference(&body.groups_within(len));
         if beyond.is_empty() {
             return Ok(());

@@ -61,6 +61,17 @@ impl OpenLayout {
         Some((&part.body, part.first + (group - part.groups.start)))
     }
 
+    /// Those of `groups` that are not held.
+    pub(super) fn missing(&self, groups: &RangeSet) -> RangeSet {
+        let is_held = |group: u32| {
+            self.locate(group)
+                .is_some_and(|(body, index)| body.holding().contains(index))
+                || self.is_shared(group)
+        };
+        let missing = groups.iter().filter(|group| !is_held(*group));
+        missing.map(|group| group..group + 1).collect()
+    }
+
     /// The own pack, if the layout has packed groups.
     pub(super) fn locate_pack(&self) -> Option<&Arc<Body>> {
         let pack = self.parts.iter().find(|part| part.body.key == Key::Pack(self.id));

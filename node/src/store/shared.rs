@@ -86,8 +86,12 @@ impl Shared {
         lock(&self.bodies).get(&key).and_then(Weak::upgrade)
     }
 
-    /// Has the next checkpoint sync and commit the body.
+    /// Has the next checkpoint sync and commit the body, unless it was dropped and another has its name.
     pub(super) fn mark_dirty(&self, body: &Arc<Body>) {
+        let in_use = self.body_in_use(body.key);
+        if !in_use.is_some_and(|in_use| Arc::ptr_eq(&in_use, body)) {
+            return;
+        }
         let mut pending = lock(&self.pending);
         pending.dirty.entry(body.key).or_insert_with(|| Arc::clone(body));
     }

@@ -13,9 +13,9 @@ use samara_protocol::tree::ranges::RangeSet;
 use super::body::{Body, offset_of};
 use super::disk::DiskFile;
 use super::error::Context;
-use super::files::{Files, Key};
+use super::files::{Files, Key, Made};
 use super::paths::ArtifactFile;
-use super::shared::Shared;
+use super::shared::{Shared, lock};
 use super::{GroupWrite, StoreError};
 
 /// How many neighbouring pairs are written at once at the most: those on a path from the root.
@@ -87,19 +87,37 @@ impl Shared {
 
     fn write_files(
         &self,
-        body: &Body,
+        body: &Arc<Body>,
         index: u32,
         data: Option<&[u8]>,
         pairs: &[(Node, Pair)],
     ) -> Result<(), StoreError> {
-        let files = self
-            .files
-            .get_or_make(body.key, body.len(), body.outboard_len())
-            .on("make", &self.path_of(body.key))?;
+        let files = match self.files.writable(body.key, body.outboard_len()) {
+            Some(files) => files,
+            None => self.made(body)?,
+        };
         if let Some(data) = data {
             write_data(&*files.data, data, offset_of(index)).on("write to", &files.data_path)?;
         }
         write_pairs(&files, pairs).on("write to", &files.outboard_path)
+    }
+
+    /// The files of a body after those that were missing were made. A new name has to be durable before anything in the file
+    /// is; and where a new data file had to be made, the one that groups were held of was deleted.
+    fn made(&self, body: &Arc<Body>) -> Result<Arc<Files>, StoreError> {
+        let (mut seen, mut made) = (body.seen(), Made::default());
+        let files = self
+            .files
+            .get_or_make(body.key, body.len(), body.outboard_len(), &mut made);
+        if made.name {
+            let dir = self.path_of(body.key).parent().map(std::path::Path::to_owned);
+            lock(&self.pending).dirs.extend(dir);
+        }
+        let before = seen.held().clone();
+        while made.data && !self.lose(body, &before, &mut seen, "the file was deleted") {
+            seen = body.seen();
+        }
+        files.on("make", &self.path_of(body.key))
     }
 
     /// A body's data file, for messages.

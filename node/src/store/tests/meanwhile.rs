@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::io::ErrorKind;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use samara_protocol::tree::ranges::RangeSet;
 
 use super::crash::{options, root};
 use super::fixture::{Release, random};
-use crate::store::disk::fake::{FakeDisk, Op, Stop};
+use crate::store::disk::fake::{FakeDisk, Meanwhile, Op, Stop};
 use crate::store::files::Key;
 use crate::store::recover::CHECK_AFTER_SECONDS;
 use crate::store::{Checkpoint, Store};
@@ -302,6 +302,47 @@ fn whoever_looks_at_damage_that_another_heals_meanwhile_takes_nothing_of_it_away
             release.write(&store, &missing).expect("room");
             let lost = store.recheck(release.id, &release.all()).expect("open");
             assert!(lost.is_empty(), "{what}: {lost:?}");
+        }
+    }
+}
+
+/// Fetches what is not held until all of it is durable, as a transfer would.
+fn finish(store: &Store, release: &Release, what: &str) {
+    for _ in 0..3 {
+        let missing = release.all().difference(&all_held(store, release));
+        release.write(store, &missing).expect("room");
+        assert!(store.checkpoint().fault.is_none(), "{what}");
+    }
+    assert_eq!(store.held(release.id).expect("open").durable, release.all(), "{what}");
+}
+
+#[test]
+fn a_file_that_is_deleted_in_mid_transfer_is_written_anew_and_keeps_no_other_from_becoming_durable() {
+    let release = release();
+    let half = FakeDisk::new();
+    let store = open(&half, &release);
+    release.write(&store, &part(&release, 2, 0)).expect("room");
+    assert!(store.checkpoint().fault.is_none());
+    drop(store);
+    for extension in ["part", "tree", "payload"] {
+        for at in 0.. {
+            let disk = half.copy().restart(Stop::Kill);
+            let store = open(&disk, &release);
+            let (other, its) = (disk.clone(), PathBuf::from(extension));
+            let work: Meanwhile = Arc::new(move || other.delete(&its));
+            // First while the rest is being written, and then while the checkpoint runs.
+            disk.meanwhile(at, work);
+            release.write(&store, &part(&release, 2, 1)).expect("room");
+            let _ = store.checkpoint();
+            if disk.was_not_reached() {
+                break;
+            }
+            let what = format!("{extension} deleted before operation {at}");
+            finish(&store, &release, &what);
+            // What nobody has had a reason to look at.
+            store.recheck(release.id, &release.all()).expect("open");
+            finish(&store, &release, &what);
+            lose_power(&disk, &release, &release.all(), &what);
         }
     }
 }
