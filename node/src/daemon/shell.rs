@@ -156,7 +156,10 @@ impl Shell {
             // Closed: the peer is gone and the driver will hear of it. Full: the scheduler keeps few portions
             // outstanding (up to five were counted where shares shrink), and the queue is longer than that.
             let full = matches!(commands.try_send(command), Err(mpsc::error::TrySendError::Full(_)));
-            assert!(!full, "the scheduler keeps fewer portions of a serve outstanding than the queue holds");
+            assert!(
+                !full,
+                "the scheduler keeps fewer portions of a serve outstanding than the queue holds"
+            );
         }
         if ends {
             self.serves.remove(&serve);
