@@ -1,13 +1,16 @@
-//! `lab memory`: the peak memory of a site node with 32 neighbours, of which four never read what they asked for.
+//! `lab memory`: the peak memory of a site node with 32 neighbours, of which four do not read what they asked for.
 //!
 //! The node under test fetches one file from the origin at full speed, while 32 other sites' nodes take the same release at a
-//! trickle; four of these are stopped (SIGSTOP) once bytes have reached them, so that they have asked, hold open connections
-//! and never read again. The run ends when the node under test has the whole file. The peak is the kernel's `VmHWM`.
+//! trickle. At any moment four of these are stopped (SIGSTOP) after bytes have reached them, so that they have asked, hold open
+//! connections and do not read: for ten seconds, and then the next four, as a node drops who is silent for fifteen. The run ends
+//! when the node under test has the whole file. `neighbours` is how many there were at the least at any look. The peak is the
+//! kernel's `VmHWM`.
 
-use std::time::Duration;
+use std::cell::Cell;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use samara_tests::network::{Network, Node, Plan};
+use samara_tests::network::{Network, Plan, Transfer};
 use samara_tests::tree::Tree;
 use serde_json::{Value, json};
 
@@ -15,6 +18,8 @@ use crate::measure::round;
 
 const NEIGHBOURS: usize = 32;
 const UNREAD: usize = 4;
+/// How long four of them do not read: less than what a node waits for.
+const SILENCE: Duration = Duration::from_secs(10);
 const LIMIT: Duration = Duration::from_secs(900);
 /// What each neighbour takes: little enough that 32 of them leave the machine to the node under test.
 const TRICKLE: &str = "256KiB/s";
@@ -57,26 +62,45 @@ fn once(size: u64) -> Result<Value> {
 
     let (tested, neighbours) = network.sites.split_first().context("a node under test")?;
     let tested = &tested.node;
-    // The 32 sites, and the origin.
-    let connected = |status: &Value| status["peers"].as_array().is_some_and(|peers| peers.len() > NEIGHBOURS);
-    tested.wait_status("32 neighbours", LIMIT, connected)?;
-    for site in &neighbours[..UNREAD] {
-        site.node
-            .wait_transfer("1.0.0", "bytes at a neighbour", LIMIT, |now| now.have > 0)?;
-        pause(&site.node)?;
+    tested.wait_status("32 neighbours", LIMIT, |status| neighbours_in(status) >= NEIGHBOURS)?;
+    let (mut fours, mut least) = (neighbours.chunks(UNREAD).cycle(), NEIGHBOURS);
+    loop {
+        let four = fours.next().context("32 neighbours go round")?;
+        for site in four {
+            let has_some = |now: &Transfer| now.have > 0;
+            site.node
+                .wait_transfer("1.0.0", "bytes at a neighbour", LIMIT, has_some)?;
+            site.node.process()?.signal(libc::SIGSTOP)?;
+        }
+        let (until, seen) = (Instant::now() + SILENCE, Cell::new(least));
+        let status = tested.wait_status("the file, or the end of a silence", LIMIT, |status| {
+            seen.set(seen.get().min(neighbours_in(status)));
+            is_staged(status) || until <= Instant::now()
+        })?;
+        least = seen.get();
+        for site in four {
+            site.node.process()?.signal(libc::SIGCONT)?;
+        }
+        if is_staged(&status) {
+            break;
+        }
     }
-    tested.wait_staged("1.0.0", LIMIT)?;
-    let status = tested.status()?;
-    let peers = status["peers"].as_array().map_or(0, Vec::len);
     ensure!(
-        peers >= NEIGHBOURS - UNREAD,
-        "only {peers} neighbours were left at the end"
+        least >= NEIGHBOURS - UNREAD,
+        "only {least} neighbours were left at one time"
     );
     let peak = tested.process()?.usage().peak_rss;
     crate::note(&format!("{size} bytes: {:.1} MiB", peak as f64 / 1_048_576.0));
-    Ok(json!({ "size": size, "neighbours": NEIGHBOURS, "unread": UNREAD, "rss_mib": round(peak as f64 / 1_048_576.0) }))
+    Ok(json!({ "size": size, "neighbours": least, "unread": UNREAD, "rss_mib": round(peak as f64 / 1_048_576.0) }))
 }
 
-fn pause(node: &Node) -> Result<()> {
-    node.process()?.signal(libc::SIGSTOP)
+fn neighbours_in(status: &Value) -> usize {
+    // One of them is the origin.
+    status["peers"]
+        .as_array()
+        .map_or(0, |peers| peers.len().saturating_sub(1))
+}
+
+fn is_staged(status: &Value) -> bool {
+    Transfer::find(status, "1.0.0").is_some_and(|transfer| transfer.stage == "staged")
 }

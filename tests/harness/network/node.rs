@@ -64,7 +64,8 @@ pub struct Transfer {
 }
 
 impl Transfer {
-    fn find(status: &Value, version: &str) -> Option<Self> {
+    /// That of the payload of a version in a status, if it is there.
+    pub fn find(status: &Value, version: &str) -> Option<Self> {
         let transfers = status["transfers"].as_array()?;
         let found = transfers
             .iter()
