@@ -7,10 +7,10 @@
 //!
 //! | file | part |
 //! |---|---|
-//! | `transfer`, `peer` | the state: layouts and neighbours |
+//! | `transfer`, `peer`, `given` | the state: layouts and neighbours |
 //! | `announce` | what neighbours are told and tell |
 //! | `fetching`, `picker`, `stealing` | the receiver |
-//! | `serving` | the uploader |
+//! | `serving`, `rechecks` | the uploader, and what takers may make it do |
 //! | `seeding` | the origin's once-only rule |
 //! | `score`, `bucket`, `rate`, `timer` | arithmetic |
 //! | `check`, `stats`, `snapshot` | views of the whole |
@@ -21,10 +21,12 @@ mod check;
 pub mod config;
 pub mod event;
 mod fetching;
+mod given;
 pub mod io;
 mod peer;
 mod picker;
 mod rate;
+mod rechecks;
 pub mod score;
 mod seeding;
 mod serving;
@@ -55,6 +57,7 @@ use event::Event;
 use fetching::Request;
 use io::{DisconnectReason, Input, Limits, OpenTransfer, Output, PeerInfo};
 use peer::{Line, Peer};
+use rechecks::Rechecks;
 use score::Standings;
 use serving::{Admission, Serve};
 use timer::Timers;
@@ -75,6 +78,7 @@ pub struct Swarm {
     up: Bucket,
     down: Bucket,
     admission: Admission,
+    rechecks: Rechecks,
     timers: Timers,
     next_request: u64,
     /// Peers of which there may be something to fetch, looked at when the input has been taken in.
@@ -102,6 +106,7 @@ impl Swarm {
             up: Bucket::new(config.limits.up, now),
             down: Bucket::new(config.limits.down, now),
             admission: Admission::default(),
+            rechecks: Rechecks::new(now),
             timers: Timers::default(),
             next_request: 0,
             to_fill: BTreeSet::new(),

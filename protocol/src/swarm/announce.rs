@@ -21,8 +21,6 @@ use super::transfer::Transfer;
 
 /// Messages that one flush sends to one peer at the most; the rest waits for the next.
 const FLUSH_MAX: usize = 64;
-/// A peer may make us read our disk again this often.
-const RECHECK_TIME: Duration = Duration::from_secs(1);
 
 impl Swarm {
     /// Something is to be said to `id`: not sooner than 50 ms after the last time.
@@ -287,30 +285,6 @@ impl Swarm {
             count_view(transfer, &peer.info, &view, false);
             transfer.seeding.forget(id, &peer.info, &view, Some(now));
         }
-    }
-
-    fn said_rejected(&mut self, now: Timestamp, id: NodeId, number: u16, blocks: &RangeSet) -> bool {
-        let Some(peer) = self.peers.get_mut(&id) else {
-            return true;
-        };
-        let Some(layout) = peer.numbers.get(&number).copied() else {
-            return true;
-        };
-        let Some(transfer) = self.transfers.get(&layout) else {
-            return true;
-        };
-        if peer.rechecked.is_some_and(|at| now.since(at) < RECHECK_TIME) {
-            return true;
-        }
-        let mut groups = RangeSet::new();
-        for block in blocks.iter().filter(|block| transfer.have.get(*block)).take(64) {
-            groups.insert(transfer.table.get(block).range());
-        }
-        if !groups.is_empty() {
-            peer.rechecked = Some(now);
-            self.out.push_back(Output::Recheck { layout, groups });
-        }
-        true
     }
 
     /// A neighbour is gone: what it had counts no more.

@@ -5,12 +5,14 @@ use std::time::Duration;
 
 use crate::bits::Bits;
 use crate::id::{LayoutId, RequestId, ServeId};
+use crate::manifest::blocks::BlockTable;
 use crate::time::Timestamp;
 use crate::tree::ranges::RangeSet;
 use crate::units::ByteRate;
 
 use super::bucket::Bucket;
 use super::config::SPAN_MIN;
+use super::given::Given;
 use super::io::{Distance, PeerInfo};
 use super::rate::{Meter, Window};
 
@@ -35,7 +37,6 @@ pub(super) struct Peer {
     /// When a message or bytes of it came last.
     pub(super) heard: Timestamp,
     pub(super) flood: Flood,
-    pub(super) rechecked: Option<Timestamp>,
 }
 
 impl Peer {
@@ -52,7 +53,6 @@ impl Peer {
             sink: Sink::default(),
             heard: now,
             flood: Flood::new(now),
-            rechecked: None,
         }
     }
 
@@ -79,8 +79,7 @@ pub(super) struct Line {
     /// An origin's blocks that were shown to it and that it has not yet got.
     pub(super) pledges: BTreeMap<u32, Pledge>,
     pub(super) pledge_window: Window,
-    /// Payload bytes sent to it.
-    pub(super) sent: u64,
+    pub(super) given: Given,
 }
 
 impl Line {
@@ -99,8 +98,19 @@ impl Line {
             },
             pledges: BTreeMap::new(),
             pledge_window: Window::new(SPAN_MIN),
-            sent: 0,
+            given: Given::nothing(),
         }
+    }
+
+    /// How needy it is, in millionths of what it wants of this table: by its own word, and never more than what it was
+    /// sent leaves it. Who never says that it got anything gets no more than others.
+    pub(super) fn need(&self, table: &BlockTable) -> u32 {
+        let whole = table.bytes();
+        let Some(view) = &self.view else {
+            return self.given.need_left(whole);
+        };
+        let wanted = whole / u64::from(table.len().max(1)) * u64::from(view.want.count());
+        view.need().min(self.given.need_left(wanted))
     }
 }
 
@@ -155,8 +165,8 @@ impl View {
         self.needs = self.want.count() - self.want.count_common(&self.have);
     }
 
-    /// How needy it is, in millionths of what it wants.
-    pub(super) fn need(&self) -> u32 {
+    /// How needy it says it is, in millionths of what it wants.
+    fn need(&self) -> u32 {
         let wanted = u64::from(self.want.count().max(1));
         u32::try_from(u64::from(self.needs) * 1_000_000 / wanted).expect("at most a million")
     }

@@ -260,7 +260,7 @@ impl Swarm {
 /// What the origin has sent to a peer, in blocks.
 #[expect(clippy::cast_precision_loss, reason = "sizes below 2^53")]
 fn blocks_sent(peer: &Peer, layout: &LayoutId, block_bytes: u64) -> f64 {
-    let sent = peer.lines.get(layout).map_or(0, |line| line.sent);
+    let sent = peer.lines.get(layout).map_or(0, |line| line.given.sent());
     sent as f64 / block_bytes as f64
 }
 

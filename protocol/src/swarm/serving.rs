@@ -21,7 +21,7 @@ use super::io::{DisconnectReason, Distance, Output, Refusal, UploadAudience};
 use super::peer::{Peer, Slot, is_local};
 use super::rate::{Meter, bytes_in};
 use super::timer::Timers;
-use super::transfer::{first_groups, nominal};
+use super::transfer::{Transfer, first_groups, nominal};
 
 /// How long a further slot is tried, and how long none is tried after one that earned nothing.
 const PROBE_TIME: Duration = Duration::from_secs(1);
@@ -178,7 +178,7 @@ impl Swarm {
             peer.sink.last_sent = now;
             peer.sink.meter.add(now, bytes);
             if let Some(line) = peer.lines.get_mut(&serve.layout) {
-                line.sent += bytes;
+                line.given.left(bytes);
             }
         }
         if over {
@@ -263,21 +263,35 @@ impl Swarm {
         taken.filter(|peer| is_local(&peer.info) == local).count()
     }
 
-    /// Peers without a slot that wait for something.
+    /// Peers without a slot that wait for something. Who takes again what it got waits for all others first.
     fn waiting(&self, local: bool) -> impl Iterator<Item = (&NodeId, &Peer)> {
+        let defers = self.has_first_time(local);
         self.peers.iter().filter(move |(_, peer)| {
             let sink = &peer.sink;
-            sink.slot.is_none() && is_local(&peer.info) == local && sink.issued == 0 && self.next_serve(peer).is_some()
+            let is_free = sink.slot.is_none() && is_local(&peer.info) == local && sink.issued == 0;
+            let next = is_free.then(|| self.next_serve(peer)).flatten();
+            next.is_some_and(|serve| !defers || !self.is_again(peer, serve))
         })
+    }
+
+    /// Whether somebody is owed what it has not got before.
+    fn has_first_time(&self, local: bool) -> bool {
+        let mut peers = self.peers.values().filter(|peer| is_local(&peer.info) == local);
+        peers.any(|peer| peer.sink.serves.iter().any(|serve| !self.is_again(peer, *serve)))
+    }
+
+    fn is_again(&self, peer: &Peer, serve: ServeId) -> bool {
+        let line = self.serves.get(&serve).and_then(|serve| peer.lines.get(&serve.layout));
+        line.is_some_and(|line| line.given.is_again())
     }
 
     /// The waiting peer that is served next: of the highest priority the neediest, or now and then any.
     fn next_waiting(&mut self, local: bool) -> Option<NodeId> {
         let urgency = |(id, peer): (&NodeId, &Peer)| {
             let serve = self.serves.get(&self.next_serve(peer)?)?;
-            let priority = self.transfers.get(&serve.layout)?.priority;
-            let need = peer.view(&serve.layout).map_or(1_000_000, super::peer::View::need);
-            Some((priority, need / NEED_STEP, std::cmp::Reverse(peer.sink.last_slot), *id))
+            let Transfer { priority, table, .. } = self.transfers.get(&serve.layout)?;
+            let need = peer.lines.get(&serve.layout)?.need(table);
+            Some((*priority, need / NEED_STEP, std::cmp::Reverse(peer.sink.last_slot), *id))
         };
         let mut waiting: Vec<_> = self.waiting(local).filter_map(urgency).collect();
         let priority = waiting.iter().map(|urgency| urgency.0).max()?;
@@ -336,7 +350,7 @@ impl Swarm {
             }
             return false;
         }
-        let local = is_local(&peer.info);
+        let (local, again) = (is_local(&peer.info), self.is_again(peer, serve_id));
         let Some(serve) = self.serves.get_mut(&serve_id) else {
             return false;
         };
@@ -345,7 +359,8 @@ impl Swarm {
         serve.left.subtract(&groups);
         serve.issued += bytes;
         serve.waits_since = now;
-        let last = serve.left.is_empty();
+        let (layout, last) = (serve.layout, serve.left.is_empty());
+        self.note_given(id, layout, &groups);
         self.admission.issued += bytes;
         self.admission.quanta += 1;
         let number = self.admission.quanta;
@@ -356,7 +371,8 @@ impl Swarm {
             last,
         });
         let time_is_up = last || now.since(slot.since) >= SLOT_TIME;
-        let closing = time_is_up && self.waiting(local).next().is_some();
+        let defers = again && self.has_first_time(local);
+        let closing = defers || (time_is_up && self.waiting(local).next().is_some());
         if let Some(peer) = self.peers.get_mut(&id) {
             if peer.sink.issued == 0 {
                 peer.sink.last_sent = now;
@@ -366,6 +382,14 @@ impl Swarm {
             peer.sink.slot = Some(Slot { closing, ..slot });
         }
         true
+    }
+
+    fn note_given(&mut self, id: NodeId, layout: LayoutId, groups: &RangeSet) {
+        if let (Some(peer), Some(transfer)) = (self.peers.get_mut(&id), self.transfers.get(&layout))
+            && let Some(line) = peer.lines.get_mut(&layout)
+        {
+            line.given.note(&transfer.table, &transfer.blocks_of(groups));
+        }
     }
 
     /// Frees slots that move nothing, refuses what waits too long, and tries a further slot now and then.
