@@ -191,6 +191,9 @@ pub const STANDINGS_BYTES_MAX: u64 = 512 << 10;
 pub const TRANSFERS_MAX: usize = 512;
 /// Releases that a node takes part in: each has two layouts, the list of its files and the files.
 pub const RELEASES_MAX: usize = TRANSFERS_MAX / 2;
+/// Layouts of which an origin shows one peer blocks at a time: what it keeps for each is as large as the layout has
+/// blocks. A peer that wants more of them gets them one after the other.
+pub const LINES_NEEDING_MAX: usize = 8;
 /// Contacts remembered for a product.
 pub const CONTACTS_MAX: usize = 256;
 /// Of these, contacts of others that one peer has told.

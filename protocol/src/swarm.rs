@@ -10,7 +10,7 @@
 //! | `transfer`, `peer`, `given` | the state: layouts and neighbours |
 //! | `announce` | what neighbours are told and tell |
 //! | `fetching`, `picker`, `stealing` | the receiver |
-//! | `serving`, `rechecks` | the uploader, and what takers may make it do |
+//! | `serving`, `turns`, `rechecks` | the uploader, whose turn it is, and what takers may make it do |
 //! | `seeding` | the origin's once-only rule |
 //! | `score`, `bucket`, `rate`, `timer` | arithmetic |
 //! | `check`, `stats`, `snapshot` | views of the whole |
@@ -37,6 +37,7 @@ mod stealing;
 pub mod step;
 mod timer;
 mod transfer;
+mod turns;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -242,7 +243,7 @@ impl Swarm {
     }
 
     fn peer_down(&mut self, now: Timestamp, id: NodeId) {
-        let Some(peer) = self.peers.remove(&id) else { return };
+        let Some(mut peer) = self.peers.remove(&id) else { return };
         for request in &peer.source.requests {
             self.drop_request(*request, false);
         }
@@ -251,8 +252,8 @@ impl Swarm {
                 self.admission.issued -= serve.issued;
             }
         }
-        for (layout, line) in &peer.lines {
-            self.forget_line(now, id, &peer.info, *layout, line);
+        for (layout, line) in &mut peer.lines {
+            self.forget_line(now, &peer.info, *layout, line);
         }
         self.to_fill.remove(&id);
         self.fill_everybody();
@@ -343,6 +344,7 @@ impl Swarm {
         for (id, peer) in &mut self.peers {
             if let Some(line) = peer.lines.remove(&layout) {
                 peer.dirty.remove(&layout);
+                peer.places.remove(&layout);
                 peer.numbers.retain(|_, numbered| *numbered != layout);
                 if line.introduced {
                     peer.closed.insert(transfer.number);

@@ -26,6 +26,8 @@ pub(super) struct Peer {
     pub(super) covers: BTreeMap<u32, bool>,
     /// One for every layout that is open here and that it is covered for.
     pub(super) lines: BTreeMap<LayoutId, Line>,
+    /// At an origin, the layouts that it is shown blocks of now: see `seeding::places`.
+    pub(super) places: BTreeSet<LayoutId>,
     /// The numbers that it gave to layouts.
     pub(super) numbers: BTreeMap<u16, LayoutId>,
     /// Lines with something to say, and numbers of ours that are closed.
@@ -45,6 +47,7 @@ impl Peer {
             info,
             covers: BTreeMap::new(),
             lines: BTreeMap::new(),
+            places: BTreeSet::new(),
             numbers: BTreeMap::new(),
             dirty: BTreeSet::new(),
             closed: BTreeSet::new(),
@@ -79,6 +82,10 @@ pub(super) struct Line {
     /// An origin's blocks that were shown to it and that it has not yet got.
     pub(super) pledges: BTreeMap<u32, Pledge>,
     pub(super) pledge_window: Window,
+    /// Since when it waits for a place among the layouts that are shown, or its last turn there was over.
+    pub(super) waits_since: Timestamp,
+    /// When it got its place, or when something of it was sent or gained last.
+    pub(super) moved: Timestamp,
     pub(super) given: Given,
 }
 
@@ -98,6 +105,8 @@ impl Line {
             },
             pledges: BTreeMap::new(),
             pledge_window: Window::new(SPAN_MIN),
+            waits_since: Timestamp::ZERO,
+            moved: Timestamp::ZERO,
             given: Given::nothing(),
         }
     }
