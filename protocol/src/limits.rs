@@ -164,6 +164,12 @@ pub const FILE_CHUNK_BYTES_MAX: usize = 64 << 10;
 pub const PROOF_BYTES_MAX: usize = 64 * 64;
 /// Bytes read from the store and not yet taken by the sockets, over all peers.
 pub const SERVE_BYTES_MAX: u64 = 8 << 20;
+/// Bytes read and hashed again in one go because a peer could not verify what it was sent; at least a block.
+pub const RECHECK_BYTES_MAX: u64 = 32 << 20;
+/// The same a second, over all peers: what is begun beyond has to wait.
+pub const RECHECK_RATE: u64 = 64 << 20;
+/// How long one peer has nothing more read again after that.
+pub const RECHECK_PAUSE: Duration = Duration::from_secs(4);
 /// Bytes received and not yet verified and written, over all peers.
 pub const RECEIVE_BYTES_MAX: u64 = 8 << 20;
 
@@ -189,6 +195,9 @@ pub const RELEASES_MAX: usize = TRANSFERS_MAX / 2;
 pub const ASKED_RELEASES_MAX: usize = 16;
 /// How long such a release is kept after it was asked for last.
 pub const ASKED_RELEASE_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
+/// Layouts of which an origin shows one peer blocks at a time: what it keeps for each is as large as the layout has
+/// blocks. A peer that wants more of them gets them one after the other.
+pub const LINES_NEEDING_MAX: usize = 8;
 /// Contacts remembered for a product.
 pub const CONTACTS_MAX: usize = 256;
 /// Of these, contacts of others that one peer has told.
@@ -217,6 +226,10 @@ const _: () = assert!(GROUP_BYTES == 1024 << GROUP_CHUNK_LOG, "a group is 2^k ch
 const _: () = assert!(
     REQUEST_BYTES_MAX.is_multiple_of(GROUP_BYTES),
     "requests name whole groups"
+);
+const _: () = assert!(
+    RECHECK_BYTES_MAX >= REQUEST_BYTES_MAX && RECHECK_BYTES_MAX <= RECHECK_RATE,
+    "all of a failed request can be read again, and half a second later what somebody else names"
 );
 const _: () = assert!(PROOF_BYTES_MAX >= 64 * 28, "a proof holds a pair a level");
 const _: () = assert!(

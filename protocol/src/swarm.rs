@@ -7,10 +7,10 @@
 //!
 //! | file | part |
 //! |---|---|
-//! | `transfer`, `peer` | the state: layouts and neighbours |
+//! | `transfer`, `peer`, `given` | the state: layouts and neighbours |
 //! | `announce` | what neighbours are told and tell |
 //! | `fetching`, `picker`, `stealing` | the receiver |
-//! | `serving` | the uploader |
+//! | `serving`, `turns`, `rechecks` | the uploader, whose turn it is, and what takers may make it do |
 //! | `seeding` | the origin's once-only rule |
 //! | `score`, `bucket`, `rate`, `timer` | arithmetic |
 //! | `check`, `stats`, `snapshot` | views of the whole |
@@ -21,10 +21,12 @@ mod check;
 pub mod config;
 pub mod event;
 mod fetching;
+mod given;
 pub mod io;
 mod peer;
 mod picker;
 mod rate;
+mod rechecks;
 pub mod score;
 mod seeding;
 mod serving;
@@ -35,6 +37,7 @@ mod stealing;
 pub mod step;
 mod timer;
 mod transfer;
+mod turns;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -55,6 +58,7 @@ use event::Event;
 use fetching::Request;
 use io::{DisconnectReason, Input, Limits, OpenTransfer, Output, PeerInfo};
 use peer::{Line, Peer};
+use rechecks::Rechecks;
 use score::Standings;
 use serving::{Admission, Serve};
 use timer::Timers;
@@ -75,6 +79,7 @@ pub struct Swarm {
     up: Bucket,
     down: Bucket,
     admission: Admission,
+    rechecks: Rechecks,
     timers: Timers,
     next_request: u64,
     /// Peers of which there may be something to fetch, looked at when the input has been taken in.
@@ -102,6 +107,7 @@ impl Swarm {
             up: Bucket::new(config.limits.up, now),
             down: Bucket::new(config.limits.down, now),
             admission: Admission::default(),
+            rechecks: Rechecks::new(now),
             timers: Timers::default(),
             next_request: 0,
             to_fill: BTreeSet::new(),
@@ -237,7 +243,7 @@ impl Swarm {
     }
 
     fn peer_down(&mut self, now: Timestamp, id: NodeId) {
-        let Some(peer) = self.peers.remove(&id) else { return };
+        let Some(mut peer) = self.peers.remove(&id) else { return };
         for request in &peer.source.requests {
             self.drop_request(*request, false);
         }
@@ -246,8 +252,8 @@ impl Swarm {
                 self.admission.issued -= serve.issued;
             }
         }
-        for (layout, line) in &peer.lines {
-            self.forget_line(now, id, &peer.info, *layout, line);
+        for (layout, line) in &mut peer.lines {
+            self.forget_line(now, &peer.info, *layout, line);
         }
         self.to_fill.remove(&id);
         self.fill_everybody();
@@ -338,6 +344,7 @@ impl Swarm {
         for (id, peer) in &mut self.peers {
             if let Some(line) = peer.lines.remove(&layout) {
                 peer.dirty.remove(&layout);
+                peer.places.remove(&layout);
                 peer.numbers.retain(|_, numbered| *numbered != layout);
                 if line.introduced {
                     peer.closed.insert(transfer.number);

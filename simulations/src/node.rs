@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use samara_protocol::bits::Bits;
 use samara_protocol::id::{LayoutId, NodeId, RequestId, ServeId};
 use samara_protocol::manifest::blocks::BlockTable;
 use samara_protocol::swarm::Swarm;
@@ -13,6 +14,7 @@ use samara_protocol::swarm::snapshot::Snapshot;
 use samara_protocol::time::Timestamp;
 use samara_protocol::tree::ranges::RangeSet;
 use samara_protocol::units::ByteRate;
+use samara_protocol::wire::message::SwarmMessage;
 
 use crate::bound::Rates;
 use crate::scenario::Behaviour;
@@ -194,6 +196,33 @@ impl Node {
     #[must_use]
     pub fn counts(&self) -> bool {
         self.nature.role != Role::Origin && matches!(self.nature.behaviour, Behaviour::Honest | Behaviour::Rotten)
+    }
+
+    /// What it says when its scheduler wants this said.
+    #[must_use]
+    pub fn says(&self, message: SwarmMessage) -> Option<SwarmMessage> {
+        if self.nature.behaviour != Behaviour::Greedy {
+            return Some(message);
+        }
+        match message {
+            SwarmMessage::Have { .. } | SwarmMessage::Durable { .. } | SwarmMessage::Lost { .. } => None,
+            SwarmMessage::Status {
+                number,
+                layout,
+                ask,
+                have,
+                want,
+                ..
+            } => Some(SwarmMessage::Status {
+                number,
+                layout,
+                ask,
+                durable: Bits::none(have.len()),
+                have: Bits::none(have.len()),
+                want,
+            }),
+            SwarmMessage::Want { .. } | SwarmMessage::Close { .. } | SwarmMessage::Rejected { .. } => Some(message),
+        }
     }
 
     /// What it holds of a layout, in truth or as it claims.

@@ -135,6 +135,8 @@ pub enum Behaviour {
     Flood,
     /// Honest, but one group in fifty is bad on its disk until it is told.
     Rotten,
+    /// Wants everything, keeps nothing of it, never says that it has any, and asks for it again at once.
+    Greedy,
 }
 
 /// Something that goes wrong.
@@ -198,9 +200,10 @@ const fn one_node() -> usize {
 }
 
 /// The scenarios that the program carries.
-pub const BUILT_IN: [(&str, &str); 6] = [
+pub const BUILT_IN: [(&str, &str); 7] = [
     ("flash-release", include_str!("../scenarios/flash-release.toml")),
     ("liars-and-crashes", include_str!("../scenarios/liars-and-crashes.toml")),
+    ("greedy-takers", include_str!("../scenarios/greedy-takers.toml")),
     ("origin-dies", include_str!("../scenarios/origin-dies.toml")),
     ("weak-uplinks", include_str!("../scenarios/weak-uplinks.toml")),
     ("spread-uplinks", include_str!("../scenarios/spread-uplinks.toml")),

@@ -272,3 +272,25 @@ fn however_many_stall_nobody_waits_for_them_long() {
         assert!(last <= report.bound_s + 8.0, "seed {seed}: {last} s, {report:?}");
     }
 }
+
+#[test]
+fn greedy_takers_keep_nobody_waiting() {
+    for seed in 1..5u64 {
+        let mut plan = Scenario::load("greedy-takers").expect("built in");
+        plan.seed = seed;
+        let report = run(&plan).unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+        assert_eq!(report.nodes, 12);
+        assert!(report.last_over_bound <= 1.5, "seed {seed}: {report:?}");
+    }
+}
+
+#[test]
+fn sites_that_follow_more_releases_than_an_origin_shows_at_a_time_get_them_all() {
+    let releases = "[[release]]\nsize = \"4MiB\"\n".repeat(20);
+    let sites = "[[nodes]]\ncount = 4\nrole = \"site\"\nup = \"50mbit\"\ndown = \"100mbit\"\n";
+    let (world, report) = play(&scenario(&format!("{releases}{sites}")));
+    assert_eq!(world.releases.len(), 20);
+    // Shown all twenty at once they needed 1.45 of both.
+    assert!(report.origin_copies <= 1.2, "{report:?}");
+    assert!(report.last_over_bound <= 1.25, "{report:?}");
+}

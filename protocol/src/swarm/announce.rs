@@ -21,8 +21,6 @@ use super::transfer::Transfer;
 
 /// Messages that one flush sends to one peer at the most; the rest waits for the next.
 const FLUSH_MAX: usize = 64;
-/// A peer may make us read our disk again this often.
-const RECHECK_TIME: Duration = Duration::from_secs(1);
 
 impl Swarm {
     /// Something is to be said to `id`: not sooner than 50 ms after the last time.
@@ -202,11 +200,15 @@ impl Swarm {
         if let Some(old) = line.view.take() {
             view.refused = old.refused.clone();
             count_view(transfer, &peer.info, &old, false);
-            transfer.seeding.forget(id, &peer.info, &old, None);
+            transfer.seeding.forget(&peer.info, &old, None);
+        } else {
+            line.waits_since = now;
         }
         count_view(transfer, &peer.info, &view, true);
-        transfer.seeding.learn(id, &peer.info, &view);
-        line.pledges.retain(|block, _| !view.have.get(*block));
+        transfer.seeding.learn(&peer.info, &view);
+        transfer
+            .seeding
+            .take_back(&peer.info, line, |block, _| view.have.get(block));
         line.view = Some(view);
         if ask || !line.introduced {
             line.mail.status = true;
@@ -214,6 +216,7 @@ impl Swarm {
         }
         self.to_fill.insert(id);
         if self.role == Role::Origin {
+            self.place(now, id);
             self.seed_everybody(now, layout);
         }
         true
@@ -238,15 +241,16 @@ impl Swarm {
         }
         for block in blocks.iter() {
             match said {
-                Said::Have => gain(transfer, id, &peer.info, view, block),
+                Said::Have => gain(transfer, &peer.info, view, block),
                 Said::Durable => {
-                    gain(transfer, id, &peer.info, view, block);
+                    gain(transfer, &peer.info, view, block);
                     view.durable.set(block, true);
                 }
-                Said::Lost => lose(transfer, id, &peer.info, view, block),
+                Said::Lost => lose(transfer, &peer.info, view, block),
             }
         }
-        if said == Said::Have && self.role == Role::Origin {
+        line.moved = now;
+        if said != Said::Lost && self.role == Role::Origin {
             self.pledges_kept(now, id, layout, blocks);
         }
         self.to_fill.insert(id);
@@ -268,6 +272,7 @@ impl Swarm {
         view.want = want;
         view.count();
         if self.role == Role::Origin {
+            self.place(now, id);
             self.seed_everybody(now, layout);
         }
         true
@@ -281,47 +286,26 @@ impl Swarm {
         let Some(line) = peer.lines.get_mut(&layout) else {
             return;
         };
-        line.pledges.clear();
-        let Some(view) = line.view.take() else { return };
-        if let Some(transfer) = self.transfers.get_mut(&layout) {
-            count_view(transfer, &peer.info, &view, false);
-            transfer.seeding.forget(id, &peer.info, &view, Some(now));
-        }
-    }
-
-    fn said_rejected(&mut self, now: Timestamp, id: NodeId, number: u16, blocks: &RangeSet) -> bool {
-        let Some(peer) = self.peers.get_mut(&id) else {
-            return true;
+        let (Some(view), Some(transfer)) = (line.view.take(), self.transfers.get_mut(&layout)) else {
+            return;
         };
-        let Some(layout) = peer.numbers.get(&number).copied() else {
-            return true;
-        };
-        let Some(transfer) = self.transfers.get(&layout) else {
-            return true;
-        };
-        if peer.rechecked.is_some_and(|at| now.since(at) < RECHECK_TIME) {
-            return true;
+        transfer.seeding.take_back(&peer.info, line, |_, _| true);
+        count_view(transfer, &peer.info, &view, false);
+        transfer.seeding.forget(&peer.info, &view, Some(now));
+        if self.role == Role::Origin {
+            self.place(now, id);
         }
-        let mut groups = RangeSet::new();
-        for block in blocks.iter().filter(|block| transfer.have.get(*block)).take(64) {
-            groups.insert(transfer.table.get(block).range());
-        }
-        if !groups.is_empty() {
-            peer.rechecked = Some(now);
-            self.out.push_back(Output::Recheck { layout, groups });
-        }
-        true
     }
 
     /// A neighbour is gone: what it had counts no more.
-    pub(super) fn forget_line(&mut self, now: Timestamp, id: NodeId, info: &PeerInfo, layout: LayoutId, line: &Line) {
+    pub(super) fn forget_line(&mut self, now: Timestamp, info: &PeerInfo, layout: LayoutId, line: &mut Line) {
         let Some(transfer) = self.transfers.get_mut(&layout) else {
             return;
         };
-        transfer.seeding.unpledge_all(id, info, line);
+        transfer.seeding.take_back(info, line, |_, _| true);
         if let Some(view) = &line.view {
             count_view(transfer, info, view, false);
-            transfer.seeding.forget(id, info, view, Some(now));
+            transfer.seeding.forget(info, view, Some(now));
         }
         if self.role == Role::Origin {
             self.seed_everybody(now, layout);
@@ -336,7 +320,7 @@ impl Swarm {
         let view = peer.lines.get_mut(&layout).and_then(|line| line.view.as_mut());
         let Some(view) = view else { return };
         for block in blocks {
-            lose(transfer, id, &peer.info, view, *block);
+            lose(transfer, &peer.info, view, *block);
         }
     }
 }
@@ -366,22 +350,22 @@ fn count_view(transfer: &mut Transfer, info: &PeerInfo, view: &View, add: bool) 
     }
 }
 
-fn gain(transfer: &mut Transfer, id: NodeId, info: &PeerInfo, view: &mut View, block: u32) {
+fn gain(transfer: &mut Transfer, info: &PeerInfo, view: &mut View, block: u32) {
     if view.have.set(block, true) {
         view.have_count += 1;
         view.needs -= u32::from(view.want.get(block));
         transfer.avail[block as usize] += u16::from(is_source(info));
-        transfer.seeding.gained(id, info, block);
+        transfer.seeding.gained(info, block);
     }
 }
 
-fn lose(transfer: &mut Transfer, id: NodeId, info: &PeerInfo, view: &mut View, block: u32) {
+fn lose(transfer: &mut Transfer, info: &PeerInfo, view: &mut View, block: u32) {
     view.durable.set(block, false);
     if view.have.set(block, false) {
         view.have_count -= 1;
         view.needs += u32::from(view.want.get(block));
         transfer.avail[block as usize] -= u16::from(is_source(info));
-        transfer.seeding.lost(id, info, block);
+        transfer.seeding.lost(info, block);
     }
 }
 

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 
 use crate::id::{LayoutId, NodeId};
-use crate::limits::{REQUESTS_PER_PEER_MAX, SERVE_BYTES_MAX, TRANSFERS_MAX};
+use crate::limits::{LINES_NEEDING_MAX, REQUESTS_PER_PEER_MAX, SERVE_BYTES_MAX, TRANSFERS_MAX};
 use crate::tree::ranges::RangeSet;
 
 use super::Swarm;
 use super::config::QUANTUM_MAX;
 use super::peer::View;
+use super::seeding::Domain;
 use super::transfer::{Transfer, nominal};
 
 impl Swarm {
@@ -22,10 +23,17 @@ impl Swarm {
         self.check_serves();
         for (layout, transfer) in &self.transfers {
             self.check_transfer(*layout, transfer);
+            self.check_placements(*layout, transfer);
         }
         for (id, peer) in &self.peers {
             assert!(peer.source.requests.len() <= REQUESTS_PER_PEER_MAX, "asks of {id:?}");
             assert!(peer.sink.serves.len() <= REQUESTS_PER_PEER_MAX, "asks by {id:?}");
+            assert!(peer.places.len() <= LINES_NEEDING_MAX, "places of {id:?}");
+            let has_line = |layout: &LayoutId| peer.lines.contains_key(layout);
+            assert!(
+                peer.places.iter().all(has_line),
+                "{id:?} has a place for what is closed"
+            );
             for layout in peer.numbers.values() {
                 assert!(peer.lines.contains_key(layout), "a numbered layout has a line");
             }
@@ -34,6 +42,11 @@ impl Swarm {
                 assert!(
                     peer.covers.contains_key(&transfer.product),
                     "{id:?} hears of what it must not"
+                );
+                let has_place = peer.places.contains(layout);
+                assert!(
+                    line.pledges.is_empty() || has_place,
+                    "{id:?} was promised what has no place"
                 );
                 if let Some(view) = &line.view {
                     let needs = view.want.count() - view.want.count_common(&view.have);
@@ -82,6 +95,25 @@ impl Swarm {
         assert!(all <= SERVE_BYTES_MAX, "{all} bytes read and not sent");
         let listed: usize = self.peers.values().map(|peer| peer.sink.serves.len()).sum();
         assert_eq!(listed, self.serves.len(), "serves without a peer");
+    }
+
+    fn check_placements(&self, layout: LayoutId, transfer: &Transfer) {
+        for (domain, placement) in &transfer.seeding.domains {
+            let blocks = transfer.table.len() as usize;
+            let (mut holders, mut pledged) = (vec![0; blocks], vec![0; blocks]);
+            let peers = self.peers.values();
+            let members = peers.filter(|peer| Domain::of(&peer.info) == Some(*domain));
+            for line in members.filter_map(|peer| peer.lines.get(&layout)) {
+                for block in line.view.iter().flat_map(|view| view.have.iter()) {
+                    holders[block as usize] += 1;
+                }
+                for block in line.pledges.keys() {
+                    pledged[*block as usize] += 1;
+                }
+            }
+            assert_eq!(placement.holders, holders, "who has what in {domain:?}");
+            assert_eq!(placement.pledged, pledged, "what is promised in {domain:?}");
+        }
     }
 
     fn check_transfer(&self, layout: LayoutId, transfer: &Transfer) {

@@ -284,7 +284,7 @@ pub enum Output {
         reason: Refusal,
     },
     /// A peer could not verify what this node sent of these groups: read and check them. [`Input::Lost`] follows for
-    /// those that are bad, nothing for good ones. At most one a second and peer.
+    /// those that are bad, nothing for good ones. Bounded in `limits` by peer and by bytes over all peers.
     Recheck {
         /// Of which layout.
         layout: LayoutId,

@@ -5,12 +5,14 @@ use std::time::Duration;
 
 use crate::bits::Bits;
 use crate::id::{LayoutId, RequestId, ServeId};
+use crate::manifest::blocks::BlockTable;
 use crate::time::Timestamp;
 use crate::tree::ranges::RangeSet;
 use crate::units::ByteRate;
 
 use super::bucket::Bucket;
 use super::config::SPAN_MIN;
+use super::given::Given;
 use super::io::{Distance, PeerInfo};
 use super::rate::{Meter, Window};
 
@@ -24,6 +26,8 @@ pub(super) struct Peer {
     pub(super) covers: BTreeMap<u32, bool>,
     /// One for every layout that is open here and that it is covered for.
     pub(super) lines: BTreeMap<LayoutId, Line>,
+    /// At an origin, the layouts that it is shown blocks of now: see `seeding::places`.
+    pub(super) places: BTreeSet<LayoutId>,
     /// The numbers that it gave to layouts.
     pub(super) numbers: BTreeMap<u16, LayoutId>,
     /// Lines with something to say, and numbers of ours that are closed.
@@ -35,7 +39,6 @@ pub(super) struct Peer {
     /// When a message or bytes of it came last.
     pub(super) heard: Timestamp,
     pub(super) flood: Flood,
-    pub(super) rechecked: Option<Timestamp>,
 }
 
 impl Peer {
@@ -44,6 +47,7 @@ impl Peer {
             info,
             covers: BTreeMap::new(),
             lines: BTreeMap::new(),
+            places: BTreeSet::new(),
             numbers: BTreeMap::new(),
             dirty: BTreeSet::new(),
             closed: BTreeSet::new(),
@@ -52,7 +56,6 @@ impl Peer {
             sink: Sink::default(),
             heard: now,
             flood: Flood::new(now),
-            rechecked: None,
         }
     }
 
@@ -79,8 +82,11 @@ pub(super) struct Line {
     /// An origin's blocks that were shown to it and that it has not yet got.
     pub(super) pledges: BTreeMap<u32, Pledge>,
     pub(super) pledge_window: Window,
-    /// Payload bytes sent to it.
-    pub(super) sent: u64,
+    /// Since when it waits for a place among the layouts that are shown, or its last turn there was over.
+    pub(super) waits_since: Timestamp,
+    /// When it got its place, or when something of it was sent or gained last.
+    pub(super) moved: Timestamp,
+    pub(super) given: Given,
 }
 
 impl Line {
@@ -99,8 +105,21 @@ impl Line {
             },
             pledges: BTreeMap::new(),
             pledge_window: Window::new(SPAN_MIN),
-            sent: 0,
+            waits_since: Timestamp::ZERO,
+            moved: Timestamp::ZERO,
+            given: Given::nothing(),
         }
+    }
+
+    /// How needy it is, in millionths of what it wants of this table: by its own word, and never more than what it was
+    /// sent leaves it. Who never says that it got anything gets no more than others.
+    pub(super) fn need(&self, table: &BlockTable) -> u32 {
+        let whole = table.bytes();
+        let Some(view) = &self.view else {
+            return self.given.need_left(whole);
+        };
+        let wanted = whole / u64::from(table.len().max(1)) * u64::from(view.want.count());
+        view.need().min(self.given.need_left(wanted))
     }
 }
 
@@ -155,8 +174,8 @@ impl View {
         self.needs = self.want.count() - self.want.count_common(&self.have);
     }
 
-    /// How needy it is, in millionths of what it wants.
-    pub(super) fn need(&self) -> u32 {
+    /// How needy it says it is, in millionths of what it wants.
+    fn need(&self) -> u32 {
         let wanted = u64::from(self.want.count().max(1));
         u32::try_from(u64::from(self.needs) * 1_000_000 / wanted).expect("at most a million")
     }

@@ -2,11 +2,13 @@
 //! first, and more only for a reason.
 //!
 //! A block that was shown to a node which has not got it yet is pledged. Nodes get a new pledge for each one kept, so a
-//! fast node is shown more. With a single receiver in a domain there is nobody else to wait for: it is shown everything.
+//! fast node is shown more. With a single receiver in a domain there is nobody else to wait for: it is shown everything,
+//! and of one that feeds nobody, which is of no domain, nothing is kept either.
 //! A block is shown again when its first holder lost it, left or is silent, when a pledge is not taken up, or when
 //! nothing unsent is left, the uplink would idle, and the domain is far from done (`origin_copies_max` caps that).
 
 mod placement;
+mod places;
 mod progress;
 
 use std::time::Duration;
@@ -38,16 +40,16 @@ impl Swarm {
 
     /// Shows blocks of a layout to everybody who may be shown more, the neediest first.
     pub(super) fn seed_everybody(&mut self, now: Timestamp, layout: LayoutId) {
-        let mut needy: Vec<(u32, NodeId)> = Vec::new();
+        let mut needy: Vec<(bool, u32, NodeId)> = Vec::new();
         for (id, peer) in &self.peers {
-            if let Some(view) = peer.view(&layout)
-                && view.needs > 0
+            if let Some(line) = peer.lines.get(&layout)
+                && let Some(view) = line.view.as_ref().filter(|view| view.needs > 0)
             {
-                needy.push((u32::MAX - view.needs, *id));
+                needy.push((line.given.is_again(), u32::MAX - view.needs, *id));
             }
         }
         needy.sort_unstable();
-        for (_, id) in needy {
+        for (_, _, id) in needy {
             self.seed(now, id, layout);
         }
     }
@@ -61,7 +63,8 @@ impl Swarm {
             return;
         };
         let block_bytes = transfer.block_bytes();
-        if let Some(placement) = transfer.seeding.placement(id, &peer.info) {
+        let is_done = line.view.as_ref().is_none_or(|view| view.needs == 0);
+        if let Some(placement) = transfer.seeding.placement(&peer.info) {
             for block in blocks.iter() {
                 if line.pledges.remove(&block).is_some() {
                     placement.unpledge(block);
@@ -73,12 +76,21 @@ impl Swarm {
             }
         }
         self.seed(now, id, layout);
+        if is_done {
+            self.place(now, id);
+        }
     }
 
     /// Shows a peer as many blocks as it may be shown now.
     fn seed(&mut self, now: Timestamp, id: NodeId, layout: LayoutId) {
         let Some(peer) = self.peers.get(&id) else { return };
-        let domain = Domain::of(id, &peer.info);
+        let Some(domain) = Domain::of(&peer.info) else {
+            self.show_all(now, id, layout);
+            return;
+        };
+        if !peer.places.contains(&layout) {
+            return;
+        }
         let alone = self.is_alone(id, layout, domain);
         let share = self.share_of_origins(&layout);
         let copies_max = self.limits.origin_copies_max.unwrap_or(u32::MAX);
@@ -92,7 +104,7 @@ impl Swarm {
         }
         let block_bytes = transfer.block_bytes();
         let have = transfer.have.clone();
-        let Some(placement) = transfer.seeding.placement(id, info) else {
+        let Some(placement) = transfer.seeding.placement(info) else {
             return;
         };
         let mut dirty = false;
@@ -131,11 +143,30 @@ impl Swarm {
         }
     }
 
+    /// Shows everything to a peer that feeds nobody: nobody else waits for what it was shown.
+    fn show_all(&mut self, now: Timestamp, id: NodeId, layout: LayoutId) {
+        let (Some(peer), Some(transfer)) = (self.peers.get_mut(&id), self.transfers.get(&layout)) else {
+            return;
+        };
+        let Some(line) = peer.lines.get_mut(&layout).filter(|line| line.fed) else {
+            return;
+        };
+        let hidden = hidden(line, &transfer.have);
+        for block in &hidden {
+            line.shown.set(*block, true);
+            line.mail.have.insert(*block..*block + 1);
+            line.mail.lost.remove(*block..*block + 1);
+        }
+        if !hidden.is_empty() {
+            self.mail(now, id, layout);
+        }
+    }
+
     /// Whether nobody else in the domain wants anything.
     fn is_alone(&self, id: NodeId, layout: LayoutId, domain: Domain) -> bool {
         let mut others = self.peers.iter().filter(|(other, _)| **other != id);
-        !others.any(|(other, peer)| {
-            Domain::of(*other, &peer.info) == domain && peer.view(&layout).is_some_and(|view| view.needs > 0)
+        !others.any(|(_, peer)| {
+            Domain::of(&peer.info) == Some(domain) && peer.view(&layout).is_some_and(|view| view.needs > 0)
         })
     }
 
@@ -172,22 +203,21 @@ impl Swarm {
         let Some(transfer) = self.transfers.get_mut(&layout) else {
             return;
         };
-        for (id, peer) in &mut self.peers {
-            let Peer { info, lines, .. } = peer;
-            let Some(line) = lines.get_mut(&layout) else { continue };
-            let Some(placement) = transfer.seeding.placement(*id, info) else {
-                continue;
-            };
-            for block in blocks.iter() {
-                if line.pledges.remove(&block).is_some() {
-                    placement.unpledge(block);
-                }
+        for peer in self.peers.values_mut() {
+            if let Some(line) = peer.lines.get_mut(&layout) {
+                transfer
+                    .seeding
+                    .take_back(&peer.info, line, |block, _| blocks.contains(block));
             }
         }
     }
 
     /// Takes back pledges that nobody takes up, notices silent holders, and decides where to help.
     pub(super) fn tick_seeding(&mut self, now: Timestamp) {
+        let peers: Vec<NodeId> = self.peers.keys().copied().collect();
+        for peer in peers {
+            self.place(now, peer);
+        }
         let layouts: Vec<LayoutId> = self.transfers.keys().copied().collect();
         for layout in layouts {
             self.take_back(now, layout);
@@ -200,23 +230,16 @@ impl Swarm {
         let Some(transfer) = self.transfers.get_mut(&layout) else {
             return;
         };
-        for (id, peer) in &mut self.peers {
+        for peer in self.peers.values_mut() {
             let Peer { info, lines, sink, .. } = peer;
             let Some(line) = lines.get_mut(&layout) else { continue };
             let is_old = |pledge: &Pledge| now.since(pledge.since) >= UNTAKEN_MAX;
-            if sink.issued > 0 || !sink.serves.is_empty() || !line.pledges.values().any(is_old) {
+            // Who takes the same again and again is busy for ever and has not taken up anything.
+            let is_busy = (sink.issued > 0 || !sink.serves.is_empty()) && !line.given.is_again();
+            if is_busy || !line.pledges.values().any(is_old) {
                 continue;
             }
-            let Some(placement) = transfer.seeding.placement(*id, info) else {
-                continue;
-            };
-            line.pledges.retain(|block, pledge| {
-                let old = is_old(pledge);
-                if old {
-                    placement.unpledge(*block);
-                }
-                !old
-            });
+            transfer.seeding.take_back(info, line, |_, pledge| is_old(pledge));
             line.pledge_window.collapse(pledge_floor(transfer.table.get(0).bytes));
         }
     }
@@ -232,8 +255,8 @@ impl Swarm {
             placement.away.retain(|(until, _)| *until > now);
             let (mut needs, mut own) = (0, 0.0);
             let mut unsent = false;
-            for (id, peer) in &self.peers {
-                let Some(view) = peer.view(&layout).filter(|_| Domain::of(*id, &peer.info) == *domain) else {
+            for peer in self.peers.values() {
+                let Some(view) = peer.view(&layout).filter(|_| Domain::of(&peer.info) == Some(*domain)) else {
                     continue;
                 };
                 needs += u64::from(view.needs);
@@ -250,7 +273,8 @@ impl Swarm {
                     .want
                     .iter()
                     .filter(|block| have.get(*block) && !view.have.get(*block));
-                unsent |= view.needs > 0 && wanted.take(4096).any(|block| placement.is_unsent(block));
+                unsent = unsent
+                    || (peer.places.contains(&layout) && wanted.take(4096).any(|block| placement.is_unsent(block)));
             }
             placement.progress.look(now, needs, own, unsent);
         }
@@ -260,8 +284,23 @@ impl Swarm {
 /// What the origin has sent to a peer, in blocks.
 #[expect(clippy::cast_precision_loss, reason = "sizes below 2^53")]
 fn blocks_sent(peer: &Peer, layout: &LayoutId, block_bytes: u64) -> f64 {
-    let sent = peer.lines.get(layout).map_or(0, |line| line.sent);
+    let sent = peer.lines.get(layout).map_or(0, |line| line.given.sent());
     sent as f64 / block_bytes as f64
+}
+
+/// What a peer wants and has not, and was not shown. Looks at 64 blocks at a time: mostly there is nothing.
+fn hidden(line: &Line, have: &Bits) -> Vec<u32> {
+    let Some(view) = &line.view else { return Vec::new() };
+    let mut hidden = Vec::new();
+    let words = have.words().iter().zip(line.shown.words());
+    for ((at, (have, shown)), (want, got)) in (0..).zip(words).zip(view.want.words().iter().zip(view.have.words())) {
+        let mut left = have & !shown & want & !got;
+        while left != 0 {
+            hidden.push(64 * at + left.trailing_zeros());
+            left &= left - 1;
+        }
+    }
+    hidden
 }
 
 /// A peer may always be shown so much.

@@ -14,8 +14,8 @@ use crate::tree::ranges::RangeSet;
 
 use super::Swarm;
 use super::config::{
-    AUDIENCE_RETRY, BUSY_RETRY, QUANTUM_MAX, QUANTUM_MIN, QUANTUM_TIME, RANDOM_SLOT, Role, SLOT_LOTS, SLOT_TIME,
-    STALL_TIME, UNREAD_MAX, UPLOAD_SLOTS, UPLOAD_SLOTS_MAX, WAIT_MAX,
+    AUDIENCE_RETRY, BUSY_RETRY, QUANTUM_MAX, QUANTUM_MIN, QUANTUM_TIME, Role, SLOT_TIME, STALL_TIME, UNREAD_MAX,
+    UPLOAD_SLOTS, UPLOAD_SLOTS_MAX, WAIT_MAX,
 };
 use super::io::{DisconnectReason, Distance, Output, Refusal, UploadAudience};
 use super::peer::{Peer, Slot, is_local};
@@ -26,9 +26,6 @@ use super::transfer::{first_groups, nominal};
 /// How long a further slot is tried, and how long none is tried after one that earned nothing.
 const PROBE_TIME: Duration = Duration::from_secs(1);
 const PROBE_PAUSE: Duration = Duration::from_secs(8);
-
-/// Needs (in millionths) that differ by less are alike: then who was not served for longest goes first.
-const NEED_STEP: u32 = 20_000;
 
 /// What a neighbour asked for.
 #[derive(Debug)]
@@ -178,7 +175,8 @@ impl Swarm {
             peer.sink.last_sent = now;
             peer.sink.meter.add(now, bytes);
             if let Some(line) = peer.lines.get_mut(&serve.layout) {
-                line.sent += bytes;
+                line.given.left(bytes);
+                line.moved = now;
             }
         }
         if over {
@@ -233,80 +231,6 @@ impl Swarm {
         }
     }
 
-    fn free_slots(&mut self) {
-        for peer in self.peers.values_mut() {
-            let sink = &mut peer.sink;
-            if sink.slot.is_some_and(|slot| slot.closing && sink.issued == 0) || sink.serves.is_empty() {
-                sink.slot = None;
-            }
-        }
-    }
-
-    fn fill_slots(&mut self, now: Timestamp) {
-        for local in [true, false] {
-            let limit = if local { UPLOAD_SLOTS } else { self.admission.slots };
-            let mut taken = self.slots_taken(local);
-            while taken < limit
-                && let Some(id) = self.next_waiting(local)
-                && let Some(peer) = self.peers.get_mut(&id)
-            {
-                let closing = false;
-                peer.sink.slot = Some(Slot { since: now, closing });
-                peer.sink.last_slot = Some(now);
-                taken += 1;
-            }
-        }
-    }
-
-    fn slots_taken(&self, local: bool) -> usize {
-        let taken = self.peers.values().filter(|peer| peer.sink.slot.is_some());
-        taken.filter(|peer| is_local(&peer.info) == local).count()
-    }
-
-    /// Peers without a slot that wait for something.
-    fn waiting(&self, local: bool) -> impl Iterator<Item = (&NodeId, &Peer)> {
-        self.peers.iter().filter(move |(_, peer)| {
-            let sink = &peer.sink;
-            sink.slot.is_none() && is_local(&peer.info) == local && sink.issued == 0 && self.next_serve(peer).is_some()
-        })
-    }
-
-    /// The waiting peer that is served next: of the highest priority the neediest, or now and then any.
-    fn next_waiting(&mut self, local: bool) -> Option<NodeId> {
-        let urgency = |(id, peer): (&NodeId, &Peer)| {
-            let serve = self.serves.get(&self.next_serve(peer)?)?;
-            let priority = self.transfers.get(&serve.layout)?.priority;
-            let need = peer.view(&serve.layout).map_or(1_000_000, super::peer::View::need);
-            Some((priority, need / NEED_STEP, std::cmp::Reverse(peer.sink.last_slot), *id))
-        };
-        let mut waiting: Vec<_> = self.waiting(local).filter_map(urgency).collect();
-        let priority = waiting.iter().map(|urgency| urgency.0).max()?;
-        waiting.retain(|urgency| urgency.0 == priority);
-        if self.role == Role::Origin {
-            // Nobody else serves what it serves: no herd to fear.
-            return waiting.iter().max().map(|urgency| urgency.3);
-        }
-        let lots = if self.rng.one_in(RANDOM_SLOT) { 1 } else { SLOT_LOTS };
-        let mut most = *self.rng.pick(&waiting)?;
-        for _ in 1..lots {
-            most = most.max(*self.rng.pick(&waiting)?);
-        }
-        Some(most.3)
-    }
-
-    /// What a peer is served next: the oldest of its asks of the highest priority.
-    fn next_serve(&self, peer: &Peer) -> Option<ServeId> {
-        let open = peer.sink.serves.iter().filter(|id| {
-            let serve = self.serves.get(id);
-            serve.is_some_and(|serve| !serve.left.is_empty())
-        });
-        let priority = |id: &&ServeId| {
-            let transfer = self.serves.get(id).and_then(|serve| self.transfers.get(&serve.layout));
-            u8::MAX - transfer.map_or(0, |transfer| transfer.priority)
-        };
-        open.min_by_key(priority).copied()
-    }
-
     /// Gives the shell one quantum for a peer; says whether it did.
     fn issue(&mut self, now: Timestamp, id: NodeId) -> bool {
         let Some(peer) = self.peers.get(&id) else { return false };
@@ -336,7 +260,7 @@ impl Swarm {
             }
             return false;
         }
-        let local = is_local(&peer.info);
+        let (local, again) = (is_local(&peer.info), self.is_again(peer, serve_id));
         let Some(serve) = self.serves.get_mut(&serve_id) else {
             return false;
         };
@@ -345,7 +269,8 @@ impl Swarm {
         serve.left.subtract(&groups);
         serve.issued += bytes;
         serve.waits_since = now;
-        let last = serve.left.is_empty();
+        let (layout, last) = (serve.layout, serve.left.is_empty());
+        self.note_given(id, layout, &groups);
         self.admission.issued += bytes;
         self.admission.quanta += 1;
         let number = self.admission.quanta;
@@ -356,7 +281,8 @@ impl Swarm {
             last,
         });
         let time_is_up = last || now.since(slot.since) >= SLOT_TIME;
-        let closing = time_is_up && self.waiting(local).next().is_some();
+        let defers = again && self.has_first_time(local);
+        let closing = defers || (time_is_up && self.waiting(local).next().is_some());
         if let Some(peer) = self.peers.get_mut(&id) {
             if peer.sink.issued == 0 {
                 peer.sink.last_sent = now;
@@ -366,6 +292,14 @@ impl Swarm {
             peer.sink.slot = Some(Slot { closing, ..slot });
         }
         true
+    }
+
+    fn note_given(&mut self, id: NodeId, layout: LayoutId, groups: &RangeSet) {
+        if let (Some(peer), Some(transfer)) = (self.peers.get_mut(&id), self.transfers.get(&layout))
+            && let Some(line) = peer.lines.get_mut(&layout)
+        {
+            line.given.note(&transfer.table, &transfer.blocks_of(groups));
+        }
     }
 
     /// Frees slots that move nothing, refuses what waits too long, and tries a further slot now and then.

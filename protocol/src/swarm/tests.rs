@@ -14,6 +14,7 @@ use proptest::prelude::*;
 
 mod introductions;
 mod stalls;
+mod takers;
 
 const ME: NodeId = NodeId([0; 32]);
 const A: NodeId = NodeId([1; 32]);
@@ -600,22 +601,6 @@ fn a_block_whose_volatile_holder_leaves_is_shown_to_another_at_once_and_a_durabl
         bench.pass(wait);
         assert!(shown(&bench));
     }
-}
-
-#[test]
-fn a_rejected_block_makes_us_read_our_disk_at_most_once_a_second() {
-    let mut bench = Bench::with_layout(Role::Site, all(64));
-    bench.meet(A, Distance::Other);
-    bench.status(A, &RangeSet::new(), 64);
-    for _ in 0..5 {
-        let blocks = RangeSet::from(3..4);
-        bench.hear(A, SwarmMessage::Rejected { number: 0, blocks });
-    }
-    let checks = bench
-        .out
-        .iter()
-        .filter(|output| matches!(output, Output::Recheck { .. }));
-    assert_eq!(checks.count(), 1);
 }
 
 /// One random thing that may happen to a node with three peers.

@@ -59,7 +59,7 @@ impl World {
                 self.send(node, by, Parcel::Refusal(request, Refusal::Absent));
                 return;
             }
-            Behaviour::Honest | Behaviour::Garbage | Behaviour::Flood | Behaviour::Rotten => {}
+            Behaviour::Honest | Behaviour::Garbage | Behaviour::Flood | Behaviour::Rotten | Behaviour::Greedy => {}
         }
         let serve = ServeId(self.next_serve);
         self.next_serve += 1;
@@ -94,7 +94,9 @@ impl World {
             return;
         }
         let good = groups.difference(bad);
-        if !good.is_empty() {
+        if self.nodes[to].nature.behaviour == Behaviour::Greedy {
+            self.throw_away(to, what, good);
+        } else if !good.is_empty() {
             let disk = self.nodes[to].disk.entry(layout).or_default();
             let again = good.intersection(&disk.held).count() * GROUP_BYTES;
             disk.held.union_with(&good);
@@ -112,6 +114,18 @@ impl World {
         } else if last && self.nodes[to].fetches.remove(&request).is_some() {
             self.step(to, Input::FetchDone { request });
         }
+    }
+
+    /// Takes what came, so that more is asked for at once, and keeps nothing of it.
+    fn throw_away(&mut self, node: usize, (request, layout): (RequestId, LayoutId), groups: RangeSet) {
+        let bytes = groups.count() * GROUP_BYTES;
+        let verified = Input::FetchVerified {
+            request,
+            groups: groups.clone(),
+            bytes,
+        };
+        self.step(node, verified);
+        self.step(node, Input::Lost { layout, groups });
     }
 
     /// Which groups of a chunk that leaves now will not verify; a good one that its sender does not hold is a violation.
@@ -157,7 +171,9 @@ impl World {
     pub(super) fn perform(&mut self, node: usize, output: Output) {
         match output {
             Output::Send { peer, message } => {
-                if let Some(to) = self.find(node, peer) {
+                if let Some(to) = self.find(node, peer)
+                    && let Some(message) = self.nodes[node].says(message)
+                {
                     self.nodes[node].control += message.encoded_len() as u64 + FRAME;
                     self.send(node, to, Parcel::Message(message));
                 }

@@ -3,30 +3,20 @@
 use std::collections::BTreeMap;
 
 use crate::bits::Bits;
-use crate::id::NodeId;
 use crate::swarm::config::SILENT_MAX;
 use crate::swarm::io::{Distance, PeerInfo};
-use crate::swarm::peer::{Line, View};
+use crate::swarm::peer::{Line, Pledge, View};
 use crate::time::Timestamp;
 
 use super::progress::Progress;
 
-/// Who may feed each other.
+/// Who may feed each other: all peers with this number. A peer that feeds nobody, or is an origin itself, is of none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(in crate::swarm) enum Domain {
-    /// All peers with this number.
-    Shared(u64),
-    /// A peer that feeds nobody, or is an origin itself.
-    Own(NodeId),
-}
+pub(in crate::swarm) struct Domain(u64);
 
 impl Domain {
-    pub(in crate::swarm) fn of(id: NodeId, info: &PeerInfo) -> Self {
-        if info.serves && info.domain != 0 && info.distance != Distance::Origin {
-            Self::Shared(info.domain)
-        } else {
-            Self::Own(id)
-        }
+    pub(in crate::swarm) fn of(info: &PeerInfo) -> Option<Self> {
+        (info.serves && info.domain != 0 && info.distance != Distance::Origin).then_some(Self(info.domain))
     }
 }
 
@@ -95,39 +85,38 @@ impl Seeding {
         }
     }
 
-    /// Where the blocks are in a peer's domain; nothing on a node that is no origin.
-    pub(super) fn placement(&mut self, id: NodeId, info: &PeerInfo) -> Option<&mut Placement> {
+    /// Where the blocks are in a peer's domain; nothing when it is of none, and on a node that is no origin.
+    pub(super) fn placement(&mut self, info: &PeerInfo) -> Option<&mut Placement> {
         let blocks = self.blocks;
-        let domain = Domain::of(id, info);
-        self.is_origin
-            .then(|| self.domains.entry(domain).or_insert_with(|| Placement::new(blocks)))
+        let domain = Domain::of(info).filter(|_| self.is_origin)?;
+        Some(self.domains.entry(domain).or_insert_with(|| Placement::new(blocks)))
     }
 
     /// A peer said what it has.
-    pub(in crate::swarm) fn learn(&mut self, id: NodeId, info: &PeerInfo, view: &View) {
+    pub(in crate::swarm) fn learn(&mut self, info: &PeerInfo, view: &View) {
         for block in view.have.iter() {
-            self.gained(id, info, block);
+            self.gained(info, block);
         }
     }
 
-    pub(in crate::swarm) fn gained(&mut self, id: NodeId, info: &PeerInfo, block: u32) {
-        if let Some(placement) = self.placement(id, info) {
+    pub(in crate::swarm) fn gained(&mut self, info: &PeerInfo, block: u32) {
+        if let Some(placement) = self.placement(info) {
             placement.holders[block as usize] += 1;
             placement.orphans.set(block, false);
         }
     }
 
-    pub(in crate::swarm) fn lost(&mut self, id: NodeId, info: &PeerInfo, block: u32) {
-        if let Some(placement) = self.placement(id, info) {
+    pub(in crate::swarm) fn lost(&mut self, info: &PeerInfo, block: u32) {
+        if let Some(placement) = self.placement(info) {
             placement.holders[block as usize] -= 1;
             placement.cursor = placement.cursor.min(block);
         }
     }
 
     /// What a peer had counts no more; when it `left`, its durable blocks are expected back for a while.
-    pub(in crate::swarm) fn forget(&mut self, id: NodeId, info: &PeerInfo, view: &View, left: Option<Timestamp>) {
+    pub(in crate::swarm) fn forget(&mut self, info: &PeerInfo, view: &View, left: Option<Timestamp>) {
         let blocks = self.blocks;
-        let Some(placement) = self.placement(id, info) else {
+        let Some(placement) = self.placement(info) else {
             return;
         };
         let mut away = Bits::none(blocks);
@@ -143,18 +132,25 @@ impl Seeding {
         {
             placement.away.push((now.after(SILENT_MAX), away));
         }
-        if let Domain::Own(_) = Domain::of(id, info)
-            && left.is_some()
-        {
-            self.domains.remove(&Domain::of(id, info));
-        }
     }
 
-    pub(in crate::swarm) fn unpledge_all(&mut self, id: NodeId, info: &PeerInfo, line: &Line) {
-        if let Some(placement) = self.placement(id, info) {
-            for block in line.pledges.keys() {
+    /// Takes back what a peer was shown and `is_over`.
+    pub(in crate::swarm) fn take_back(
+        &mut self,
+        info: &PeerInfo,
+        line: &mut Line,
+        is_over: impl Fn(u32, &Pledge) -> bool,
+    ) {
+        if line.pledges.is_empty() {
+            return;
+        }
+        let Some(placement) = self.placement(info) else { return };
+        line.pledges.retain(|block, pledge| {
+            let over = is_over(*block, pledge);
+            if over {
                 placement.unpledge(*block);
             }
-        }
+            !over
+        });
     }
 }

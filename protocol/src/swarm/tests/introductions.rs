@@ -3,7 +3,7 @@
 use super::*;
 
 /// The layout of the `number`th release.
-fn numbered(number: u16) -> LayoutId {
+pub(super) fn numbered(number: u16) -> LayoutId {
     let mut manifest = [9; 32];
     manifest[..2].copy_from_slice(&number.to_be_bytes());
     LayoutId {

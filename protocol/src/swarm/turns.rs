@@ -1,0 +1,103 @@
+//! Whose turn it is to be served: the most urgent layout first, then the neediest neighbour, and who takes again what it got
+//! before only when nobody else has asked for anything.
+
+use crate::id::{NodeId, ServeId};
+use crate::time::Timestamp;
+
+use super::Swarm;
+use super::config::{RANDOM_SLOT, Role, SLOT_LOTS, UPLOAD_SLOTS};
+use super::peer::{Peer, Slot, is_local};
+use super::transfer::Transfer;
+
+/// Needs (in millionths) that differ by less are alike: then who was not served for longest goes first.
+const NEED_STEP: u32 = 20_000;
+
+impl Swarm {
+    pub(super) fn free_slots(&mut self) {
+        for peer in self.peers.values_mut() {
+            let sink = &mut peer.sink;
+            if sink.slot.is_some_and(|slot| slot.closing && sink.issued == 0) || sink.serves.is_empty() {
+                sink.slot = None;
+            }
+        }
+    }
+
+    pub(super) fn fill_slots(&mut self, now: Timestamp) {
+        for local in [true, false] {
+            let limit = if local { UPLOAD_SLOTS } else { self.admission.slots };
+            let mut taken = self.slots_taken(local);
+            while taken < limit
+                && let Some(id) = self.next_waiting(local)
+                && let Some(peer) = self.peers.get_mut(&id)
+            {
+                let closing = false;
+                peer.sink.slot = Some(Slot { since: now, closing });
+                peer.sink.last_slot = Some(now);
+                taken += 1;
+            }
+        }
+    }
+
+    fn slots_taken(&self, local: bool) -> usize {
+        let taken = self.peers.values().filter(|peer| peer.sink.slot.is_some());
+        taken.filter(|peer| is_local(&peer.info) == local).count()
+    }
+
+    /// Peers without a slot that wait for something. Who takes again what it got waits for all others first.
+    pub(super) fn waiting(&self, local: bool) -> impl Iterator<Item = (&NodeId, &Peer)> {
+        let defers = self.has_first_time(local);
+        self.peers.iter().filter(move |(_, peer)| {
+            let sink = &peer.sink;
+            let is_free = sink.slot.is_none() && is_local(&peer.info) == local && sink.issued == 0;
+            let next = is_free.then(|| self.next_serve(peer)).flatten();
+            next.is_some_and(|serve| !defers || !self.is_again(peer, serve))
+        })
+    }
+
+    /// Whether somebody is owed what it has not got before.
+    pub(super) fn has_first_time(&self, local: bool) -> bool {
+        let mut peers = self.peers.values().filter(|peer| is_local(&peer.info) == local);
+        peers.any(|peer| peer.sink.serves.iter().any(|serve| !self.is_again(peer, *serve)))
+    }
+
+    pub(super) fn is_again(&self, peer: &Peer, serve: ServeId) -> bool {
+        let line = self.serves.get(&serve).and_then(|serve| peer.lines.get(&serve.layout));
+        line.is_some_and(|line| line.given.is_again())
+    }
+
+    /// The waiting peer that is served next: of the highest priority the neediest, or now and then any.
+    fn next_waiting(&mut self, local: bool) -> Option<NodeId> {
+        let urgency = |(id, peer): (&NodeId, &Peer)| {
+            let serve = self.serves.get(&self.next_serve(peer)?)?;
+            let Transfer { priority, table, .. } = self.transfers.get(&serve.layout)?;
+            let need = peer.lines.get(&serve.layout)?.need(table);
+            Some((*priority, need / NEED_STEP, std::cmp::Reverse(peer.sink.last_slot), *id))
+        };
+        let mut waiting: Vec<_> = self.waiting(local).filter_map(urgency).collect();
+        let priority = waiting.iter().map(|urgency| urgency.0).max()?;
+        waiting.retain(|urgency| urgency.0 == priority);
+        if self.role == Role::Origin {
+            // Nobody else serves what it serves: no herd to fear.
+            return waiting.iter().max().map(|urgency| urgency.3);
+        }
+        let lots = if self.rng.one_in(RANDOM_SLOT) { 1 } else { SLOT_LOTS };
+        let mut most = *self.rng.pick(&waiting)?;
+        for _ in 1..lots {
+            most = most.max(*self.rng.pick(&waiting)?);
+        }
+        Some(most.3)
+    }
+
+    /// What a peer is served next: the oldest of its asks of the highest priority.
+    pub(super) fn next_serve(&self, peer: &Peer) -> Option<ServeId> {
+        let open = peer.sink.serves.iter().filter(|id| {
+            let serve = self.serves.get(id);
+            serve.is_some_and(|serve| !serve.left.is_empty())
+        });
+        let priority = |id: &&ServeId| {
+            let transfer = self.serves.get(id).and_then(|serve| self.transfers.get(&serve.layout));
+            u8::MAX - transfer.map_or(0, |transfer| transfer.priority)
+        };
+        open.min_by_key(priority).copied()
+    }
+}
