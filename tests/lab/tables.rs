@@ -86,7 +86,7 @@ fn pair(page: &mut String, value: &Value) -> Result<()> {
 fn memory(page: &mut String, value: &Value) -> Result<()> {
     writeln!(
         page,
-        "\n### Memory of a node\n\n| artifact | neighbours | of which never read | peak MiB |\n|---|---|---|---|"
+        "\n### Memory of a node\n\n| artifact | neighbours | of which do not read | peak MiB |\n|---|---|---|---|"
     )?;
     for row in value.as_array().into_iter().flatten() {
         writeln!(
