@@ -20,18 +20,6 @@ use super::files::{Files, Key};
 use super::shared::lock;
 use super::write::ZEROS;
 
-impl Seen {
-    /// What was held.
-    pub(super) const fn held(&self) -> &RangeSet {
-        &self.held
-    }
-
-    /// Whether nothing was lost between the two.
-    pub(super) const fn is_as_old_as(&self, other: &Self) -> bool {
-        self.losses == other.losses
-    }
-}
-
 /// A file of groups.
 #[derive(Debug)]
 pub(super) struct Body {
@@ -83,6 +71,18 @@ pub(super) struct Holding {
 pub(super) struct Seen {
     held: RangeSet,
     losses: u64,
+}
+
+impl Seen {
+    /// What was held.
+    pub(super) const fn held(&self) -> &RangeSet {
+        &self.held
+    }
+
+    /// Whether nothing was lost between the two.
+    pub(super) const fn is_as_old_as(&self, other: &Self) -> bool {
+        self.losses == other.losses
+    }
 }
 
 impl Holding {

@@ -12,6 +12,18 @@ pub(super) fn numbered(number: u16) -> LayoutId {
     }
 }
 
+/// A neighbour has nothing of such a layout of four blocks and wants all of it.
+pub(super) fn wants_numbered(number: u16) -> SwarmMessage {
+    SwarmMessage::Status {
+        number,
+        layout: numbered(number),
+        ask: true,
+        have: Bits::none(4),
+        durable: Bits::none(4),
+        want: Bits::all(4),
+    }
+}
+
 #[test]
 fn an_origin_of_hundreds_of_releases_speaks_of_those_it_is_asked_for() {
     let mut bench = Bench::new(Role::Origin);
@@ -80,20 +92,12 @@ fn a_peer_may_introduce_as_many_layouts_as_there_can_be_but_not_again_and_again(
         bench.open_as(numbered(number), table(4, 1), RangeSet::new());
     }
     bench.meet(A, Distance::Origin);
-    let status = |number: u16| SwarmMessage::Status {
-        number,
-        layout: numbered(number),
-        ask: true,
-        have: Bits::none(4),
-        durable: Bits::none(4),
-        want: Bits::all(4),
-    };
     for number in 0..u16::try_from(TRANSFERS_MAX).expect("small") {
-        bench.hear(A, status(number));
+        bench.hear(A, wants_numbered(number));
     }
     assert_eq!(bench.disconnected(), None);
     for at in 0..300u16 {
-        bench.hear(A, status(at % known));
+        bench.hear(A, wants_numbered(at % known));
     }
     assert_eq!(bench.disconnected(), Some((A, DisconnectReason::Misbehaved)));
 }

@@ -1,6 +1,6 @@
 //! Those who only take: what they may make a node do, and whom they may keep waiting.
 
-use super::introductions::numbered;
+use super::introductions::{numbered, wants_numbered};
 use super::*;
 use crate::limits::{LINES_NEEDING_MAX, RECHECK_BYTES_MAX, RECHECK_PAUSE, RECHECK_RATE};
 
@@ -170,21 +170,9 @@ fn twelve_wanted(serves: bool) -> Bench {
     let (product, fed) = (5, true);
     bench.input(Input::PeerCovers { peer: A, product, fed });
     for number in 0..12 {
-        want(&mut bench, number);
+        bench.hear(A, wants_numbered(number));
     }
     bench
-}
-
-fn want(bench: &mut Bench, number: u16) {
-    let status = SwarmMessage::Status {
-        number,
-        layout: numbered(number),
-        ask: true,
-        have: Bits::none(4),
-        durable: Bits::none(4),
-        want: Bits::all(4),
-    };
-    bench.hear(A, status);
 }
 
 /// The layouts of which `A` is shown anything.
@@ -232,7 +220,7 @@ fn an_urgent_layout_gets_a_place_at_once_and_what_does_not_move_makes_room() {
         priority: 9,
         product: 5,
     }));
-    want(&mut bench, 12);
+    bench.hear(A, wants_numbered(12));
     assert_eq!(shown(&bench), [0, 1, 2, 3, 4, 5, 6, 12], "the last one makes room");
     let blocks = all(4);
     bench.hear(A, SwarmMessage::Have { number: 12, blocks });
