@@ -21,6 +21,7 @@ pub mod disk;
 mod error;
 mod export;
 mod files;
+mod frames;
 mod gc;
 mod hash;
 mod heal;
@@ -44,6 +45,7 @@ mod tests;
 
 pub use disk::{Disk, RealDisk};
 pub use error::StoreError;
+pub use frames::Frames;
 pub use import::hash_file;
 pub use read::Reply;
 pub use report::{Changes, Checkpoint, GcReport, Held, RecoveryReport, Served, Usage};
@@ -154,7 +156,7 @@ pub struct Store {
 }
 
 /// What stands in the folder's format file. Version 0 promises nothing to other versions.
-const FORMAT: &str = "samara store 0";
+const FORMAT: &str = "samara store 0, draft 2";
 
 impl Store {
     /// Opens or makes the store in `dir`. One process owns it until the last clone is dropped.
@@ -334,8 +336,8 @@ impl Store {
         &self,
         reply: &mut Reply,
         groups: &RangeSet,
-        out: &mut Vec<u8>,
-        header: &mut dyn FnMut(FrameShape, &mut Vec<u8>),
+        out: &mut Frames,
+        header: &mut dyn FnMut(FrameShape, &mut Frames),
     ) -> Result<Served, StoreError> {
         Ok(self.shared.read(reply, groups, out, header))
     }
@@ -454,12 +456,10 @@ fn prepare(disk: &dyn Disk, paths: &Paths) -> Result<(), StoreError> {
         }
         return Ok(());
     }
-    let mut dirs: Vec<PathBuf> = paths.artifact_dirs().collect();
-    dirs.extend([paths.packs(), paths.heads(), paths.incoming()]);
-    for dir in &dirs {
-        disk.create_dir(dir).on("make", dir)?;
+    for dir in paths.folders() {
+        disk.create_dir(&dir).on("make", &dir)?;
     }
-    for dir in [Some(paths.root()), dirs[0].parent(), paths.root().parent()] {
+    for dir in [Some(paths.root()), paths.root().parent()] {
         if let Some(dir) = dir.filter(|dir| !dir.as_os_str().is_empty()) {
             disk.sync_dir(dir).on("sync", dir)?;
         }

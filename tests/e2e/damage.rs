@@ -84,12 +84,7 @@ impl Case {
             .context("a head")?
             .to_owned();
         let large = samara_tests::tree::b3sum(&self.source.join("large"))?;
-        let artifact = |extension: &str| {
-            store
-                .join("artifacts")
-                .join(&large[..2])
-                .join(format!("{large}.{extension}"))
-        };
+        let artifact = |extension: &str| store.join("artifacts").join(format!("{large}.{extension}"));
         self.file = match self.which {
             Which::Data => artifact("data"),
             Which::Tree => artifact("tree"),
@@ -149,13 +144,11 @@ impl Case {
 /// The one large artifact that is the list of a release: it starts with the name of an entry.
 fn list_of(store: &Path) -> Result<PathBuf> {
     let mut found = Vec::new();
-    for folder in fs::read_dir(store.join("artifacts"))? {
-        for file in fs::read_dir(folder?.path())? {
-            let path = file?.path();
-            let is_data = path.extension().is_some_and(|extension| extension == "data");
-            if is_data && fs::metadata(&path)?.len() != LARGE {
-                found.push(path);
-            }
+    for file in fs::read_dir(store.join("artifacts"))? {
+        let path = file?.path();
+        let is_data = path.extension().is_some_and(|extension| extension == "data");
+        if is_data && fs::metadata(&path)?.len() != LARGE {
+            found.push(path);
         }
     }
     ensure!(found.len() == 1, "{found:?} is one list of entries");
@@ -264,7 +257,7 @@ fn an_origin_whose_outboard_or_index_is_damaged_goes_on_serving() -> Result<()> 
         let case = Case::publish(&network, 0, Which::Tree)?;
         let large = samara_tests::tree::b3sum(&case.source.join("large"))?;
         let store = network.origin.store();
-        let tree = store.join("artifacts").join(&large[..2]).join(format!("{large}.tree"));
+        let tree = store.join("artifacts").join(format!("{large}.tree"));
         for file in [tree, store.join("index.redb")] {
             Case {
                 which: Which::Tree,

@@ -364,24 +364,18 @@ fn a_stranger_with_a_key_and_no_grant_gets_as_far_as_hello_and_hears_nothing() -
 
 /// Flips a bit in every `step`-th group of each large file of a store that is in use.
 fn rot(store: &Path, step: usize) -> Result<usize> {
-    let (mut damaged, mut open) = (0, vec![store.join("artifacts")]);
-    while let Some(folder) = open.pop() {
-        for entry in fs::read_dir(folder)? {
-            let path = entry?.path();
-            if path.is_dir() {
-                open.push(path);
-                continue;
-            }
-            if path.extension().is_none_or(|extension| extension != "data") {
-                continue;
-            }
-            let file = fs::OpenOptions::new().read(true).write(true).open(&path)?;
-            for offset in (0..file.metadata()?.len()).step_by(step * 65_536) {
-                let mut byte = [0];
-                file.read_exact_at(&mut byte, offset)?;
-                file.write_all_at(&[byte[0] ^ 1], offset)?;
-                damaged += 1;
-            }
+    let mut damaged = 0;
+    for entry in fs::read_dir(store.join("artifacts"))? {
+        let path = entry?.path();
+        if path.extension().is_none_or(|extension| extension != "data") {
+            continue;
+        }
+        let file = fs::OpenOptions::new().read(true).write(true).open(&path)?;
+        for offset in (0..file.metadata()?.len()).step_by(step * 65_536) {
+            let mut byte = [0];
+            file.read_exact_at(&mut byte, offset)?;
+            file.write_all_at(&[byte[0] ^ 1], offset)?;
+            damaged += 1;
         }
     }
     Ok(damaged)

@@ -5,13 +5,13 @@
 //! waiting for at that moment: a peer that does not read holds its own portions (how much that is, the scheduler bounds),
 //! and nobody waits for a peer that no longer wants an answer.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesOrdered;
 use samara_protocol::id::{LayoutId, NodeId, ServeId};
-use samara_protocol::limits::SERVE_BYTES_MAX;
+use samara_protocol::limits::{PROOF_BYTES_MAX, SERVE_BYTES_MAX};
 use samara_protocol::manifest::layout::Layout;
 use samara_protocol::swarm::io::Refusal;
 use samara_protocol::tree::ranges::RangeSet;
@@ -20,7 +20,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use super::report::Report;
 use crate::net::{ReplySink, Written};
-use crate::store::{FrameShape, Reply, Served, Store, StoreError};
+use crate::store::{FrameShape, Frames, Reply, Served, Store, StoreError};
 
 #[cfg(test)]
 mod tests;
@@ -31,6 +31,8 @@ pub(super) const COMMANDS_MAX: usize = 8;
 const LATER_MILLIS: u32 = 250;
 /// Portions read and not yet taken by the socket.
 const PORTIONS_MAX: usize = 2;
+/// Buffers of portions that are kept for the next.
+const SPARE_MAX: usize = 2;
 
 /// What the scheduler says about an ask.
 #[derive(Debug)]
@@ -41,20 +43,41 @@ pub(super) enum ServeCommand {
     Refuse(Refusal),
 }
 
-/// Bytes read and not yet sent, over all asks.
+/// Bytes read and not yet sent, over all asks, and buffers that the socket gave back.
 #[derive(Debug, Clone)]
-pub(super) struct ServeBudget(Arc<Semaphore>);
+pub(super) struct ServeBudget {
+    bytes: Arc<Semaphore>,
+    spare: Arc<Mutex<Vec<Vec<u8>>>>,
+}
 
 impl ServeBudget {
     pub(super) fn new() -> Self {
-        Self(Arc::new(Semaphore::new(
-            usize::try_from(SERVE_BYTES_MAX).expect("fits"),
-        )))
+        let bytes = usize::try_from(SERVE_BYTES_MAX).expect("fits");
+        Self {
+            bytes: Arc::new(Semaphore::new(bytes)),
+            spare: Arc::default(),
+        }
+    }
+
+    /// A buffer that was in use before, if there is one.
+    fn buffer(&self) -> Vec<u8> {
+        self.spare
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pop()
+            .unwrap_or_default()
+    }
+
+    fn give_back(&self, buffer: Vec<u8>) {
+        let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
+        if spare.len() < SPARE_MAX {
+            spare.push(buffer);
+        }
     }
 
     async fn take(&self, bytes: u64) -> OwnedSemaphorePermit {
         let bytes = u32::try_from(bytes.min(SERVE_BYTES_MAX)).expect("8 MiB fit");
-        Arc::clone(&self.0)
+        Arc::clone(&self.bytes)
             .acquire_many_owned(bytes)
             .await
             .expect("the budget is never closed")
@@ -94,8 +117,7 @@ struct Sending {
     peer: NodeId,
     reports: mpsc::Sender<Report>,
     portions: FuturesOrdered<BoxFuture<'static, (Portion, Option<Vec<u8>>)>>,
-    /// A buffer that the socket gave back.
-    spare: Vec<u8>,
+    budget: ServeBudget,
 }
 
 impl Sending {
@@ -132,7 +154,7 @@ impl Sending {
     async fn left(&mut self, portion: Portion, buffer: Option<Vec<u8>>) -> Result<(), Broken> {
         let Portion { groups, bytes, permit } = portion;
         drop(permit);
-        self.spare = buffer.ok_or(Broken)?;
+        self.budget.give_back(buffer.ok_or(Broken)?);
         let report = Report::ServeSent {
             peer: self.peer,
             serve: self.serve,
@@ -166,7 +188,7 @@ impl Serving {
             peer: self.peer,
             reports: self.reports.clone(),
             portions: FuturesOrdered::new(),
-            spare: Vec::new(),
+            budget: self.budget.clone(),
         };
         let status = loop {
             sending.until_fewer_than(PORTIONS_MAX).await?;
@@ -175,8 +197,7 @@ impl Serving {
                 None => return Ok(()),
                 Some(ServeCommand::Refuse(reason)) => break refused(reason),
                 Some(ServeCommand::Send { groups, last }) => {
-                    let spare = std::mem::take(&mut sending.spare);
-                    let (portion, frames) = match sending.meanwhile(self.read(groups, spare)).await? {
+                    let (portion, frames) = match sending.meanwhile(self.read(groups)).await? {
                         Ok(read) => read,
                         Err(status) => break status,
                     };
@@ -192,10 +213,12 @@ impl Serving {
         sending.until_fewer_than(1).await
     }
 
-    /// Reads a portion into `frames`. An error, how the reply ends instead: what the disk has lost has then been reported.
-    async fn read(&mut self, groups: RangeSet, mut frames: Vec<u8>) -> Result<(Portion, Vec<u8>), EndStatus> {
+    /// Reads a portion. An error, how the reply ends instead: what the disk has lost has then been reported.
+    async fn read(&mut self, groups: RangeSet) -> Result<(Portion, Vec<u8>), EndStatus> {
         let layout = self.layout.clone().ok_or(EndStatus::Failed)?;
-        let permit = self.budget.take(bytes_of(&layout, &groups)).await;
+        let bytes = bytes_of(&layout, &groups);
+        let permit = self.budget.take(bytes).await;
+        let mut frames = Frames::within(self.budget.buffer());
         let (store, id, wire_id) = (self.store.clone(), self.id, self.sink.wire_id());
         let (reply, wanted) = (self.reply.take(), groups.clone());
         let work = move || -> Result<(Reply, Vec<u8>, Served, OwnedSemaphorePermit), StoreError> {
@@ -203,11 +226,12 @@ impl Serving {
                 Some(reply) => reply,
                 None => store.reply(id)?,
             };
-            frames.clear();
+            // Headers and proofs are well below a 256th, but for the first proof.
+            frames.reserve(usize::try_from(bytes + bytes / 256).expect("a portion") + PROOF_BYTES_MAX);
             let served = store.read(&mut reply, &wanted, &mut frames, &mut |shape, out| {
                 put_header(wire_id, shape, out);
             })?;
-            Ok((reply, frames, served, permit))
+            Ok((reply, frames.into_vec(), served, permit))
         };
         let read = tokio::task::spawn_blocking(work)
             .await
@@ -235,7 +259,7 @@ impl Serving {
     }
 }
 
-fn put_header(id: u32, shape: FrameShape, out: &mut Vec<u8>) {
+fn put_header(id: u32, shape: FrameShape, out: &mut Frames) {
     let header = GroupHeader {
         id,
         group: shape.group,

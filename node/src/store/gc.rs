@@ -19,6 +19,7 @@ use samara_protocol::tree::ranges::RangeSet;
 use super::body::{Body, Shape};
 use super::error::Context;
 use super::files::Key;
+use super::frames::Frames;
 use super::index::Batch;
 use super::layouts::OpenLayout;
 use super::paths::Paths;
@@ -156,7 +157,7 @@ impl Shared {
         }
         self.require_on_disk(borrowed.len() as u64 * GROUP_BYTES)?;
         for group in borrowed {
-            let mut data = Vec::new();
+            let mut data = Frames::default();
             let (Some(_), Some((body, index))) = (
                 self.frame_of_shared(open, group, &mut data, &mut |_, _| ()),
                 open.locate(group),
@@ -164,7 +165,7 @@ impl Shared {
                 // Damaged: it was told as lost and will be fetched into the own pack.
                 continue;
             };
-            self.write_group(body, index, &data, &[])?;
+            self.write_group(body, index, data.as_slice(), &[])?;
         }
         if let Some(fault) = self.checkpoint_for(open.id) {
             return Err(fault);
@@ -219,13 +220,11 @@ impl Shared {
 
     fn unlink(&self, keep: &Keep, report: &mut GcReport) -> Result<(), StoreError> {
         let mut artifacts = HashSet::new();
-        for dir in self.paths.artifact_dirs() {
-            report.freed += self.unlink_in(&dir, |name| {
-                let id = Paths::artifact_of_name(name).filter(|id| !keep.artifacts.contains(id));
-                artifacts.extend(id);
-                id.map(|id| Some(Key::Artifact(id)))
-            })?;
-        }
+        report.freed += self.unlink_in(&self.paths.artifacts(), |name| {
+            let id = Paths::artifact_of_name(name).filter(|id| !keep.artifacts.contains(id));
+            artifacts.extend(id);
+            id.map(|id| Some(Key::Artifact(id)))
+        })?;
         report.artifacts = artifacts.len() as u64;
         report.freed += self.unlink_in(&self.paths.packs(), |name| {
             let id = Paths::pack_of_name(name).filter(|id| !keep.packs.contains(id));

@@ -144,7 +144,7 @@ impl Shared {
         outboard.sync()?;
         let path = self.paths.artifact(id, ArtifactFile::Outboard);
         self.disk.rename(fresh, &path)?;
-        self.disk.sync_dir(&self.paths.artifact_dir(id))?;
+        self.disk.sync_dir(&self.paths.artifacts())?;
         Ok(true)
     }
 }

@@ -304,18 +304,17 @@ impl Shared {
                     .on("sync", path)?;
             }
         }
-        let mut dirs = std::collections::BTreeSet::new();
         let mut batch = Batch::default();
         for (artifact, prepared) in &mut fresh {
             let Some(waiting) = prepared.waiting.take() else {
                 continue;
             };
-            dirs.insert(self.paths.artifact_dir(artifact.id));
             let record = self.name_adopted(*artifact, &waiting)?;
             batch.artifacts.push((artifact.id, Some(record)));
         }
-        for dir in &dirs {
-            disk.sync_dir(dir).on("sync", dir)?;
+        if !batch.artifacts.is_empty() {
+            let dir = self.paths.artifacts();
+            disk.sync_dir(&dir).on("sync", &dir)?;
         }
         self.index.commit(&batch)?;
         for (id, record) in batch.artifacts {

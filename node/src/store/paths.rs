@@ -94,18 +94,19 @@ impl Paths {
         Some(LayoutId { manifest, part })
     }
 
-    /// The 256 folders of large artifacts, by the first byte of their ids.
-    pub(super) fn artifact_dirs(&self) -> impl Iterator<Item = PathBuf> {
-        let dir = self.root.join("artifacts");
-        (0..=255u8).map(move |first| dir.join(format!("{first:02x}")))
+    /// The files of large artifacts. One folder: file systems of today index their folders, and 256 of them would have to be
+    /// made and listed for a host that fetches one file.
+    pub(super) fn artifacts(&self) -> PathBuf {
+        self.root.join("artifacts")
     }
 
-    pub(super) fn artifact_dir(&self, id: ArtifactId) -> PathBuf {
-        self.root.join("artifacts").join(format!("{:02x}", id.0[0]))
+    /// What a store is made of, beside its root.
+    pub(super) fn folders(&self) -> [PathBuf; 4] {
+        [self.artifacts(), self.packs(), self.heads(), self.incoming()]
     }
 
     pub(super) fn artifact(&self, id: ArtifactId, file: ArtifactFile) -> PathBuf {
-        self.artifact_dir(id).join(format!("{id}.{}", file.extension()))
+        self.artifacts().join(format!("{id}.{}", file.extension()))
     }
 
     pub(super) fn artifact_of_name(name: &str) -> Option<ArtifactId> {

@@ -16,6 +16,7 @@ use samara_protocol::tree::verify::StoredVerifier;
 use super::body::{Body, Shape, offset_of};
 use super::disk::read_exact;
 use super::files::{Files, Key};
+use super::frames::Frames;
 use super::heal::Mending;
 use super::inspect::{LOOKS_MAX, Look};
 use super::layouts::OpenLayout;
@@ -72,8 +73,8 @@ impl Shared {
         &self,
         reply: &mut Reply,
         groups: &RangeSet,
-        out: &mut Vec<u8>,
-        header: &mut dyn FnMut(FrameShape, &mut Vec<u8>),
+        out: &mut Frames,
+        header: &mut dyn FnMut(FrameShape, &mut Frames),
     ) -> Served {
         let mut served = Served::default();
         let mut current: Option<Current> = None;
@@ -112,8 +113,8 @@ impl Shared {
         current: &mut Option<Current>,
         body: &Arc<Body>,
         at: Place,
-        out: &mut Vec<u8>,
-        header: &mut dyn FnMut(FrameShape, &mut Vec<u8>),
+        out: &mut Frames,
+        header: &mut dyn FnMut(FrameShape, &mut Frames),
     ) -> Result<usize, Missed> {
         let (start, group) = (out.len(), RangeSet::from(at.index..at.index + 1));
         let mut is_mended = false;
@@ -166,8 +167,8 @@ impl Shared {
         reply: &mut Reply,
         current: &mut Current,
         at: Place,
-        out: &mut Vec<u8>,
-        header: &mut dyn FnMut(FrameShape, &mut Vec<u8>),
+        out: &mut Frames,
+        header: &mut dyn FnMut(FrameShape, &mut Frames),
     ) -> Result<usize, Missed> {
         let body = &current.body;
         let unchecked = {
@@ -201,16 +202,18 @@ impl Shared {
         let proved = match &mut reply.prover {
             Some(Prover { prover, way, .. }) if body.outboard_len() > 0 => {
                 let page = &mut current.pairs;
-                way.check_path(index, |node| page.read(files, node)).is_ok()
-                    && prover.proof(index, out, |node| page.read(files, node)).is_ok()
+                let mut proof = Vec::with_capacity(proof_len);
+                let proved = way.check_path(index, |node| page.read(files, node)).is_ok()
+                    && prover.proof(index, &mut proof, |node| page.read(files, node)).is_ok();
+                out.extend_from_slice(&proof);
+                proved
             }
             _ => true,
         };
-        let data = out.len();
-        out.resize(data + data_len, 0);
+        let data = out.room(data_len);
         let good = proved
-            && read_exact(&*files.data, &mut out[data..], offset_of(at.index)).is_ok()
-            && (!unchecked || body.checker(files).is_good(at.index, &out[data..]));
+            && read_exact(&*files.data, data, offset_of(at.index)).is_ok()
+            && (!unchecked || body.checker(files).is_good(at.index, data));
         if !good {
             // Nothing of this frame is sent.
             if let (Some(prover), Some(before)) = (&mut reply.prover, before) {
@@ -229,8 +232,8 @@ impl Shared {
         &self,
         open: &OpenLayout,
         group: u32,
-        out: &mut Vec<u8>,
-        header: &mut dyn FnMut(FrameShape, &mut Vec<u8>),
+        out: &mut Frames,
+        header: &mut dyn FnMut(FrameShape, &mut Frames),
     ) -> Option<usize> {
         let Some(Group::Packed { artifacts, len }) = open.layout.group(group) else {
             return None;
@@ -252,20 +255,18 @@ impl Shared {
 
     /// A small artifact from wherever the index says; hashed.
     pub(super) fn read_located(&self, artifact: ArtifactRef) -> Option<Vec<u8>> {
-        let mut data = Vec::new();
+        let mut data = Frames::default();
         self.append_located(&[artifact], &mut data)?;
-        Some(data)
+        Some(data.into_vec())
     }
 
     /// Appends small artifacts from wherever the index says; each is hashed.
-    fn append_located(&self, artifacts: &[ArtifactRef], out: &mut Vec<u8>) -> Option<()> {
+    fn append_located(&self, artifacts: &[ArtifactRef], out: &mut Frames) -> Option<()> {
         let ids: Vec<ArtifactId> = artifacts.iter().map(|artifact| artifact.id).collect();
         let found = self.usable_locations(&ids).ok()?;
         for (artifact, at) in artifacts.iter().zip(found) {
             let at = at?;
-            let start = out.len();
-            out.resize(start + usize::try_from(artifact.size).ok()?, 0);
-            let data = &mut out[start..];
+            let data = out.room(usize::try_from(artifact.size).ok()?);
             let pack = self.index.pack_of_number(at.pack)?;
             if !self.is_located(artifact.id, pack, at, data) && !self.is_still_located(artifact.id, pack, at, data) {
                 self.forget_locations(&[artifact.id], |found| *found == at);

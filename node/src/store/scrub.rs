@@ -8,6 +8,7 @@ use samara_protocol::tree::ranges::RangeSet;
 
 use super::StoreError;
 use super::body::Body;
+use super::frames::Frames;
 use super::heal::Mending;
 use super::inspect::{LOOKS_MAX, Look};
 use super::layouts::Part;
@@ -27,7 +28,7 @@ impl Shared {
         }
         for group in groups.intersection(&open.shared()).iter() {
             if self
-                .frame_of_shared(&open, group, &mut Vec::new(), &mut |_, _| ())
+                .frame_of_shared(&open, group, &mut Frames::default(), &mut |_, _| ())
                 .is_none()
             {
                 lost.insert(group..group + 1);

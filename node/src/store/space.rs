@@ -28,11 +28,8 @@ impl Shared {
 
     /// Bytes on disk of all that is the store's.
     fn used(&self) -> Result<u64, StoreError> {
-        let mut dirs: Vec<_> = self.paths.artifact_dirs().collect();
-        dirs.extend([self.paths.packs(), self.paths.heads(), self.paths.incoming()]);
-        dirs.push(self.paths.root().to_owned());
         let mut used = 0;
-        for dir in dirs {
+        for dir in self.paths.folders().into_iter().chain([self.paths.root().to_owned()]) {
             let files = self.disk.list(&dir).on("list", &dir)?;
             used += files.iter().map(|file| file.allocated).sum::<u64>();
         }

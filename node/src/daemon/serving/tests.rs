@@ -182,7 +182,7 @@ async fn an_ask_that_is_taken_back_while_the_socket_takes_nothing_gives_its_budg
         send(&commands, portion * PORTION..(portion + 1) * PORTION, false).await;
     }
     let stuck = async {
-        while bench.budget.0.available_permits() as u64 + 2 * u64::from(PORTION) * GROUP_BYTES != SERVE_BYTES_MAX {
+        while bench.budget.bytes.available_permits() as u64 + 2 * u64::from(PORTION) * GROUP_BYTES != SERVE_BYTES_MAX {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     };

@@ -9,7 +9,7 @@ use samara_protocol::tree::ranges::RangeSet;
 use super::crash::{Scene, options, root};
 use super::fixture::{Release, random};
 use crate::store::disk::fake::{FakeDisk, Fault, Op, Stop};
-use crate::store::{Pin, Place, Store, StoreError, StoreOptions};
+use crate::store::{Frames, Pin, Place, Store, StoreError, StoreOptions};
 
 /// A whole life: fetch, serve, import, collect. Stops at the first error, as a node's transfer would.
 fn life(store: &Store, scene: &Scene) -> Result<(), StoreError> {
@@ -219,7 +219,7 @@ fn what_lies_for_a_day_is_hashed_again_before_it_is_served() {
     let mut reply = store.reply(release.id).expect("open");
     let mut read = |all: &RangeSet| {
         store
-            .read(&mut reply, all, &mut Vec::new(), &mut |_, _| ())
+            .read(&mut reply, all, &mut Frames::default(), &mut |_, _| ())
             .expect("reads")
             .lost
     };

@@ -11,7 +11,7 @@ use samara_protocol::tree::geometry::{Geometry, GroupIndex, Node, Pair};
 use samara_protocol::tree::outboard::of_bytes;
 use samara_protocol::tree::ranges::RangeSet;
 
-use crate::store::{FrameShape, GroupWrite, Store};
+use crate::store::{FrameShape, Frames, GroupWrite, Store};
 
 /// A release in memory.
 pub(super) struct Release {
@@ -150,7 +150,7 @@ impl Release {
     /// Reads the groups as one reply and checks every frame the way a peer would; what was served and what was lost.
     pub(super) fn read_checked(&self, store: &Store, groups: &RangeSet) -> (RangeSet, RangeSet) {
         let mut reply = store.reply(self.id).expect("open");
-        let (mut out, mut shapes) = (Vec::new(), Vec::new());
+        let (mut out, mut shapes) = (Frames::default(), Vec::new());
         let served = store.read(&mut reply, groups, &mut out, &mut |shape, out| {
             // Tried twice where the outboard had to be made again; the last frame is the one that is there.
             shapes.retain(|(_, known): &(usize, FrameShape)| known.group != shape.group);
@@ -159,7 +159,7 @@ impl Release {
         let served = served.expect("never fails");
         let mut verifier = samara_protocol::manifest::reply::LayoutVerifier::new(Arc::clone(&self.layout));
         for (at, shape) in shapes.iter().filter(|(_, shape)| served.served.contains(shape.group)) {
-            let (proof, data) = out[*at..at + shape.proof_len + shape.data_len].split_at(shape.proof_len);
+            let (proof, data) = out.as_slice()[*at..at + shape.proof_len + shape.data_len].split_at(shape.proof_len);
             verifier
                 .verify(shape.group, proof, data)
                 .expect("what is served verifies");
