@@ -236,6 +236,7 @@ impl Swarm {
                 peer.lines.insert(*layout, Line::new(transfer.table.len(), fed, speaks));
                 if speaks {
                     peer.dirty.insert(*layout);
+                    peer.urgent = true;
                 }
             }
         }
@@ -316,12 +317,11 @@ impl Swarm {
         for (id, peer) in &mut self.peers {
             if let Some(fed) = peer.covers.get(&product) {
                 peer.lines.insert(layout, Line::new(blocks, *fed, true));
-                peer.dirty.insert(layout);
                 covered.push(*id);
             }
         }
         for id in covered {
-            self.post(now, id);
+            self.mail(now, id, layout);
         }
         self.complete_if_full(now, layout);
     }

@@ -1,7 +1,7 @@
 //! What the neighbours are told, and what they tell.
 //!
 //! Everything to be said is gathered per neighbour and layout and leaves at most every 50 ms, so that a burst of
-//! verified groups costs one message. A peer hears of a layout only when it is covered for the product, and what it says
+//! verified groups costs one message. Only the first words on a layout leave at once: a transfer begins with them. A peer hears of a layout only when it is covered for the product, and what it says
 //! of others is ignored.
 
 use std::time::Duration;
@@ -21,6 +21,8 @@ use super::transfer::Transfer;
 
 /// Messages that one flush sends to one peer at the most; the rest waits for the next.
 const FLUSH_MAX: usize = 64;
+/// So often a neighbour is told all of a layout at once: by itself, and because it asks. Then it waits as for anything else.
+const URGENT_STATUSES: u32 = 2;
 
 impl Swarm {
     /// Something is to be said to `id`: not sooner than 50 ms after the last time.
@@ -33,6 +35,8 @@ impl Swarm {
     pub(super) fn mail(&mut self, now: Timestamp, id: NodeId, layout: LayoutId) {
         if let Some(peer) = self.peers.get_mut(&id) {
             peer.dirty.insert(layout);
+            let line = peer.lines.get(&layout);
+            peer.urgent |= line.is_some_and(|line| line.mail.status && line.told.0 < URGENT_STATUSES);
             self.post(now, id);
         }
     }
@@ -130,6 +134,7 @@ impl Swarm {
                 };
                 compose(self.role, now, (layout, transfer), line, &mut messages);
             }
+            peer.urgent = false;
             if !messages.is_empty() {
                 peer.flushed = Some(now);
             }
@@ -333,7 +338,8 @@ enum Said {
 }
 
 fn due(peer: &Peer, now: Timestamp) -> Timestamp {
-    peer.flushed.map_or(now, |last| now.max(last.after(ANNOUNCE_TIME)))
+    let last = peer.flushed.filter(|_| !peer.urgent);
+    last.map_or(now, |last| now.max(last.after(ANNOUNCE_TIME)))
 }
 
 /// Whether what `info` has counts as a source.

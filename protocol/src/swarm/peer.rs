@@ -34,6 +34,8 @@ pub(super) struct Peer {
     pub(super) dirty: BTreeSet<LayoutId>,
     pub(super) closed: BTreeSet<u16>,
     pub(super) flushed: Option<Timestamp>,
+    /// Among what is to be said are first words on a layout.
+    pub(super) urgent: bool,
     pub(super) source: Source,
     pub(super) sink: Sink,
     /// When a message or bytes of it came last.
@@ -52,6 +54,7 @@ impl Peer {
             dirty: BTreeSet::new(),
             closed: BTreeSet::new(),
             flushed: None,
+            urgent: false,
             source: Source::new(now),
             sink: Sink::default(),
             heard: now,

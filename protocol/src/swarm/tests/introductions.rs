@@ -84,6 +84,38 @@ fn who_has_said_nothing_of_what_is_missing_is_told_again_more_and_more_seldom() 
     assert_eq!(statuses(&bench), before);
 }
 
+/// A transfer begins with them: of a fetch of a small release, waiting for the next announcement twice would be most of the time.
+#[test]
+fn the_first_words_on_a_layout_leave_at_once_and_what_follows_waits() {
+    let mut bench = Bench::new(Role::Origin);
+    bench.open_as(numbered(0), table(4, 1), all(4));
+    bench.open_as(numbered(1), table(4, 1), all(4));
+    let (peer, product, fed) = (A, 5, true);
+    let info = PeerInfo {
+        distance: Distance::Other,
+        serves: false,
+        domain: 1,
+    };
+    bench.input(Input::PeerUp { peer, info });
+    bench.input(Input::PeerCovers { peer, product, fed });
+    let mut statuses_after = |number, time| {
+        bench.pass(time);
+        bench.out.clear();
+        bench.hear(A, wants_numbered(number));
+        bench.input(Input::TimedOut);
+        let said = bench.said(A).into_iter();
+        said.filter(|message| matches!(message, SwarmMessage::Status { .. }))
+            .count()
+    };
+    let millisecond = Duration::from_millis(1);
+    // Both were told of when they met; the answer to what it asks comes at once, too.
+    assert_eq!(statuses_after(0, millisecond), 1);
+    assert_eq!(statuses_after(1, millisecond), 1);
+    // Who asks again waits.
+    assert_eq!(statuses_after(0, millisecond), 0);
+    assert_eq!(statuses_after(1, Duration::from_millis(120)), 1);
+}
+
 #[test]
 fn a_peer_may_introduce_as_many_layouts_as_there_can_be_but_not_again_and_again() {
     let mut bench = Bench::new(Role::Site);
