@@ -326,10 +326,12 @@ impl Site {
     /// Fetches into `into` on the first host.
     ///
     /// # Errors
-    /// What `fetch` said.
+    /// What `fetch` said. When it speaks of losses: nobody was at its own files, whatever the test did to a node's.
     pub fn fetch(&self, what: &str, into: &Path) -> Result<Finished> {
         let host = self.hosts.first().context("the site has a host")?;
-        fetch(host, what, into).and_then(Finished::success)
+        let finished = fetch(host, what, into).and_then(Finished::success)?;
+        ensure!(!finished.stderr.contains("are lost"), "{}", finished.stderr);
+        Ok(finished)
     }
 }
 

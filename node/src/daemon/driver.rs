@@ -198,16 +198,17 @@ impl Driver {
                 if let Some(distance) = self.distance_of(self.shell.asked_of(request)) {
                     self.observer.emit(Event::BytesReceived { distance, bytes });
                 }
+                // A sync may have failed, or the file gone, between the write and now: that loss was told before. Looked at before
+                // whoever waits is told that all is there: a `fetch` takes the files out at once.
+                let gone = self.store.missing(layout, &groups).unwrap_or_default();
                 // Taken back meanwhile: it is verified and written all the same.
-                let written = groups.clone();
                 let input = if self.shell.is_fetching(request, false) {
                     Input::FetchVerified { request, groups, bytes }
                 } else {
                     Input::Held { layout, groups }
                 };
                 self.input(input);
-                // A sync may have failed, or the file gone, between the write and now: that loss was told before.
-                self.lost(layout, written);
+                self.lost(layout, gone);
             }
             Report::FetchDone { request } => {
                 if self.shell.is_fetching(request, true) {
