@@ -411,7 +411,7 @@ impl Store {
     }
 
     /// Moves a whole large artifact out of the store to `dest` (copies to another file system); it is not held any more
-    /// then.
+    /// then, and that is told to nobody as a loss.
     ///
     /// # Errors
     /// See [`Self::place`].

@@ -236,7 +236,7 @@ impl Swarm {
                 peer.lines.insert(*layout, Line::new(transfer.table.len(), fed, speaks));
                 if speaks {
                     peer.dirty.insert(*layout);
-                    peer.urgent = true;
+                    peer.urgent.insert(*layout);
                 }
             }
         }
@@ -321,7 +321,7 @@ impl Swarm {
             }
         }
         for id in covered {
-            self.mail(now, id, layout);
+            self.mail_at_once(now, id, layout);
         }
         self.complete_if_full(now, layout);
     }
@@ -344,6 +344,7 @@ impl Swarm {
         for (id, peer) in &mut self.peers {
             if let Some(line) = peer.lines.remove(&layout) {
                 peer.dirty.remove(&layout);
+                peer.urgent.remove(&layout);
                 peer.places.remove(&layout);
                 peer.numbers.retain(|_, numbered| *numbered != layout);
                 if line.introduced {

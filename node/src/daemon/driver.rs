@@ -201,6 +201,7 @@ impl Driver {
                 // A sync may have failed, or the file gone, between the write and now: that loss was told before. Looked at before
                 // whoever waits is told that all is there: a `fetch` takes the files out at once.
                 let gone = self.store.missing(layout, &groups).unwrap_or_default();
+                let groups = groups.difference(&gone);
                 // Taken back meanwhile: it is verified and written all the same.
                 let input = if self.shell.is_fetching(request, false) {
                     Input::FetchVerified { request, groups, bytes }

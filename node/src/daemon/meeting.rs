@@ -65,6 +65,8 @@ impl Driver {
                 let file = self.file_for(peer, product, &name);
                 if file.is_none() {
                     self.take_up_for(peer, product, &name);
+                } else {
+                    self.asked_again(peer, product, &name);
                 }
                 if let Some(known) = self.peers.get(peer) {
                     tokio::spawn(files::send(reply, file, offset, Arc::clone(&known.serving)));
@@ -380,6 +382,20 @@ impl Driver {
         let own = self.products.get(product).and_then(|known| known.own.as_ref());
         let theirs = self.peers.get(peer).and_then(|peer| peer.covered(product));
         own.zip(theirs).is_some_and(|(own, theirs)| may_feed(own, theirs))
+    }
+
+    /// A host or node of the own site asks for a release that is here because somebody asked for it: it stays for longer.
+    fn asked_again(&mut self, peer: NodeId, product: ProductId, name: &str) {
+        let Some(FileName::Head(manifest)) = FileName::from_wire(name) else {
+            return;
+        };
+        let is_asked = self
+            .releases
+            .get(manifest)
+            .is_some_and(|release| release.asked.is_some());
+        if is_asked && self.is_own_site(peer, product) {
+            self.asked_for(manifest);
+        }
     }
 
     /// A host or node of the own site asks for a release that this node does not carry: it starts fetching it for them.

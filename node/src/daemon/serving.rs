@@ -59,20 +59,25 @@ impl ServeBudget {
         }
     }
 
-    /// A buffer that was in use before, if there is one.
-    fn buffer(&self) -> Vec<u8> {
-        self.spare
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .pop()
-            .unwrap_or_default()
+    /// Room for `len` bytes: a buffer that was in use before, if there is one that is not far too large. A small portion for
+    /// a slow peer must not hold a large one's memory, of which the budget knows nothing.
+    fn buffer(&self, len: usize) -> Frames {
+        let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
+        let fits = |buffer: &Vec<u8>| (len..=2 * len).contains(&buffer.capacity());
+        let found = spare.iter().position(fits).map(|at| spare.swap_remove(at));
+        drop(spare);
+        let mut frames = Frames::within(found.unwrap_or_default());
+        frames.reserve(len);
+        frames
     }
 
+    /// Keeps a buffer for the next portion of its size, in the place of the one that has waited longest.
     fn give_back(&self, buffer: Vec<u8>) {
         let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
-        if spare.len() < SPARE_MAX {
-            spare.push(buffer);
+        if spare.len() == SPARE_MAX {
+            spare.remove(0);
         }
+        spare.push(buffer);
     }
 
     async fn take(&self, bytes: u64) -> OwnedSemaphorePermit {
@@ -218,7 +223,7 @@ impl Serving {
         let layout = self.layout.clone().ok_or(EndStatus::Failed)?;
         let bytes = bytes_of(&layout, &groups);
         let permit = self.budget.take(bytes).await;
-        let mut frames = Frames::within(self.budget.buffer());
+        let mut frames = self.budget.buffer(bytes_of_frames(bytes, groups.count()));
         let (store, id, wire_id) = (self.store.clone(), self.id, self.sink.wire_id());
         let (reply, wanted) = (self.reply.take(), groups.clone());
         let work = move || -> Result<(Reply, Vec<u8>, Served, OwnedSemaphorePermit), StoreError> {
@@ -226,8 +231,6 @@ impl Serving {
                 Some(reply) => reply,
                 None => store.reply(id)?,
             };
-            // Headers and proofs are well below a 256th, but for the first proof.
-            frames.reserve(usize::try_from(bytes + bytes / 256).expect("a portion") + PROOF_BYTES_MAX);
             let served = store.read(&mut reply, &wanted, &mut frames, &mut |shape, out| {
                 put_header(wire_id, shape, out);
             })?;
@@ -257,6 +260,14 @@ impl Serving {
         let _ = self.reports.send(report).await;
         Err(status)
     }
+}
+
+/// Room for so many groups of `bytes` in all. Of a run of groups a proof is a pair or two; one that stands alone has up to
+/// two thousand bytes, and an eighth of a portion of such ones is reckoned with.
+fn bytes_of_frames(bytes: u64, groups: u64) -> usize {
+    let bytes = usize::try_from(bytes).expect("a portion");
+    let groups = usize::try_from(groups).expect("of a portion");
+    bytes + PROOF_BYTES_MAX + groups * (GroupHeader::BYTES + PROOF_BYTES_MAX / 8)
 }
 
 fn put_header(id: u32, shape: FrameShape, out: &mut Frames) {

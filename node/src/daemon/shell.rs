@@ -15,7 +15,7 @@ use samara_protocol::swarm::step::Effects;
 use samara_protocol::tree::ranges::RangeSet;
 use samara_protocol::wire::control::ControlMessage;
 use samara_protocol::wire::data::Ask;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
@@ -25,6 +25,9 @@ use super::serving::{COMMANDS_MAX, ServeBudget, ServeCommand, Serving};
 use crate::net::{NetHandle, ReplySink};
 use crate::observe::span;
 use crate::store::{Store, StoreError};
+
+/// Complaints of neighbours that may wait to be looked at, and one that is.
+const RECHECKS_WAITING_MAX: usize = 8;
 
 /// What the scheduler's outputs act on.
 pub(super) struct Shell {
@@ -37,6 +40,14 @@ pub(super) struct Shell {
     fetches: BTreeMap<RequestId, (NodeId, CancellationToken)>,
     serves: BTreeMap<ServeId, (NodeId, mpsc::Sender<ServeCommand>)>,
     budget: ServeBudget,
+    rechecks: Rechecks,
+}
+
+/// What neighbours complained of and is to be reread: how much may wait, and that one is read at a time.
+#[derive(Debug)]
+struct Rechecks {
+    places: Arc<Semaphore>,
+    turn: Arc<Semaphore>,
 }
 
 /// What the driver has to look at after a step.
@@ -63,6 +74,10 @@ impl Shell {
             fetches: BTreeMap::new(),
             serves: BTreeMap::new(),
             budget: ServeBudget::new(),
+            rechecks: Rechecks {
+                places: Arc::new(Semaphore::new(RECHECKS_WAITING_MAX)),
+                turn: Arc::new(Semaphore::new(1)),
+            },
         }
     }
 
@@ -166,19 +181,36 @@ impl Shell {
         }
     }
 
+    /// Rereads what a neighbour complains of, one such at a time: on a slow disk they must not fill the workers that everything
+    /// else waits for. What finds no place is named again.
     fn recheck(&self, id: LayoutId, groups: RangeSet) {
-        self.check(id, move |store| store.recheck(id, &groups));
+        let Ok(place) = Arc::clone(&self.rechecks.places).try_acquire_owned() else {
+            return;
+        };
+        let turn = Arc::clone(&self.rechecks.turn);
+        self.check(id, async move {
+            let turn = turn.acquire_owned().await.expect("it is never closed");
+            move |store: Store| {
+                let _until_done = (place, turn);
+                store.recheck(id, &groups)
+            }
+        });
     }
 
     /// Has a worker hash what of a layout is only to be hashed before it is served: where one group has rotted others may
     /// have, and neighbours ask for each of them in vain until they are told. The store runs one such at a time.
     pub(super) fn scrub(&self, id: LayoutId) {
-        self.check(id, move |store| store.scrub(id));
+        self.check(id, async move { move |store: Store| store.scrub(id) });
     }
 
-    fn check(&self, id: LayoutId, work: impl FnOnce(Store) -> Result<RangeSet, StoreError> + Send + 'static) {
+    /// Does on a worker what `work` says once its turn has come.
+    fn check<W>(&self, id: LayoutId, work: impl Future<Output = W> + Send + 'static)
+    where
+        W: FnOnce(Store) -> Result<RangeSet, StoreError> + Send + 'static,
+    {
         let (store, reports) = (self.store.clone(), self.reports.clone());
         tokio::spawn(async move {
+            let work = work.await;
             let checked = tokio::task::spawn_blocking(move || work(store)).await;
             match checked.expect("checking does not panic and is not aborted") {
                 Ok(lost) => {

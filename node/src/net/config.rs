@@ -2,6 +2,11 @@
 
 use std::time::Duration;
 
+use samara_protocol::limits::WINDOW_GROWTH_MAX;
+
+#[expect(clippy::cast_possible_truncation, reason = "4 MiB")]
+const WINDOW_GROWTH: usize = WINDOW_GROWTH_MAX as usize;
+
 /// How the network is started.
 #[derive(Clone)]
 pub struct NetConfig {
@@ -33,7 +38,7 @@ impl NetConfig {
             external: Vec::new(),
             proxy: None,
             quic: true,
-            window_growth: 8 << 20,
+            window_growth: WINDOW_GROWTH,
             silence_max: Duration::from_secs(15),
             jitter_seed: 0,
         }

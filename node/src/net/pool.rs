@@ -8,7 +8,7 @@ use samara_protocol::wire::data::REPLY_BODY_BYTES_MAX;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Buffers that may be with the daemon at a time; a stream stops reading when none is left.
-#[expect(clippy::cast_possible_truncation, reason = "8 MiB")]
+#[expect(clippy::cast_possible_truncation, reason = "4 MiB")]
 const BUFFERS_MAX: usize = RECEIVE_BYTES_MAX as usize / REPLY_BODY_BYTES_MAX;
 
 /// The pool.

@@ -77,17 +77,14 @@ impl Shared {
 
     fn forget_taken(&self, body: &Arc<super::body::Body>, files: &Files, artifact: ArtifactRef) {
         let all = RangeSet::from(0..body.group_count());
-        let (lost, volatile) = {
+        // Nobody is told of a loss: whoever takes the files wants the release no more, and would have them fetched again.
+        let volatile = {
             let mut holding = body.holding();
             let volatile = holding.volatile.clone();
-            (holding.lose(&all), volatile)
+            holding.lose(&all);
+            volatile
         };
         self.forget_volatile(body, &volatile);
-        for layout in self.open_layouts() {
-            if let Some(groups) = layout.groups_of(&artifact.id, &lost) {
-                self.tell_lost(layout.id, &groups);
-            }
-        }
         self.files.forget(Key::Artifact(artifact.id));
         if files.outboard.is_some() {
             // Without its data it is of no use; garbage collection would find it, too.

@@ -1,7 +1,7 @@
 //! A buffer that frames are put together in, again and again.
 //!
 //! A group is read right into its place. A `Vec` would have that place zeroed first, each time: at a gigabyte a second that
-//! is a noticeable part of a node's work. Here only what was never used before is zeroed.
+//! is a noticeable part of a node's work. Here only what is longer than what the buffer held before is zeroed.
 
 /// Bytes that grow at the end, over a buffer that was in use before.
 #[derive(Debug, Default)]
@@ -52,6 +52,8 @@ impl Frames {
         let start = self.len;
         self.len += len;
         if self.bytes.len() < self.len {
+            // No more than is needed: the buffer is kept.
+            self.reserve(0);
             self.bytes.resize(self.len, 0);
         }
         &mut self.bytes[start..self.len]

@@ -1,7 +1,8 @@
 //! What the neighbours are told, and what they tell.
 //!
 //! Everything to be said is gathered per neighbour and layout and leaves at most every 50 ms, so that a burst of
-//! verified groups costs one message. Only the first words on a layout leave at once: a transfer begins with them. A peer hears of a layout only when it is covered for the product, and what it says
+//! verified groups costs one message. Only first words on a layout, and answers to who asks for them, leave at once, a few
+//! between two flushes: a transfer begins with them. A peer hears of a layout only when it is covered for the product, and what it says
 //! of others is ignored.
 
 use std::time::Duration;
@@ -21,8 +22,8 @@ use super::transfer::Transfer;
 
 /// Messages that one flush sends to one peer at the most; the rest waits for the next.
 const FLUSH_MAX: usize = 64;
-/// So often a neighbour is told all of a layout at once: by itself, and because it asks. Then it waits as for anything else.
-const URGENT_STATUSES: u32 = 2;
+/// The same that leave between two flushes, and do not wait for the next.
+const URGENT_MAX: usize = 8;
 
 impl Swarm {
     /// Something is to be said to `id`: not sooner than 50 ms after the last time.
@@ -35,9 +36,15 @@ impl Swarm {
     pub(super) fn mail(&mut self, now: Timestamp, id: NodeId, layout: LayoutId) {
         if let Some(peer) = self.peers.get_mut(&id) {
             peer.dirty.insert(layout);
-            let line = peer.lines.get(&layout);
-            peer.urgent |= line.is_some_and(|line| line.mail.status && line.told.0 < URGENT_STATUSES);
             self.post(now, id);
+        }
+    }
+
+    /// The first words on `layout`, or the answer to who asks for them: they leave at once, a few of them.
+    pub(super) fn mail_at_once(&mut self, now: Timestamp, id: NodeId, layout: LayoutId) {
+        if let Some(peer) = self.peers.get_mut(&id) {
+            peer.urgent.insert(layout);
+            self.mail(now, id, layout);
         }
     }
 
@@ -122,24 +129,32 @@ impl Swarm {
                 Timers::arm(&mut self.timers.announce, at);
                 continue;
             }
-            let mut messages = Vec::new();
-            while let Some(number) = peer.closed.pop_first() {
-                messages.push(SwarmMessage::Close { number });
-            }
-            while messages.len() < FLUSH_MAX
-                && let Some(layout) = peer.dirty.pop_first()
+            // Numbers that are closed are told first: they may be given anew.
+            let closed = std::mem::take(&mut peer.closed).into_iter();
+            let mut messages: Vec<_> = closed.map(|number| SwarmMessage::Close { number }).collect();
+            let is_early = is_early(peer, now);
+            let most = if is_early {
+                messages.len() + URGENT_MAX - peer.hurried
+            } else {
+                FLUSH_MAX
+            };
+            while messages.len() < most
+                && let Some(layout) = next_to_tell(peer, is_early)
             {
                 let (Some(line), Some(transfer)) = (peer.lines.get_mut(&layout), self.transfers.get(&layout)) else {
                     continue;
                 };
                 compose(self.role, now, (layout, transfer), line, &mut messages);
             }
-            peer.urgent = false;
-            if !messages.is_empty() {
-                peer.flushed = Some(now);
+            if is_early {
+                peer.hurried += messages.len();
+            } else {
+                peer.hurried = 0;
+                peer.flushed = Some(now).filter(|_| !messages.is_empty()).or(peer.flushed);
             }
             if !peer.dirty.is_empty() {
-                Timers::arm(&mut self.timers.announce, now.after(ANNOUNCE_TIME));
+                let at = due(peer, now);
+                Timers::arm(&mut self.timers.announce, at);
             }
             let send = |message| Output::Send { peer: *id, message };
             self.out.extend(messages.into_iter().map(send));
@@ -217,7 +232,7 @@ impl Swarm {
         line.view = Some(view);
         if ask || !line.introduced {
             line.mail.status = true;
-            self.mail(now, id, layout);
+            self.mail_at_once(now, id, layout);
         }
         self.to_fill.insert(id);
         if self.role == Role::Origin {
@@ -337,9 +352,25 @@ enum Said {
     Lost,
 }
 
+/// When the next of what there is to say may leave.
 fn due(peer: &Peer, now: Timestamp) -> Timestamp {
-    let last = peer.flushed.filter(|_| !peer.urgent);
+    let hurries = !peer.urgent.is_empty() && peer.hurried < URGENT_MAX;
+    let last = peer.flushed.filter(|_| !hurries);
     last.map_or(now, |last| now.max(last.after(ANNOUNCE_TIME)))
+}
+
+/// Whether what leaves now leaves between two flushes.
+fn is_early(peer: &Peer, now: Timestamp) -> bool {
+    peer.flushed.is_some_and(|last| last.after(ANNOUNCE_TIME) > now)
+}
+
+/// The layout that a peer is told of next: between two flushes one of those that do not wait.
+fn next_to_tell(peer: &mut Peer, is_early: bool) -> Option<LayoutId> {
+    let from = if is_early { &peer.urgent } else { &peer.dirty };
+    let layout = *from.first()?;
+    peer.urgent.remove(&layout);
+    peer.dirty.remove(&layout);
+    Some(layout)
 }
 
 /// Whether what `info` has counts as a source.

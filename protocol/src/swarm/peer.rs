@@ -34,8 +34,9 @@ pub(super) struct Peer {
     pub(super) dirty: BTreeSet<LayoutId>,
     pub(super) closed: BTreeSet<u16>,
     pub(super) flushed: Option<Timestamp>,
-    /// Among what is to be said are first words on a layout.
-    pub(super) urgent: bool,
+    /// Lines among the dirty ones on which the first words are to be said, and what was said of such since the last flush.
+    pub(super) urgent: BTreeSet<LayoutId>,
+    pub(super) hurried: usize,
     pub(super) source: Source,
     pub(super) sink: Sink,
     /// When a message or bytes of it came last.
@@ -54,7 +55,8 @@ impl Peer {
             dirty: BTreeSet::new(),
             closed: BTreeSet::new(),
             flushed: None,
-            urgent: false,
+            urgent: BTreeSet::new(),
+            hurried: 0,
             source: Source::new(now),
             sink: Sink::default(),
             heard: now,

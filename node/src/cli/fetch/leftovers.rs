@@ -18,15 +18,18 @@ pub(super) fn remove(home: &Path) {
         let number = path
             .file_name()
             .and_then(|name| name.to_str()?.strip_prefix(PREFIX)?.parse::<u32>().ok());
-        if number.is_some() && is_free(&path) {
+        if let Some(_held) = number.and_then(|_| lock(&path)) {
             let _ = fs::remove_dir_all(&path);
         }
     }
 }
 
-/// Whether nobody holds the store's lock. One without a lock file is just being made.
-fn is_free(store: &Path) -> bool {
-    File::open(store.join("lock")).is_ok_and(|lock| lock.try_lock().is_ok())
+/// The store's lock, if nobody holds it; whoever opens the store meanwhile is told that it is in use. One without a lock file is
+/// just being made.
+fn lock(store: &Path) -> Option<File> {
+    File::open(store.join("lock"))
+        .ok()
+        .filter(|lock| lock.try_lock().is_ok())
 }
 
 #[cfg(test)]

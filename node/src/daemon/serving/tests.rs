@@ -211,3 +211,23 @@ async fn a_portion_that_the_socket_took_makes_room_for_the_next_of_its_own_ask()
     assert_eq!(groups, [0, 1, 2]);
     in_time("the task ends", task).await.expect("ends well");
 }
+
+#[test]
+fn a_small_portion_does_not_hold_a_large_ones_memory() {
+    let budget = ServeBudget::new();
+    let large = vec![0; 1 << 20];
+    budget.give_back(large);
+    assert!(budget.buffer(64 << 10).into_vec().capacity() <= 128 << 10);
+    assert!(
+        budget.buffer(600 << 10).into_vec().capacity() >= 1 << 20,
+        "it is of use to one of its size"
+    );
+    assert!(
+        budget.buffer(600 << 10).into_vec().capacity() < 1 << 20,
+        "and then it is gone"
+    );
+    for _ in 0..3 {
+        budget.give_back(vec![0; 1 << 20]);
+    }
+    assert_eq!(budget.spare.lock().expect("no panic").len(), SPARE_MAX);
+}

@@ -86,34 +86,72 @@ fn who_has_said_nothing_of_what_is_missing_is_told_again_more_and_more_seldom() 
 
 /// A transfer begins with them: of a fetch of a small release, waiting for the next announcement twice would be most of the time.
 #[test]
-fn the_first_words_on_a_layout_leave_at_once_and_what_follows_waits() {
-    let mut bench = Bench::new(Role::Origin);
-    bench.open_as(numbered(0), table(4, 1), all(4));
-    bench.open_as(numbered(1), table(4, 1), all(4));
+fn first_words_on_a_layout_and_answers_to_who_asks_leave_at_once_but_few_of_them() {
+    let mut bench = Bench::new(Role::Site);
+    let known = 200;
+    for number in 0..known {
+        bench.open_as(numbered(number), table(4, 1), all(4));
+    }
     let (peer, product, fed) = (A, 5, true);
     let info = PeerInfo {
         distance: Distance::Other,
-        serves: false,
+        serves: true,
         domain: 1,
     };
     bench.input(Input::PeerUp { peer, info });
     bench.input(Input::PeerCovers { peer, product, fed });
-    let mut statuses_after = |number, time| {
-        bench.pass(time);
+    let statuses_in = |bench: &mut Bench, milliseconds| {
         bench.out.clear();
-        bench.hear(A, wants_numbered(number));
-        bench.input(Input::TimedOut);
+        bench.pass(Duration::from_millis(milliseconds));
         let said = bench.said(A).into_iter();
         said.filter(|message| matches!(message, SwarmMessage::Status { .. }))
             .count()
     };
-    let millisecond = Duration::from_millis(1);
-    // Both were told of when they met; the answer to what it asks comes at once, too.
-    assert_eq!(statuses_after(0, millisecond), 1);
-    assert_eq!(statuses_after(1, millisecond), 1);
-    // Who asks again waits.
-    assert_eq!(statuses_after(0, millisecond), 0);
-    assert_eq!(statuses_after(1, Duration::from_millis(120)), 1);
+    // Whoever knows many layouts says so in the usual portions, and a few more.
+    assert_eq!(statuses_in(&mut bench, 1), 64 + 8);
+    for _ in 0..100 {
+        bench.hear(A, wants_numbered(3));
+        bench.hear(A, wants_numbered(4));
+    }
+    assert_eq!(statuses_in(&mut bench, 40), 0);
+    while statuses_in(&mut bench, 50) > 0 {}
+    bench.pass(Duration::from_millis(100));
+    // Nothing is to be said now: one thing after the other leaves at once, and not for ever.
+    let answers: Vec<usize> = (0..12)
+        .map(|number| {
+            bench.hear(A, wants_numbered(number));
+            statuses_in(&mut bench, 1)
+        })
+        .collect();
+    assert_eq!(answers[..9], [1; 9]);
+    assert_eq!(answers[9..], [0; 3]);
+    assert_eq!(statuses_in(&mut bench, 60), 3);
+}
+
+/// The number of a layout that is closed may be given to the next at once.
+#[test]
+fn a_number_is_closed_before_it_is_given_anew() {
+    let mut bench = Bench::new(Role::Site);
+    bench.open_as(numbered(0), table(4, 1), all(4));
+    bench.meet(A, Distance::Other);
+    bench.pass(Duration::from_secs(1));
+    bench.open_as(numbered(1), table(4, 1), all(4));
+    bench.pass(Duration::from_millis(1));
+    bench.out.clear();
+    bench.input(Input::Close { layout: numbered(0) });
+    bench.open_as(numbered(2), table(4, 1), all(4));
+    bench.pass(Duration::from_secs(1));
+    let said = bench.said(A);
+    let [
+        SwarmMessage::Close { number },
+        SwarmMessage::Status {
+            number: anew, layout, ..
+        },
+    ] = &said[..]
+    else {
+        panic!("{said:?}");
+    };
+    assert_eq!((number, *layout), (anew, numbered(2)));
 }
 
 #[test]
