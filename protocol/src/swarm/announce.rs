@@ -311,9 +311,11 @@ impl Swarm {
         };
         transfer.seeding.take_back(&peer.info, line, |_, _| true);
         count_view(transfer, &peer.info, &view, false);
-        transfer.seeding.forget(&peer.info, &view, Some(now));
+        // It is still there and has given it up: it is not expected back with it.
+        transfer.seeding.forget(&peer.info, &view, None);
         if self.role == Role::Origin {
             self.place(now, id);
+            self.seed_everybody(now, layout);
         }
     }
 

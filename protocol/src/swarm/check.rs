@@ -113,6 +113,10 @@ impl Swarm {
             }
             assert_eq!(placement.holders, holders, "who has what in {domain:?}");
             assert_eq!(placement.pledged, pledged, "what is promised in {domain:?}");
+            assert!(
+                placement.is_cursor_sound(),
+                "{domain:?} is not looked at where it lacks something"
+            );
         }
     }
 

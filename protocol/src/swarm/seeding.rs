@@ -252,7 +252,8 @@ impl Swarm {
         let block_bytes = transfer.block_bytes();
         let Transfer { seeding, have, .. } = transfer;
         for (domain, placement) in &mut seeding.domains {
-            placement.away.retain(|(until, _)| *until > now);
+            placement.expect_no_longer(now);
+            let is_stuck = placement.progress.is_still(now, SILENT_MAX);
             let (mut needs, mut own) = (0, 0.0);
             let mut unsent = false;
             for peer in self.peers.values() {
@@ -261,13 +262,9 @@ impl Swarm {
                 };
                 needs += u64::from(view.needs);
                 own += blocks_sent(peer, &layout, block_bytes);
-                if now.since(peer.heard) >= SILENT_MAX {
-                    for block in view.have.iter() {
-                        if placement.holders[block as usize] == 1 {
-                            placement.orphans.set(block, true);
-                            placement.cursor = placement.cursor.min(block);
-                        }
-                    }
+                // Who has all of it has nothing to say; where nobody gets anything, it is not there to be had.
+                if is_stuck && now.since(peer.heard) >= SILENT_MAX {
+                    placement.orphan(&view.have);
                 }
                 let wanted = view
                     .want

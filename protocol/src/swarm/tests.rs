@@ -13,6 +13,7 @@ use crate::wire::message::SwarmMessage;
 use proptest::prelude::*;
 
 mod introductions;
+mod seeding;
 mod stalls;
 mod takers;
 

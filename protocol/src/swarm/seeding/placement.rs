@@ -64,6 +64,30 @@ impl Placement {
                 || (self.holders[at] == 0 && !self.away.iter().any(|(_, away)| away.get(block))))
     }
 
+    /// Whether no block below the cursor may be unsent: what the search for one relies on.
+    pub(in crate::swarm) fn is_cursor_sound(&self) -> bool {
+        (0..self.cursor).all(|block| !self.is_unsent(block))
+    }
+
+    /// Counts no more on those that left too long ago.
+    pub(super) fn expect_no_longer(&mut self, now: Timestamp) {
+        let expected = self.away.len();
+        self.away.retain(|(until, _)| *until > now);
+        if self.away.len() < expected {
+            self.cursor = 0;
+        }
+    }
+
+    /// The holder of these is silent: those that nobody else has are to be had from nobody.
+    pub(super) fn orphan(&mut self, held: &Bits) {
+        for block in held.iter() {
+            if self.holders[block as usize] == 1 {
+                self.orphans.set(block, true);
+                self.cursor = self.cursor.min(block);
+            }
+        }
+    }
+
     pub(super) fn pledge(&mut self, block: u32) {
         self.pledged[block as usize] += 1;
         self.sent[block as usize] = self.sent[block as usize].saturating_add(1);

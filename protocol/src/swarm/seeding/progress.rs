@@ -51,6 +51,11 @@ impl Progress {
         matches!(self.phase, Phase::Trying(..) | Phase::Helping)
     }
 
+    /// Whether something has been needed for so long and nobody got anything.
+    pub(super) fn is_still(&self, now: Timestamp, time: Duration) -> bool {
+        self.since.is_some() && now.since(self.moved) >= time
+    }
+
     /// Takes in where the domain stands and decides whether to help. `own` is what the origin has sent into it, in blocks.
     pub(super) fn look(&mut self, now: Timestamp, needs: u64, own: f64, unsent: bool) {
         if needs == 0 {
