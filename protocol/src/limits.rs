@@ -177,8 +177,11 @@ pub const RECHECK_PAUSE: Duration = Duration::from_secs(4);
 /// Bytes received and not yet verified and written, over all peers.
 pub const RECEIVE_BYTES_MAX: u64 = 4 << 20;
 
-/// The most time between two checkpoints of a transfer that makes progress.
+/// The most time between two checkpoints of a transfer that makes progress, on a node: other nodes count on what it holds.
 pub const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(2);
+/// The same for a host's fetch, which serves nobody: a power loss costs it so much time and nobody else anything. It is what
+/// ext4 takes between two commits of its own.
+pub const LEAF_CHECKPOINT_INTERVAL: Duration = Duration::from_secs(5);
 /// The most bytes between two checkpoints: what the interval brings at 1 GiB/s. A checkpoint waits for the disk, and every
 /// write to a file that is being synced waits with it (measured: one every 256 MiB cost a fetch of 1 GiB a fifth of its time).
 pub const CHECKPOINT_BYTES: u64 = 2 << 30;

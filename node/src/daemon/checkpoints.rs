@@ -1,17 +1,19 @@
-//! When to make what was written durable: every two seconds or 2 GiB while something is written, and when a layout is
-//! complete. One checkpoint at a time; the driver runs it on the worker pool, for all layouts together.
+//! When to make what was written durable: every two seconds (a host's fetch: five) or 2 GiB while something is written, and
+//! when a layout is complete. One checkpoint at a time; the driver runs it on the worker pool, for all layouts together.
 
 use std::time::Duration;
 
-use samara_protocol::limits::{CHECKPOINT_BYTES, CHECKPOINT_INTERVAL};
+use samara_protocol::limits::{CHECKPOINT_BYTES, CHECKPOINT_INTERVAL, LEAF_CHECKPOINT_INTERVAL};
 use samara_protocol::time::Timestamp;
 
 /// How long after a failed checkpoint the next is tried.
 const RETRY: Duration = Duration::from_secs(5);
 
 /// What is written and not yet durable.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Checkpoints {
+    /// The most time between two.
+    interval: Duration,
     bytes: u64,
     /// When the first of these bytes was written, or the next try is due.
     since: Timestamp,
@@ -22,6 +24,22 @@ pub(super) struct Checkpoints {
 }
 
 impl Checkpoints {
+    /// `leaf`: of a host's fetch.
+    pub(super) const fn new(leaf: bool) -> Self {
+        Self {
+            interval: if leaf {
+                LEAF_CHECKPOINT_INTERVAL
+            } else {
+                CHECKPOINT_INTERVAL
+            },
+            bytes: 0,
+            since: Timestamp::ZERO,
+            running: false,
+            began: Timestamp::ZERO,
+            at_once: false,
+        }
+    }
+
     /// Bytes were written.
     pub(super) fn wrote(&mut self, now: Timestamp, bytes: u64) {
         if self.bytes == 0 {
@@ -61,7 +79,7 @@ impl Checkpoints {
             Self { at_once: true, .. } => Some(Timestamp::ZERO),
             Self { bytes: 0, .. } => None,
             Self { bytes, .. } if *bytes >= CHECKPOINT_BYTES => Some(Timestamp::ZERO),
-            Self { since, .. } => Some(since.after(CHECKPOINT_INTERVAL)),
+            Self { since, interval, .. } => Some(since.after(*interval)),
         }
     }
 }
@@ -72,7 +90,7 @@ mod tests {
 
     #[test]
     fn due_after_the_interval_or_the_bytes_and_one_at_a_time() {
-        let (mut all, start) = (Checkpoints::default(), Timestamp(5));
+        let (mut all, start) = (Checkpoints::new(false), Timestamp(5));
         assert_eq!(all.next(), None);
         all.wrote(start, 10);
         assert!(!all.start_if_due(start));
@@ -86,8 +104,16 @@ mod tests {
     }
 
     #[test]
+    fn a_leaf_takes_longer() {
+        let (mut leaf, start) = (Checkpoints::new(true), Timestamp(5));
+        leaf.wrote(start, 10);
+        assert!(!leaf.start_if_due(start.after(CHECKPOINT_INTERVAL)));
+        assert!(leaf.start_if_due(start.after(LEAF_CHECKPOINT_INTERVAL)));
+    }
+
+    #[test]
     fn the_end_hurries_and_a_failure_is_tried_again() {
-        let (mut all, start) = (Checkpoints::default(), Timestamp(5));
+        let (mut all, start) = (Checkpoints::new(false), Timestamp(5));
         all.wrote(start, 10);
         all.hurry();
         assert!(all.start_if_due(start));

@@ -169,7 +169,7 @@ impl Engine {
             products,
             releases: Releases::default(),
             peers: Peers::default(),
-            checkpoints: Checkpoints::default(),
+            checkpoints: Checkpoints::new(config.role == Role::Host),
             collecting: Collecting::default(),
             publishings: Publishings::default(),
             standings,
