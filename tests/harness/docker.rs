@@ -63,7 +63,8 @@ pub fn static_binary() -> Result<PathBuf> {
     build.args(["build", "--locked", "--release", "--bin", "samara", "--target", &triple]);
     build.arg("--target-dir").arg(&target).env("RUSTFLAGS", STATIC);
     build.current_dir(binary::repository());
-    Finished::of(&mut build, Duration::from_secs(1200))?.success()?;
+    // Beside other tests on two busy cores twenty minutes were not enough.
+    Finished::of(&mut build, Duration::from_secs(3600))?.success()?;
     Ok(target.join(triple).join("release/samara"))
 }
 
