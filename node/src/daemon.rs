@@ -19,6 +19,7 @@ mod heads;
 pub mod importing;
 mod meeting;
 mod moving;
+mod not_offered;
 mod opening;
 mod own_credentials;
 mod peers;
@@ -36,5 +37,7 @@ mod start;
 mod status;
 mod throughput;
 
+pub use not_offered::channel_not_granted;
+pub use opening::one_entry::entry_culprit;
 pub use own_credentials::{TURNED_AWAY, credentials_check};
 pub use start::{Engine, EngineConfig, ProductConfig, StartError};

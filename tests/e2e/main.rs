@@ -14,4 +14,5 @@ mod links;
 mod many_sites;
 mod platforms;
 mod publish_fetch;
+mod refused_fetches;
 mod resume;

@@ -5,11 +5,13 @@
 
 use std::path::{Path, PathBuf};
 
-use samara_protocol::id::ProductId;
+use samara_protocol::id::{NodeId, ProductId};
 use samara_protocol::time::WallTime;
 use samara_protocol::trust::contact::{Audience, Contact};
+use samara_protocol::trust::credentials::{Covered, Refusal};
 use samara_protocol::trust::dsse::{Envelope, SignStatementError};
 use samara_protocol::trust::enrolment::MemberKind;
+use samara_protocol::trust::grant::ChannelName;
 use samara_protocol::trust::join::{JoinFile, Joined};
 use samara_protocol::trust::key::SigningKey;
 use samara_protocol::trust::product::ProductTrust;
@@ -38,6 +40,31 @@ pub struct JoinedProduct {
     pub membership: Membership,
     /// Its verified metadata.
     pub trust: ProductTrust,
+}
+
+impl JoinedProduct {
+    /// The channels of the grant; nothing when it is not one of this product's vendor.
+    #[must_use]
+    pub fn channels(&self) -> Option<Vec<ChannelName>> {
+        let (grant, _) = self.trust.grant_authority()?.open(&self.membership.grant).ok()?;
+        Some(grant.channels)
+    }
+
+    /// What the credentials give the machine's key `node`, or gave it until they ended; nothing when they do not lead to
+    /// it, or are revoked.
+    ///
+    /// # Errors
+    /// When the sites' lists of revoked nodes cannot be read.
+    pub fn covered(&self, node: NodeId, wall: WallTime) -> Result<Option<Covered>, AccessError> {
+        let lists = self.home.site_revocations()?;
+        let by_site = lists.iter().map(|(list, _)| list);
+        let verdict = self.trust.admit(&self.membership.credentials(), node, by_site, wall);
+        Ok(match verdict {
+            Ok(covered) => Some(covered),
+            Err(Refusal::Expired { covered }) => Some(*covered),
+            Err(_) => None,
+        })
+    }
 }
 
 impl Machine {

@@ -305,6 +305,13 @@ impl SealingKeys {
         })
     }
 
+    /// Whether the product names these keys for the two roles.
+    #[must_use]
+    pub fn seal_for(&self, trust: &ProductTrust) -> bool {
+        let names = |role, key: &SigningKey| trust.role_keys(role).0.contains(&key.public());
+        names(Role::Snapshot, &self.snapshot) && names(Role::Timestamp, &self.timestamp)
+    }
+
     /// Signs the next snapshot and timestamp over `trust` and `changes`; without changes it is a refresh.
     ///
     /// # Errors

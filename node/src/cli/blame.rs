@@ -10,6 +10,8 @@ use crate::access::AccessError;
 use crate::access::site::EnrolError;
 use crate::access::vendor::VendorError;
 use crate::admin::AdminError;
+use crate::daemon::StartError;
+use crate::store::StoreError;
 
 impl From<AccessError> for CliError {
     fn from(error: AccessError) -> Self {
@@ -80,6 +82,31 @@ pub(super) fn join(error: &JoinError, file: impl std::fmt::Display) -> CliError 
         _ => ExitStatus::Unverified,
     };
     CliError::new(status, file, error)
+}
+
+/// What a verb says when its engine does not start.
+pub(super) fn start(error: StartError, culprit: impl std::fmt::Display) -> CliError {
+    match error {
+        StartError::Access(error) => error.into(),
+        StartError::Store(error) => store(&error, culprit),
+        StartError::Net(error) => CliError::failure(culprit, error),
+    }
+}
+
+/// What a verb says when a store refuses. Its texts have the way out behind the last semicolon.
+pub(super) fn store(error: &StoreError, culprit: impl std::fmt::Display) -> CliError {
+    let status = match error {
+        StoreError::Io { path, source, .. } => return CliError::io(path, source),
+        StoreError::Owned { .. } => ExitStatus::Conflict,
+        error if error.is_full() => ExitStatus::DiskFull,
+        StoreError::Damaged(_) | StoreError::Unexpected { .. } => ExitStatus::Unverified,
+        _ => ExitStatus::Failure,
+    };
+    let text = error.to_string();
+    match text.rsplit_once("; ") {
+        Some((what, way_out)) => CliError::new(status, culprit, what).way_out(way_out),
+        None => CliError::new(status, culprit, text),
+    }
 }
 
 /// What a verb says when the running node does not take something.

@@ -49,10 +49,15 @@ impl CliError {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ExitStatus::DiskFull,
             io::ErrorKind::AlreadyExists => ExitStatus::Conflict,
             io::ErrorKind::Interrupted => ExitStatus::Interrupted,
+            io::ErrorKind::IsADirectory | io::ErrorKind::NotADirectory => ExitStatus::Usage,
             _ => ExitStatus::Failure,
         };
         let way_out = match status {
             ExitStatus::Absent => Some("check the path"),
+            ExitStatus::Usage => Some("check the path: a file is needed where a folder is, or the other way round"),
+            ExitStatus::Denied if error.kind() == io::ErrorKind::ReadOnlyFilesystem => {
+                Some("name a place that can be written to")
+            }
             ExitStatus::Denied => Some("run as the user who owns it, or change its permissions"),
             ExitStatus::DiskFull => Some("free some space and run the same command again"),
             _ => None,
@@ -199,6 +204,19 @@ mod tests {
             error.hint().is_some_and(|hint| hint.contains("samara node run")),
             "{error}"
         );
+    }
+
+    #[test]
+    fn a_folder_in_place_of_a_file_and_a_read_only_place_have_a_way_out() {
+        let folder = std::fs::read("/").expect_err("is a folder");
+        for (error, status) in [
+            (folder, ExitStatus::Usage),
+            (io::ErrorKind::ReadOnlyFilesystem.into(), ExitStatus::Denied),
+        ] {
+            let error = CliError::io(Path::new("/srv/x"), &error);
+            assert_eq!(error.status(), status, "{error}");
+            assert!(error.hint().is_some(), "{error}");
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@
 mod dir;
 mod leftovers;
 mod machine;
+pub(super) mod session;
 mod target;
 mod wait;
 
@@ -16,10 +17,6 @@ use std::time::{Duration, Instant};
 use samara_protocol::id::ManifestId;
 use samara_protocol::swarm::config::Role;
 use samara_protocol::swarm::io::{Limits, UploadAudience};
-use samara_protocol::time::WallTime;
-use samara_protocol::trust::dsse::Envelope;
-use samara_protocol::trust::enrolment::{Enrolment, MemberKind};
-use samara_protocol::trust::key::SigningKey;
 use samara_protocol::units::{ByteRate, show_bytes};
 use semver::Version;
 use serde::Serialize;
@@ -27,18 +24,17 @@ use serde::Serialize;
 use self::dir::Output;
 use self::machine::Machines;
 use self::target::Target;
-use super::{CliError, Context, ExitStatus, Printer};
+use super::{CliError, Context, ExitStatus, Printer, blame};
 use crate::access::machine::JoinedProduct;
 use crate::access::{Machine, entropy};
-use crate::admin::api::ReleaseState;
+use crate::admin::api::{ReleaseState, Select};
 use crate::admin::status::SourceBytes;
 use crate::config::proxy::Proxy;
-use crate::daemon::{Engine, EngineConfig, ProductConfig};
+use crate::daemon::{Engine, EngineConfig, ProductConfig, StartError, channel_not_granted};
 use crate::net::NetConfig;
 use crate::observe::Observer;
-
-/// How long a fetch may use its own key.
-const SESSION_SECONDS: i64 = 7 * 24 * 3600;
+use crate::release::place::PlaceReport;
+use crate::store::StoreError;
 
 /// Fetch a release into a folder.
 #[derive(Debug, clap::Args)]
@@ -69,6 +65,13 @@ pub struct Args {
     proxy: Option<Proxy>,
 }
 
+/// What stood in the way and was not the release's.
+#[derive(Debug, Serialize)]
+struct Moved {
+    path: String,
+    to: String,
+}
+
 /// What was fetched.
 #[derive(Debug, Serialize)]
 struct Fetched {
@@ -80,6 +83,7 @@ struct Fetched {
     unchanged: u64,
     removed: u64,
     kept: Vec<String>,
+    moved: Vec<Moved>,
     bytes: u64,
     sources: Vec<SourceBytes>,
     seconds: f64,
@@ -103,8 +107,11 @@ impl fmt::Display for Fetched {
             "{product}@{version} is in {output}: {written} written, {unchanged} unchanged, {} verified in {seconds:.1} s",
             show_bytes(*bytes)
         )?;
-        for kept in &self.kept {
-            write!(f, "\nyour changed {kept} was kept")?;
+        for path in &self.kept {
+            match self.moved.iter().find(|moved| moved.path == *path) {
+                Some(moved) => write!(f, "\nyour {path} stood in the way and is now {}", moved.to)?,
+                None => write!(f, "\nyour changed {path} was left where it is")?,
+            }
         }
         Ok(())
     }
@@ -129,11 +136,12 @@ pub fn run(args: &Args, context: &Context, printer: &mut Printer) -> Result<Exit
     let (engine, state) = runtime.block_on(async {
         let engine = Engine::start(config, Observer::new())
             .await
-            .map_err(|error| CliError::failure(args.output.display(), error))?;
+            .map_err(|error| not_started(args, error))?;
         match wait::release(args, &engine, present.ids(), context, printer).await {
             Ok(state) => Ok((engine, state)),
             Err(error) => {
                 engine.shutdown().await;
+                output.forget(&error);
                 Err(error)
             }
         }
@@ -152,10 +160,25 @@ pub fn run(args: &Args, context: &Context, printer: &mut Printer) -> Result<Exit
     finish(args, &state, report, started, printer)
 }
 
+fn not_started(args: &Args, error: StartError) -> CliError {
+    match error {
+        StartError::Store(StoreError::Owned { pid, .. }) => {
+            let what = format!("another fetch into it is running, process {pid}");
+            CliError::new(ExitStatus::Conflict, args.output.display(), what).way_out(
+                "wait for it, or give another folder: any number of fetches run side by side, each into its own",
+            )
+        }
+        // There is no configuration to change, as a node has one.
+        StartError::Store(error) if error.is_full() => blame::store(&error, args.output.display())
+            .way_out("free some space on that disk and run the same command again"),
+        error => blame::start(error, args.output.display()),
+    }
+}
+
 fn finish(
     args: &Args,
     state: &ReleaseState,
-    report: crate::release::place::PlaceReport,
+    report: PlaceReport,
     started: Instant,
     printer: &mut Printer,
 ) -> Result<ExitStatus, CliError> {
@@ -167,11 +190,8 @@ fn finish(
         written: report.written,
         unchanged: report.unchanged,
         removed: report.removed,
-        kept: report
-            .kept
-            .into_iter()
-            .map(|(path, kept)| format!("{path} (now {kept})"))
-            .collect(),
+        kept: kept(&report),
+        moved: report.kept.into_iter().map(|(path, to)| Moved { path, to }).collect(),
         bytes: report.bytes,
         sources: state.sources.clone(),
         seconds: started.elapsed().as_secs_f64(),
@@ -185,10 +205,31 @@ fn finish(
     Ok(ExitStatus::Success)
 }
 
+/// Everything that somebody had altered or put there and that was not lost, moved out of the way or left.
+fn kept(report: &PlaceReport) -> Vec<String> {
+    let moved = report.kept.iter().map(|(path, _)| path);
+    let mut kept: Vec<String> = moved.chain(&report.left).cloned().collect();
+    kept.sort();
+    kept.dedup();
+    kept
+}
+
+/// A channel that the grant does not have is never offered, however long one waits.
+fn granted(target: &Target, joined: &JoinedProduct) -> Result<(), CliError> {
+    let (Select::Channel(channel), Some(granted)) = (&target.select, joined.channels()) else {
+        return Ok(());
+    };
+    if granted.iter().any(|name| name.as_str() == channel) {
+        return Ok(());
+    }
+    Err(channel_not_granted(&target.product, channel, &granted).into())
+}
+
 fn engine_config(args: &Args, context: &Context, store: PathBuf) -> Result<EngineConfig, CliError> {
     let machine = Machine::at(context.home());
     let joined = machine.product_named(&args.target.product)?;
-    let (identity, session) = session(&machine, &joined, context.now())?;
+    granted(&args.target, &joined)?;
+    let (identity, session) = session::key(&machine, &joined, context)?;
     let mut net = NetConfig::new(*identity.seed());
     net.proxy = args.proxy.as_ref().map(Proxy::with_password);
     let limits = Limits {
@@ -221,33 +262,17 @@ fn engine_config(args: &Args, context: &Context, store: PathBuf) -> Result<Engin
     })
 }
 
-/// A key for this fetch alone, enrolled by the host's own: two processes with one PeerId would push each other out of
-/// their places at the node. A machine that is no host (a node's, an origin's) uses its own key.
-fn session(
-    machine: &Machine,
-    joined: &JoinedProduct,
-    now: WallTime,
-) -> Result<(SigningKey, Option<Envelope>), CliError> {
-    let own = machine.identity()?;
-    let credentials = joined.membership.credentials();
-    // Judged, and told why not, once the engine runs.
-    let Ok(host) = joined.trust.admit(&credentials, own.public().into(), [], now) else {
-        return Ok((own, None));
-    };
-    if host.kind != MemberKind::Host {
-        return Ok((own, None));
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everything_that_was_kept_is_named_wherever_it_is_now() {
+        let report = PlaceReport {
+            kept: vec![("bin/app".to_owned(), ".samara/kept/1/bin/app".to_owned())],
+            left: vec!["old".to_owned(), "also/old".to_owned()],
+            ..PlaceReport::default()
+        };
+        assert_eq!(kept(&report), ["also/old", "bin/app", "old"]);
     }
-    let key = entropy::new_key();
-    let enrolment = Enrolment {
-        schema: 0,
-        site_key: host.site_key,
-        node: key.public().into(),
-        kind: MemberKind::Host,
-        enrol: false,
-        serial: 0,
-        not_after: now.plus_seconds(SESSION_SECONDS),
-    };
-    let envelope =
-        Envelope::sign(&enrolment, &[&own]).map_err(|error| CliError::failure("this machine's key", error))?;
-    Ok((key, Some(envelope)))
 }

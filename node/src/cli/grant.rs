@@ -1,5 +1,7 @@
 //! `samara grant`: a request file in, a join file out.
 
+mod former;
+
 use std::fmt;
 use std::path::PathBuf;
 
@@ -12,6 +14,7 @@ use samara_protocol::trust::request::{Request, RequestKind};
 use samara_protocol::trust::role::Role;
 use serde::Serialize;
 
+use self::former::{Former, Remarks};
 use super::input::{self, ProductName, Until};
 use super::vendor::{HomeArgs, hand_over};
 use super::{CliError, Context, ExitStatus, Printer};
@@ -45,6 +48,9 @@ pub struct Args {
     /// Where the join file goes; `-` for stdout.
     #[arg(long, short, value_name = "FILE")]
     pub output: PathBuf,
+    /// Write over that file when it is there and holds something else.
+    #[arg(long)]
+    pub replace: bool,
     /// Where the keys are.
     #[command(flatten)]
     pub home: HomeArgs,
@@ -88,7 +94,8 @@ fn reseed(text: &str) -> Result<Reseed, String> {
 /// Runs it.
 ///
 /// # Errors
-/// When the request is not one, the site is registered with another key, or the `grants` key is not here.
+/// When the request is not one, the site is registered with another key, the output is there and something else, or the
+/// `grants` key is not here.
 pub fn run(args: &Args, context: &Context, printer: &mut Printer) -> Result<ExitStatus, CliError> {
     let vendor = args.home.vendor(context);
     let culprit = args.request.display();
@@ -108,6 +115,7 @@ pub fn run(args: &Args, context: &Context, printer: &mut Printer) -> Result<Exit
     let names = names(args, &request)?;
     let (mut product, _turn) = hand_over::open_in_turn(context, &vendor, &args.product.0)?;
     let not_after = args.until.from(context.now(), "--until")?;
+    let former = Former::of(&product.register, &names, request.key);
     let grant = terms(args, &mut product, &request, &names, not_after)?;
     let envelope = sign(&vendor, &grant)?;
     record(&mut product, &names, &grant, &vendor, &envelope)?;
@@ -130,8 +138,10 @@ pub fn run(args: &Args, context: &Context, printer: &mut Printer) -> Result<Exit
         enrolments: Vec::new(),
         site_revocations: None,
     };
+    let file = file.encode();
+    input::may_write(&args.output, &file, args.replace, "--replace")?;
     product.save_register()?;
-    input::write(&args.output, &file.encode(), printer)?;
+    input::write(&args.output, &file, printer)?;
     report(
         args,
         &request,
@@ -140,6 +150,9 @@ pub fn run(args: &Args, context: &Context, printer: &mut Printer) -> Result<Exit
         product.register.origins.is_empty(),
         printer,
     )?;
+    let Remarks { notes, warnings } = former.remarks(&names, &grant, product.trust.documents());
+    notes.iter().for_each(|note| printer.note(note));
+    warnings.iter().for_each(|warning| printer.warn(warning));
     Ok(ExitStatus::Success)
 }
 

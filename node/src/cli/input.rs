@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::str::FromStr;
 
+use rustix::io::Errno;
 use samara_protocol::limits::REQUEST_FILE_BYTES_MAX;
 use samara_protocol::time::WallTime;
 use samara_protocol::trust::contact::Contact;
@@ -11,7 +12,8 @@ use samara_protocol::trust::join::JoinFile;
 use samara_protocol::trust::request::{Request, RequestFile};
 use semver::Version;
 
-use super::{CliError, Printer};
+use super::{CliError, ExitStatus, Printer};
+use crate::access::AccessError;
 use crate::access::disk::{self, Readers};
 
 const DAY: i64 = 86_400;
@@ -109,7 +111,8 @@ pub fn read(path: &Path, max: usize) -> Result<Vec<u8>, CliError> {
         std::io::Read::read_to_end(&mut { stdin }, &mut bytes).map_err(|error| CliError::io(path, &error))?;
         return Ok(bytes);
     }
-    disk::read(path, max as u64)?.ok_or_else(|| CliError::io(path, &std::io::Error::from(std::io::ErrorKind::NotFound)))
+    // In the system's words, as where it says so itself.
+    disk::read(path, max as u64)?.ok_or_else(|| CliError::io(path, &Errno::NOENT.into()))
 }
 
 /// Reads a request file, `-` being stdin, and what it asks.
@@ -123,6 +126,32 @@ pub fn request(path: &Path) -> Result<(Request, Option<(Contact, Envelope)>), Cl
             .way_out("`samara join` takes it, on the machine that it was made for"),
         Err(_) => CliError::usage(path.display(), error),
     })
+}
+
+/// Whether a result may be written to `path`: nothing is there, or the very same, or `flag` was given.
+///
+/// # Errors
+/// When something else is there: it may be what another machine is still to be given.
+pub fn may_write(path: &Path, bytes: &[u8], given: bool, flag: &str) -> Result<(), CliError> {
+    if given || path == Path::new("-") {
+        return Ok(());
+    }
+    let is_other = match disk::read(path, bytes.len() as u64) {
+        Ok(there) => there.is_some_and(|there| there != bytes),
+        // Longer than what is to be written.
+        Err(AccessError::Damaged { .. }) => true,
+        // A folder, or one that cannot be read: writing says so.
+        Err(_) => false,
+    };
+    if !is_other {
+        return Ok(());
+    }
+    let error = CliError::new(
+        ExitStatus::Conflict,
+        path.display(),
+        "it exists already and holds something else",
+    );
+    Err(error.way_out(format!("name another file, or give {flag} to write over it")))
 }
 
 /// Writes a result file, `-` being stdout.
@@ -155,6 +184,21 @@ mod tests {
         assert!(end("2020-06-30").expect("read").is_err(), "it has passed");
         for bad in ["", "soon", "0d", "-1d", "99999999d", "2027-13-01"] {
             assert!(end(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn another_file_is_written_over_when_that_is_asked_for_alone() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("s.join");
+        let may = |given| may_write(&path, b"two", given, "--replace").map_err(|error| error.status());
+        assert_eq!(may(false), Ok(()), "nothing is there");
+        std::fs::write(&path, b"two").expect("written");
+        assert_eq!(may(false), Ok(()), "it is the same");
+        for other in [b"one".as_slice(), b"three", b""] {
+            std::fs::write(&path, other).expect("written");
+            assert_eq!(may(false), Err(ExitStatus::Conflict));
+            assert_eq!(may(true), Ok(()));
         }
     }
 

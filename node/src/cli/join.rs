@@ -189,6 +189,9 @@ fn take_revocations(
         let what = "it is the list of another site than this machine's";
         return Err(CliError::new(ExitStatus::Denied, args.file.display(), what));
     }
-    printer.note(format!("{} nodes and hosts of this site are revoked", list.nodes.len()));
+    printer.note(match list.nodes.len() {
+        1 => "one node or host of this site is revoked".to_owned(),
+        count => format!("{count} nodes and hosts of this site are revoked"),
+    });
     Ok(ExitStatus::Success)
 }

@@ -4,6 +4,8 @@ use clap::Subcommand;
 
 use super::{CliError, Context, ExitStatus, Printer};
 
+mod listening;
+pub(super) mod membership;
 pub mod run;
 
 /// The daemon.

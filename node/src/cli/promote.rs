@@ -32,30 +32,32 @@ struct Promoted {
     channel: String,
     manifest: String,
     sequence: u64,
+    again: bool,
 }
 
 impl fmt::Display for Promoted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let is = if self.again { "is already" } else { "is now" };
         write!(
             f,
-            "{}:{} is now {} (change {})",
+            "{}:{} {is} {} (change {})",
             self.product, self.channel, self.version, self.sequence
         )
     }
 }
 
-/// Runs it.
+/// Runs it. What is the latest already stays so.
 ///
 /// # Errors
-/// When it is not published, recalled, or the latest already; when a key is not here.
+/// When it is not published, or recalled; when a key is not here.
 pub fn run(args: &Args, context: &Context, printer: &mut Printer) -> Result<ExitStatus, CliError> {
     let vendor = args.home.vendor(context);
     let ReleaseArg { product: name, version } = &args.release;
     let (mut product, _turn) = hand_over::open_in_turn(context, &vendor, name)?;
     let change = vendor.change(Role::Channels, context.now(), |hand| {
         changes::promote(&product.trust, version, &args.channel, hand)
-    })?;
-    hand_over::commit(context, &vendor, &mut product, vec![change], printer)?;
+    });
+    let again = hand_over::commit_once(context, &vendor, &mut product, change, printer)?;
     if let Some(latest) = product.trust.documents().latest(&args.channel) {
         printer.print(&Promoted {
             product: name.clone(),
@@ -63,6 +65,7 @@ pub fn run(args: &Args, context: &Context, printer: &mut Printer) -> Result<Exit
             channel: args.channel.to_string(),
             manifest: latest.manifest.to_string(),
             sequence: latest.sequence,
+            again,
         })?;
     }
     Ok(ExitStatus::Success)

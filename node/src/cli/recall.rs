@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::input::ReleaseArg;
 use super::vendor::{HomeArgs, hand_over};
 use super::{CliError, Context, ExitStatus, Printer};
+use crate::access::vendor::VendorProduct;
 
 /// Takes a release back from every channel, for ever.
 #[derive(Debug, clap::Args)]
@@ -34,11 +35,17 @@ struct Recalled {
     version: String,
     reason: String,
     replacement: Option<String>,
+    again: bool,
 }
 
 impl fmt::Display for Recalled {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}@{} is recalled: {}", self.product, self.version, self.reason)?;
+        let is = if self.again {
+            "was recalled before"
+        } else {
+            "is recalled"
+        };
+        write!(f, "{}@{} {is}: {}", self.product, self.version, self.reason)?;
         match &self.replacement {
             Some(version) => write!(f, "; take {version} instead"),
             None => Ok(()),
@@ -46,10 +53,10 @@ impl fmt::Display for Recalled {
     }
 }
 
-/// Runs it.
+/// Runs it. The same recall again changes nothing.
 ///
 /// # Errors
-/// When it is not published or recalled already; when a key is not here.
+/// When it is not published, or was recalled in other words; when a key is not here.
 pub fn run(args: &Args, context: &Context, printer: &mut Printer) -> Result<ExitStatus, CliError> {
     if args.reason.trim().is_empty() {
         let error = CliError::usage("--reason", "it is empty, and a recall cannot be taken back");
@@ -58,15 +65,37 @@ pub fn run(args: &Args, context: &Context, printer: &mut Printer) -> Result<Exit
     let vendor = args.home.vendor(context);
     let ReleaseArg { product: name, version } = &args.release;
     let (mut product, _turn) = hand_over::open_in_turn(context, &vendor, name)?;
+    in_these_words(args, &product)?;
     let change = vendor.change(Role::Recalls, context.now(), |hand| {
         changes::recall(&product.trust, version, &args.reason, args.replacement.as_ref(), hand)
-    })?;
-    hand_over::commit(context, &vendor, &mut product, vec![change], printer)?;
+    });
+    let again = hand_over::commit_once(context, &vendor, &mut product, change, printer)?;
     printer.print(&Recalled {
         product: name.clone(),
         version: version.to_string(),
         reason: args.reason.clone(),
         replacement: args.replacement.as_ref().map(ToString::to_string),
+        again,
     })?;
     Ok(ExitStatus::Success)
+}
+
+/// A recall is for ever, its words too: whoever gives others is told which stand.
+fn in_these_words(args: &Args, product: &VendorProduct) -> Result<(), CliError> {
+    let recalls = &product.trust.documents().recalls;
+    let found = recalls.values().find(|recall| recall.version == args.release.version);
+    let Some(recall) = found.filter(|of| of.reason != args.reason || of.replacement != args.replacement) else {
+        return Ok(());
+    };
+    let instead = match &recall.replacement {
+        Some(version) => format!("{version} instead"),
+        None => "nothing instead".to_owned(),
+    };
+    let what = format!(
+        "it was recalled before, with the reason \"{}\" and {instead}",
+        recall.reason
+    );
+    let culprit = format!("{}@{}", args.release.product, args.release.version);
+    Err(CliError::new(ExitStatus::Conflict, culprit, what)
+        .way_out("a recall is never changed; every site reads that one"))
 }

@@ -39,18 +39,20 @@ pub struct Args {
 struct Revoked {
     product: String,
     revoked: String,
+    again: bool,
 }
 
 impl fmt::Display for Revoked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} no longer has {}", self.revoked, self.product)
+        let again = if self.again { ": it was revoked before" } else { "" };
+        write!(f, "{} no longer has {}{again}", self.revoked, self.product)
     }
 }
 
-/// Runs it.
+/// Runs it. What is revoked stays so.
 ///
 /// # Errors
-/// When there is no such site, or it is revoked already; when a key is not here.
+/// When there is no such site; when a key is not here.
 pub fn run(args: &Args, context: &Context, printer: &mut Printer) -> Result<ExitStatus, CliError> {
     let vendor = args.home.vendor(context);
     let (mut product, _turn) = hand_over::open_in_turn(context, &vendor, &args.product.0)?;
@@ -62,12 +64,13 @@ pub fn run(args: &Args, context: &Context, printer: &mut Printer) -> Result<Exit
     };
     let change = vendor.change(Role::Grants, context.now(), |hand| {
         changes::revoke(&product.trust, &[what], hand)
-    })?;
-    hand_over::commit(context, &vendor, &mut product, vec![change], printer)?;
+    });
+    let again = hand_over::commit_once(context, &vendor, &mut product, change, printer)?;
     product.save_register()?;
     printer.print(&Revoked {
         product: args.product.0.clone(),
         revoked: shown,
+        again,
     })?;
     printer.note("it reaches every node with the next metadata; what the site holds already stays with it");
     Ok(ExitStatus::Success)

@@ -17,6 +17,9 @@ use crate::access::Machine;
 use crate::access::machine::JoinedProduct;
 use crate::access::vendor::Vendor;
 
+mod second_grants;
+mod who_takes_part;
+
 /// A folder with the homes of everybody in the story.
 struct Story {
     dir: tempfile::TempDir,
@@ -203,12 +206,19 @@ fn promotion_and_recall_go_through_the_verbs_to_the_origin_beside() {
     let stable = ["stable".parse().expect("a channel")];
     let origin = story.product("vendor");
     assert!(origin.trust.documents().offered(manifest, &stable));
+    let again = story.good("vendor", "promote acme/app@1.0.0");
+    assert!(again.contains("acme/app:stable is already 1.0.0"), "{again}");
     assert_eq!(
-        story.bad("vendor", "promote acme/app@1.0.0").status(),
-        ExitStatus::Failure,
-        "nothing to do"
+        story.product("vendor").trust.summary(),
+        origin.trust.summary(),
+        "nothing was signed"
     );
     story.good("vendor", "recall acme/app@1.0.0 --reason broken");
+    let again = story.good("vendor", "recall acme/app@1.0.0 --reason broken");
+    assert!(again.contains("was recalled before: broken"), "{again}");
+    let other = story.bad("vendor", "recall acme/app@1.0.0 --reason slow");
+    assert_eq!(other.status(), ExitStatus::Conflict);
+    assert!(other.to_string().contains("\"broken\""), "{other}");
     let origin = story.product("vendor");
     assert!(!origin.trust.documents().offered(manifest, &stable));
     assert_eq!(
@@ -238,36 +248,6 @@ fn what_a_running_origin_sealed_is_taken_before_a_verb_signs() {
     let origin = story.product("vendor");
     assert!(origin.trust.summary().version(Role::Timestamp) > refreshed.summary().version(Role::Timestamp));
     assert_eq!(origin.trust.documents().releases.len(), 1);
-}
-
-#[test]
-fn a_revoked_site_is_out_and_may_come_back_under_a_new_id() {
-    let story = Story::new();
-    story.vendor();
-    story.site();
-    let before = story.product("node").membership.grant;
-    story.good("vendor", "revoke --product acme/app --tenant bank --site berlin");
-    // The origin hears of it by a new join file here; a running one by its socket.
-    story.good("vendor", "grant @origin.request --product acme/app -o @origin.join");
-    story.good("origin", "join @origin.join");
-    assert!(matches!(story.admits("origin", "node"), Err(Refusal::Revoked { .. })));
-    assert!(matches!(story.admits("origin", "host"), Err(Refusal::Revoked { .. })));
-    assert!(story.admits("origin", "origin").is_ok());
-    assert!(
-        story
-            .bad("vendor", "revoke --product acme/app --tenant bank --site berlin")
-            .to_string()
-            .contains("already")
-    );
-    story.good(
-        "vendor",
-        "grant @site.request --product acme/app --tenant bank --site berlin -o @site.join",
-    );
-    story.good("site", "join @site.join");
-    story.good("site", "site enrol @node.request --enrol-right -o @node.join");
-    story.good("node", "join @node.join");
-    assert_ne!(story.product("node").membership.grant, before);
-    assert_eq!(story.admits("origin", "node").expect("covered"), MemberKind::Node);
 }
 
 #[test]

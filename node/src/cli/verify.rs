@@ -49,6 +49,12 @@ struct Wrong {
     what: &'static str,
 }
 
+#[derive(Debug, Serialize)]
+struct Recalled {
+    reason: String,
+    replacement: Option<Version>,
+}
+
 /// What was found.
 #[derive(Debug, Serialize)]
 struct Report {
@@ -61,6 +67,8 @@ struct Report {
     manifest: ManifestId,
     signature: Signature,
     recalled: bool,
+    /// Why, and what to take instead, in the vendor's words.
+    recall: Option<Recalled>,
     right: u64,
     bytes: u64,
     modified: Vec<Wrong>,
@@ -97,7 +105,11 @@ fn report(args: &Args, context: &Context, found: Verification) -> Result<Report,
         Some(Some(record)) if record.manifest == found.manifest => Signature::Trusted,
         Some(Some(_)) => Signature::Contradicted,
     };
-    let recalled = documents.is_some_and(|documents| documents.recalls.contains_key(&found.manifest));
+    let recall = documents.and_then(|documents| documents.recalls.get(&found.manifest));
+    let recall = recall.map(|recall| Recalled {
+        reason: recall.reason.clone(),
+        replacement: recall.replacement.clone(),
+    });
     Ok(Report {
         dir: args.dir.clone(),
         verified: right && signature != Signature::Contradicted,
@@ -106,7 +118,8 @@ fn report(args: &Args, context: &Context, found: Verification) -> Result<Report,
         version: found.version,
         manifest: found.manifest,
         signature,
-        recalled,
+        recalled: recall.is_some(),
+        recall,
         right: found.right,
         bytes: found.bytes,
         modified: found
@@ -121,6 +134,7 @@ fn report(args: &Args, context: &Context, found: Verification) -> Result<Report,
 
 fn failed(dir: &std::path::Path, error: &VerifyDirError) -> CliError {
     match error {
+        VerifyDirError::Io { dir, path, source } if path == "." => CliError::io(dir, source),
         VerifyDirError::Io { dir, path, source } => CliError::io(&dir.join(path), source),
         VerifyDirError::NoRelease(_) => {
             let error = CliError::new(
@@ -167,10 +181,14 @@ impl fmt::Display for Report {
                 "whether the vendor signed it is not known: this machine has not joined the product (`samara join FILE`)"
             }
         })?;
-        if self.recalled {
-            f.write_str("\nthe vendor has RECALLED this release")?;
+        let Some(Recalled { reason, replacement }) = &self.recall else {
+            return Ok(());
+        };
+        write!(f, "\nthe vendor has RECALLED this release: {reason}")?;
+        match replacement {
+            Some(version) => write!(f, "; take {version} instead"),
+            None => Ok(()),
         }
-        Ok(())
     }
 }
 

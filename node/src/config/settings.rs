@@ -19,6 +19,7 @@ use super::locate::Source;
 use super::proxy::Proxy;
 
 mod resolve;
+mod signer;
 
 pub(crate) use resolve::is_product_name;
 
@@ -191,17 +192,27 @@ impl Settings {
     /// # Errors
     /// Names the file, the line, the key and the way out.
     pub fn load(path: &Path, home: &Path) -> Result<Self, ConfigError> {
-        Self::parse(path, &read(path)?, home)
+        let text = read(path)?;
+        let (source, file) = Self::written(path, &text)?;
+        let settings = resolve::settings(&source, &file, home)?;
+        // What it names and cannot do without is looked for here, where the line is known.
+        signer::check(&source, &file)?;
+        Ok(settings)
     }
 
-    /// Checks a text as if it had been read from `path`.
+    /// Checks a text as if it had been read from `path`; looks at no other file.
     ///
     /// # Errors
     /// As [`Settings::load`].
     pub fn parse(path: &Path, text: &str, home: &Path) -> Result<Self, ConfigError> {
-        let source = Source { path, text };
-        let file: File = toml::from_str(text).map_err(|error| source.syntax(&error))?;
+        let (source, file) = Self::written(path, text)?;
         resolve::settings(&source, &file, home)
+    }
+
+    fn written<'a>(path: &'a Path, text: &'a str) -> Result<(Source<'a>, File), ConfigError> {
+        let source = Source { path, text };
+        let file = toml::from_str(text).map_err(|error| source.syntax(&error))?;
+        Ok((source, file))
     }
 }
 

@@ -11,9 +11,11 @@ use samara_protocol::trust::files::MetadataFiles;
 use super::clock::wall_time;
 use super::driver::Driver;
 use super::freshness;
+use super::not_offered;
 use super::opening::Selection;
+use super::opening::one_entry::entry_culprit;
 use super::own_credentials::TURNED_AWAY;
-use super::releases::{Blockage, Phase};
+use super::releases::{Blockage, Cause, Phase};
 use crate::admin::api::{Progress, Refusal, RefusalKind, ReleaseName, Request, Response, Select};
 use crate::admin::server::{Call, Reply};
 use crate::observe::Event;
@@ -141,15 +143,9 @@ impl Driver {
                         .reply
                         .finish(Response::Release(self.release_state(manifest, release)));
                 }
-                Phase::Blocked(Blockage { why, full }) => {
-                    let kind = if *full {
-                        RefusalKind::DiskFull
-                    } else {
-                        RefusalKind::Failure
-                    };
-                    return waiter
-                        .reply
-                        .refuse(Refusal::new(kind, waiter.release.product.clone(), why.clone()));
+                Phase::Blocked(blockage) => {
+                    let refusal = self.cannot_go_on(&waiter, blockage);
+                    return waiter.reply.refuse(refusal);
                 }
                 // What is being opened may be here already.
                 Phase::Looking | Phase::Opening(_) | Phase::Room(_) => {}
@@ -161,11 +157,7 @@ impl Driver {
                 }
             },
             None if waiter.found.is_some() => {
-                let refusal = Refusal::new(
-                    RefusalKind::Absent,
-                    waiter.release.product.clone(),
-                    "the release was taken back",
-                );
+                let refusal = self.let_go_of(&waiter);
                 return waiter.reply.refuse(refusal);
             }
             None => {
@@ -183,6 +175,41 @@ impl Driver {
         self.waiters.push(waiter);
     }
 
+    /// A release that somebody waits for is carried no more: it was recalled, as a rule.
+    fn let_go_of(&self, waiter: &Waiter) -> Refusal {
+        let name = &waiter.release.product;
+        let recalls = self
+            .products
+            .named(name)
+            .map(|(_, known)| &known.trust.documents().recalls);
+        let recall = recalls.and_then(|recalls| recalls.get(&waiter.found?));
+        recall.map_or_else(
+            || Refusal::new(RefusalKind::Absent, name.clone(), "the release is not offered any more"),
+            |recall| not_offered::recalled(name, recall),
+        )
+    }
+
+    fn cannot_go_on(&self, waiter: &Waiter, blockage: &Blockage) -> Refusal {
+        let name = waiter.release.product.clone();
+        let Blockage { why, cause } = blockage;
+        match cause {
+            Cause::NoEntry { way_out } => {
+                let entry = waiter.selection.entry.as_deref().unwrap_or_default();
+                Refusal::new(RefusalKind::Absent, entry_culprit(entry), why.clone()).way_out(way_out.clone())
+            }
+            // A machine that only fetches has no configuration to change.
+            Cause::Full if self.is_leaf() => {
+                let what = why.split_once("; ").map_or(why.as_str(), |(what, _)| what);
+                let refusal = Refusal::new(RefusalKind::DiskFull, name, what);
+                refusal.way_out(
+                    "free some space on that disk and run the same command again, which goes on where this ended",
+                )
+            }
+            Cause::Full => Refusal::new(RefusalKind::DiskFull, name, why.clone()),
+            Cause::Other => Refusal::new(RefusalKind::Failure, name, why.clone()),
+        }
+    }
+
     /// The release that a verb names; none while the metadata may be older than what neighbours have.
     fn find(&self, name: &ReleaseName) -> Result<Option<(ProductId, Promotion)>, Refusal> {
         let (id, product) = self
@@ -197,7 +224,10 @@ impl Driver {
         let documents = product.trust.documents();
         let found = match &name.select {
             Select::Version(version) => {
-                let listed = documents.channels.values().flat_map(|channel| &channel.releases);
+                let granted = product.granted();
+                let ours = |name| granted.is_none_or(|granted| granted.contains(name));
+                let channels = documents.channels.values().filter(|channel| ours(&channel.name));
+                let listed = channels.flat_map(|channel| &channel.releases);
                 let mut listed = listed.filter(|release| release.version == *version);
                 listed
                     .find(|release| !release.held && !documents.recalls.contains_key(&release.manifest))
@@ -209,40 +239,8 @@ impl Driver {
         };
         match found {
             Some(promotion) => Ok(Some((id, promotion))),
-            None if is_asked => Err(self.absent(name, product)),
+            None if is_asked => Err(not_offered::refusal(name, documents, product.granted())),
             None => Ok(None),
-        }
-    }
-
-    fn absent(&self, name: &ReleaseName, product: &super::products::Product) -> Refusal {
-        let documents = product.trust.documents();
-        if let Select::Version(version) = &name.select
-            && let Some(recall) = documents.recalls.values().find(|recall| recall.version == *version)
-        {
-            let what = format!("{version} was recalled: {}", recall.reason);
-            let refusal = Refusal::new(RefusalKind::Denied, name.product.clone(), what);
-            return match &recall.replacement {
-                Some(other) => refusal.way_out(format!("fetch {}@{other}", name.product)),
-                None => refusal,
-            };
-        }
-        let offered: Vec<String> = documents
-            .channels
-            .values()
-            .filter_map(|channel| {
-                let latest = documents.latest(&channel.name)?;
-                Some(format!("{}:{} is {}", name.product, channel.name, latest.version))
-            })
-            .collect();
-        let what = match &name.select {
-            Select::Version(version) => format!("no channel offers {version}"),
-            Select::Channel(channel) => format!("channel {channel} offers nothing"),
-        };
-        let refusal = Refusal::new(RefusalKind::Absent, name.product.clone(), what);
-        if offered.is_empty() {
-            refusal.way_out("ask the vendor to promote a release")
-        } else {
-            refusal.way_out(offered.join(", "))
         }
     }
 

@@ -10,7 +10,7 @@ use samara_protocol::tree::ranges::RangeSet;
 
 use super::driver::Driver;
 use super::opening::{self, Opened, Selection};
-use super::releases::{Blockage, Phase};
+use super::releases::{Blockage, Cause, Phase};
 use super::report::{OpenError, Report};
 use crate::observe::Event;
 use crate::store::{Checkpoint, StoreError};
@@ -336,7 +336,8 @@ impl Driver {
         if matches!(release.phase, Phase::Blocked(_)) {
             return;
         }
-        let Blockage { why, full } = blockage.clone();
+        let Blockage { why, cause } = blockage.clone();
+        let full = cause == Cause::Full;
         // Refused by the disk itself: what is not needed is to go before it is tried again.
         let collects = full && !release.has_all_room;
         (release.phase, release.retry_at) = (Phase::Blocked(blockage), now.after(RETRY));
@@ -356,12 +357,15 @@ impl Driver {
             self.make_room_for(manifest);
             self.collect();
         }
-        self.observer.emit(Event::ReleaseBlocked {
-            product,
-            version,
-            manifest,
-            why,
-        });
+        // Whoever asked for an entry that is not there is told so; with the release nothing is wrong.
+        if !matches!(cause, Cause::NoEntry { .. }) {
+            self.observer.emit(Event::ReleaseBlocked {
+                product,
+                version,
+                manifest,
+                why,
+            });
+        }
         if news {
             self.tell_room(manifest, true);
         }

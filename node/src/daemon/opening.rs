@@ -15,6 +15,10 @@ use samara_protocol::trust::release::VerifiedManifest;
 use super::report::OpenError;
 use crate::store::{Held, Store};
 
+use self::one_entry::OneEntry;
+
+pub(super) mod one_entry;
+
 /// Which part of a release this node wants.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Selection {
@@ -73,7 +77,8 @@ pub(super) fn payload(store: &Store, manifest: &VerifiedManifest, selection: &Se
     let release = |error: &dyn std::fmt::Display| OpenError::Release(error.to_string());
     let list = read_list(store, manifest)?;
     let mut builder = ContentsBuilder::default();
-    let (mut chosen, mut needed) = (None, BTreeSet::new());
+    let mut one = selection.entry.as_deref().map(OneEntry::named);
+    let mut needed = BTreeSet::new();
     for entry in crate::release::entries(BufReader::new(list)) {
         let entry = entry.map_err(|error| release(&error))?;
         builder.add(&entry);
@@ -85,17 +90,16 @@ pub(super) fn payload(store: &Store, manifest: &VerifiedManifest, selection: &Se
                     .filter(|id| !selection.present.contains(id)),
             );
         }
-        if selection.entry.as_deref() == Some(entry.path.as_str()) {
-            chosen = Some(entry);
+        if let Some(one) = &mut one {
+            one.look_at(entry, selection);
         }
     }
     let contents = builder.finish(manifest.head()).map_err(|error| release(&error))?;
-    let wanted = match (&selection.entry, chosen) {
-        (Some(path), None) => return Err(OpenError::Release(format!("it has no entry `{path}`"))),
-        (_, Some(entry)) => contents.wanted_entry(&entry),
-        (None, None) if !selection.present.is_empty() => contents.layout().blocks_of_artifacts(&needed),
-        (None, None) if selection.platforms.is_empty() => contents.wanted_all(),
-        (None, None) => contents.wanted_by(&selection.platforms),
+    let wanted = match one {
+        Some(one) => contents.wanted_entry(&one.found()?),
+        None if !selection.present.is_empty() => contents.layout().blocks_of_artifacts(&needed),
+        None if selection.platforms.is_empty() => contents.wanted_all(),
+        None => contents.wanted_by(&selection.platforms),
     };
     open(store, manifest, Part::Payload, Arc::new(contents.into_layout()), wanted)
 }

@@ -107,15 +107,32 @@ pub(super) enum Phase {
 pub(super) struct Blockage {
     /// For people.
     pub(super) why: String,
+    /// Of which kind.
+    pub(super) cause: Cause,
+}
+
+/// What stands in a release's way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Cause {
     /// Disk or quota is full.
-    pub(super) full: bool,
+    Full,
+    /// It has no such entry as was asked for; says how to find the right one.
+    NoEntry { way_out: String },
+    /// Anything else.
+    Other,
+}
+
+impl Cause {
+    fn of(error: &StoreError) -> Self {
+        if error.is_full() { Self::Full } else { Self::Other }
+    }
 }
 
 impl From<&StoreError> for Blockage {
     fn from(error: &StoreError) -> Self {
         Self {
             why: error.to_string(),
-            full: error.is_full(),
+            cause: Cause::of(error),
         }
     }
 }
@@ -124,7 +141,13 @@ impl From<&OpenError> for Blockage {
     fn from(error: &OpenError) -> Self {
         Self {
             why: error.to_string(),
-            full: matches!(error, OpenError::Store(error) if error.is_full()),
+            cause: match error {
+                OpenError::Store(error) => Cause::of(error),
+                OpenError::NoEntry(missing) => Cause::NoEntry {
+                    way_out: missing.way_out(),
+                },
+                OpenError::Release(_) => Cause::Other,
+            },
         }
     }
 }
@@ -160,7 +183,10 @@ impl Release {
 
     /// Whether it goes on as soon as there is room.
     pub(super) const fn waits_for_room(&self) -> bool {
-        matches!(self.phase, Phase::Room(_) | Phase::Blocked(Blockage { full: true, .. }))
+        matches!(
+            self.phase,
+            Phase::Room(_) | Phase::Blocked(Blockage { cause: Cause::Full, .. })
+        )
     }
 }
 

@@ -7,6 +7,7 @@ use samara_protocol::swarm::io::FetchFault;
 use samara_protocol::tree::ranges::RangeSet;
 
 use super::opening::Opened;
+use super::opening::one_entry::NoEntry;
 use super::publishing::Imported;
 use crate::store::{Checkpoint, GcReport, StoreError};
 
@@ -86,6 +87,9 @@ pub(super) enum OpenError {
     /// What the vendor signed contradicts itself.
     #[error("the release is not what its manifest says: {0}")]
     Release(String),
+    /// The one entry that is asked for is none of it.
+    #[error(transparent)]
+    NoEntry(#[from] NoEntry),
 }
 
 /// Why a file did not come.

@@ -268,14 +268,18 @@ fn store(event: &Event) -> Option<Fact> {
             } else {
                 (Info, "")
             };
-            Fact::new(level, "store_opened", format!("the store has {releases} releases{how}"))
+            Fact::new(level, "store_opened", format!("releases in the store: {releases}{how}"))
                 .with("rebuilt", *rebuilt)
                 .with("releases", *releases)
         }
         Event::GarbageCollected { freed, releases } => Fact::new(
             Info,
             "garbage_collected",
-            format!("{releases} releases removed, {} freed", show_bytes(*freed)),
+            format!(
+                "{releases} release{} removed, {} freed",
+                if *releases == 1 { "" } else { "s" },
+                show_bytes(*freed)
+            ),
         )
         .with("freed_bytes", *freed)
         .with("releases", *releases),

@@ -100,11 +100,19 @@ pub enum FaultKind {
     #[error("is a {0}; a release holds files, folders and links only: move it away")]
     Special(&'static str),
     /// It cannot be read.
-    #[error("cannot be read ({0}); give the publishing user read access, or move it away")]
+    #[error("cannot be read ({0}); {way_out}", way_out = way_out(.0))]
     Io(#[from] io::Error),
     /// It was changed.
     #[error("changed while it was read; publish when nobody writes to it, for example from a copy")]
     Changed,
+}
+
+fn way_out(error: &io::Error) -> &'static str {
+    if error.kind() == io::ErrorKind::NotFound {
+        "check the path"
+    } else {
+        "give the publishing user read access, or move it away"
+    }
 }
 
 fn show(faults: &[Fault]) -> String {

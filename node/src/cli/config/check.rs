@@ -7,6 +7,8 @@ use std::path::PathBuf;
 use samara_protocol::units::show_bytes;
 use serde::Serialize;
 
+use crate::access::Machine;
+use crate::cli::node::membership;
 use crate::cli::{CliError, Context, ExitStatus, Printer};
 use crate::config::Settings;
 use crate::config::settings::{LimitSettings, ProductSettings, audience_name};
@@ -24,11 +26,24 @@ pub struct Args {
 /// When the file is no good configuration; nothing is printed then.
 pub fn run(args: &Args, context: &Context, printer: &mut Printer) -> Result<ExitStatus, CliError> {
     let settings = Settings::load(&args.file, context.home())?;
+    of_home(&settings, context, printer)?;
     printer.print(&Resolved {
         file: args.file.clone(),
         settings,
     })?;
     Ok(ExitStatus::Success)
+}
+
+/// What the node's home contradicts, where whoever asks can see it; the node itself looks again when it starts.
+fn of_home(settings: &Settings, context: &Context, printer: &mut Printer) -> Result<(), CliError> {
+    let machine = Machine::at(&settings.node.home);
+    match membership::chosen(&machine, settings) {
+        Ok(products) => membership::check(&machine, settings, &products, context, printer),
+        Err(error) => {
+            printer.detail(format_args!("the home was not looked at: {error}"));
+            Ok(())
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -87,8 +102,12 @@ fn show_product(product: &ProductSettings, f: &mut fmt::Formatter<'_>) -> fmt::R
         channels => write!(f, "follows {}, keeps {}", channels.join(", "), product.keep)?,
     }
     match &product.platforms {
-        Some(platforms) => writeln!(f, ", platforms {}", platforms.join(", ")),
-        None => writeln!(f, ", all platforms"),
+        Some(platforms) => writeln!(f, ", platforms {}", platforms.join(", "))?,
+        None => writeln!(f, ", all platforms")?,
+    }
+    match &product.signer {
+        Some(signer) => writeln!(f, "signer    {}", signer.display()),
+        None => Ok(()),
     }
 }
 
@@ -151,6 +170,31 @@ mod tests {
         let json: serde_json::Value = serde_json::from_str(&out).expect("JSON");
         assert_eq!(json["limits"]["up"], 6_250_000);
         assert_eq!(json["node"]["socket"], "/home/node.sock");
+    }
+
+    #[test]
+    fn a_signer_without_its_keys_is_refused_and_one_that_has_them_is_shown() {
+        let keys = tempfile::tempdir().expect("a directory");
+        let dir = keys.path().display();
+        let text = |dir: &dyn fmt::Display| {
+            format!("[node]\nrole = \"origin\"\n[[product]]\nname = \"acme/app\"\nsigner = \"{dir}\"\n")
+        };
+        for (wrong, missing) in [(format!("{dir}/none"), "none"), (dir.to_string(), "snapshot.key")] {
+            let (result, out) = check(&text(&wrong), Format::Human);
+            let error = result.expect_err("nobody would seal");
+            assert_eq!((error.status(), out.as_str()), (ExitStatus::Usage, ""));
+            assert!(error.what().starts_with("`product.signer`: "), "{error}");
+            assert!(
+                error.what().contains(missing) && error.what().contains("vendor init"),
+                "{error}"
+            );
+        }
+        for name in ["snapshot.key", "timestamp.key"] {
+            std::fs::write(keys.path().join(name), "a key").expect("written");
+        }
+        let (result, out) = check(&text(&dir), Format::Human);
+        assert_eq!(result, Ok(ExitStatus::Success));
+        assert!(out.contains(&format!("signer    {dir}\n")), "{out}");
     }
 
     #[test]

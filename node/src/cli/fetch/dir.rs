@@ -13,7 +13,7 @@ use samara_protocol::manifest::platform::Platform;
 
 use super::leftovers;
 use crate::admin::api::ReleaseState;
-use crate::cli::{CliError, Context, ExitStatus, Printer};
+use crate::cli::{CliError, Context, ExitStatus, Printer, blame};
 use crate::release::place::{PlaceError, PlaceOptions, PlaceRelease, PlaceReport, place, place_entry, select};
 use crate::release::source::{ArtifactBytes, write_entry};
 use crate::store::{Store, StoreError, hash_file};
@@ -26,6 +26,8 @@ pub(super) struct Output {
     dir: Option<PathBuf>,
     store: PathBuf,
     entry: Option<String>,
+    /// Folders that this fetch makes, the innermost first; none where another began.
+    makes: Vec<PathBuf>,
 }
 
 /// Files in DIR that are of the release fetched there before, as they must be.
@@ -51,17 +53,36 @@ impl Output {
                 dir: None,
                 store: leftovers::own(context.home()),
                 entry,
+                makes: Vec::new(),
             });
         }
         if dir.exists() && !dir.is_dir() {
             return Err(CliError::usage(dir.display(), "is not a folder")
                 .way_out("give -o a folder, or a path where one can be made"));
         }
+        let store = dir.join(OWN).join("store");
+        let above = store
+            .ancestors()
+            .take_while(|path| *path != Path::new("") && !path.exists());
         Ok(Self {
             dir: Some(dir.to_owned()),
-            store: dir.join(OWN).join("store"),
+            makes: above.map(Path::to_owned).collect(),
+            store,
             entry,
         })
+    }
+
+    /// Nothing came and nothing will: leaves no trace of a fetch that began nothing. What an earlier one has begun stays.
+    pub(super) fn forget(&self, error: &CliError) {
+        let began = self.dir.is_none() || !self.makes.is_empty();
+        if error.status() != ExitStatus::Absent || !began {
+            return;
+        }
+        // The error is what the reader has to know; a folder that stays is found by the next fetch.
+        let _ = std::fs::remove_dir_all(&self.store);
+        for path in &self.makes {
+            let _ = std::fs::remove_dir(path);
+        }
     }
 
     pub(super) fn store(&self) -> PathBuf {
@@ -171,18 +192,24 @@ impl Output {
     }
 
     fn failed(&self, error: &StoreError) -> CliError {
-        CliError::failure(self.culprit(), error)
+        blame::store(error, self.culprit())
     }
 
     fn refused(&self, error: &PlaceError) -> CliError {
-        let mut text = error.to_string();
-        let mut cause = std::error::Error::source(error);
-        while let Some(error) = cause {
-            text = format!("{text}: {error}");
-            cause = error.source();
-        }
-        CliError::failure(self.culprit(), text)
-            .way_out("mend the cause and run the same command again, which goes on where this ended")
+        let text = match error {
+            PlaceError::Io { source, .. } => format!("{error}: {source}"),
+            _ => error.to_string(),
+        };
+        let (status, way_out) = match error {
+            PlaceError::Busy(_) => (ExitStatus::Conflict, "or give another folder"),
+            PlaceError::Platforms(_) => (ExitStatus::Usage, "give --platform once"),
+            PlaceError::Io { source, .. } => (
+                CliError::io(&self.store, source).status(),
+                "mend the cause and run the same command again, which goes on where this ended",
+            ),
+            _ => (ExitStatus::Unverified, "fetch again into a new folder"),
+        };
+        CliError::new(status, self.culprit(), text).way_out(way_out)
     }
 }
 
@@ -235,4 +262,38 @@ fn bytes_of(
         return Ok(ArtifactBytes::Move(path));
     }
     store.open_artifact(wanted).map(ArtifactBytes::Copy).map_err(other)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fetch_that_got_nothing_leaves_nothing_and_one_that_can_go_on_stays() {
+        let base = tempfile::tempdir().expect("a directory");
+        let context = Context::at(base.path().join("home"));
+        let absent = CliError::new(ExitStatus::Absent, "x", "is not there");
+        let full = CliError::new(ExitStatus::DiskFull, "x", "is full");
+        let begin = |dir: &Path| {
+            let output = Output::new(dir, None, &context).expect("an output");
+            std::fs::create_dir_all(output.store()).expect("made");
+            output
+        };
+        let new = base.path().join("a/b");
+        begin(&new).forget(&absent);
+        assert!(
+            !base.path().join("a").exists(),
+            "what it made is gone, folders above too"
+        );
+
+        std::fs::create_dir_all(&new).expect("made");
+        std::fs::write(new.join("mine"), "mine").expect("written");
+        begin(&new).forget(&absent);
+        assert!(new.join("mine").exists() && !new.join(OWN).exists());
+
+        begin(&new).forget(&full);
+        assert!(new.join(OWN).join("store").exists(), "the same command goes on with it");
+        begin(&new).forget(&absent);
+        assert!(new.join(OWN).join("store").exists(), "an earlier fetch began it");
+    }
 }

@@ -7,10 +7,10 @@ use samara_protocol::id::{ArtifactId, NodeId};
 
 use super::Args;
 use crate::admin::Client;
-use crate::admin::api::{Progress, RefusalKind, ReleaseState, Request, Response};
+use crate::admin::api::{Progress, Refusal, RefusalKind, ReleaseState, Request, Response};
 use crate::admin::server::{Call, Caller, Reply};
 use crate::cli::{CliError, Context, ExitStatus, Printer};
-use crate::daemon::{Engine, TURNED_AWAY};
+use crate::daemon::{Engine, TURNED_AWAY, entry_culprit};
 use tokio_util::sync::CancellationToken;
 
 /// How long a fetch without --wait looks for somebody who can help.
@@ -100,7 +100,7 @@ pub(super) async fn release(
         };
         match answer {
             Ok(Response::Release(state)) => return Ok(state),
-            Ok(Response::Refused(refusal)) if args.wait.is_some() && may_come(refusal.reason) => {
+            Ok(Response::Refused(refusal)) if args.wait.is_some() && may_come(&refusal, args) => {
                 board.wait(printer, &args.target.product, &format!("{refusal}; waiting"));
                 patience.check(args)?;
                 tokio::time::sleep(Duration::from_secs(1)).await;
@@ -112,11 +112,13 @@ pub(super) async fn release(
 }
 
 /// Whether waiting may help.
-fn may_come(reason: RefusalKind) -> bool {
-    matches!(
-        reason,
-        RefusalKind::Absent | RefusalKind::Unreachable | RefusalKind::Stale | RefusalKind::DiskFull
-    )
+fn may_come(refusal: &Refusal, args: &Args) -> bool {
+    let is_entry = |entry: &String| refusal.culprit == entry_culprit(entry);
+    match refusal.reason {
+        RefusalKind::Absent => !args.entry.as_ref().is_some_and(is_entry),
+        RefusalKind::Unreachable | RefusalKind::Stale | RefusalKind::DiskFull => true,
+        _ => false,
+    }
 }
 
 /// When to give up.

@@ -8,6 +8,7 @@ use samara_protocol::trust::grant::ChannelName;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::{listening, membership};
 use crate::access::Machine;
 use crate::access::entropy;
 use crate::access::machine::JoinedProduct;
@@ -34,6 +35,7 @@ pub fn run(args: &Args, context: &Context, printer: &mut Printer) -> Result<Exit
     let settings = Settings::load(&args.config, context.home())?;
     let machine = Machine::at(&settings.node.home);
     let products = join_and_choose(&machine, &settings, context)?;
+    membership::check(&machine, &settings, &products, context, printer)?;
     if products.is_empty() {
         printer.warn(
             "no product has been joined: the node will have nothing to do; run `samara join FILE` and restart it",
@@ -72,7 +74,7 @@ async fn serve(
     }
     let mut engine = Engine::start(config, observer)
         .await
-        .map_err(|error| CliError::failure("node", error))?;
+        .map_err(|error| listening::not_started(error, &settings.node.listen))?;
     let (calls, socket) = server.start(stop.clone())?;
     let socket = tokio::spawn(socket);
     tokio::spawn(forward(calls, engine.calls()));
@@ -111,21 +113,7 @@ fn join_and_choose(
         let file = crate::cli::join::read(path)?;
         machine.join(&file, context.now())?;
     }
-    let mut chosen = Vec::new();
-    for product in machine.products()? {
-        let named = settings
-            .products
-            .iter()
-            .find(|named| named.name == product.membership.name);
-        match named {
-            Some(named) => chosen.push((product, named.clone())),
-            None if settings.products.is_empty() => {
-                let defaults = ProductSettings::defaults(&product.membership.name);
-                chosen.push((product, defaults));
-            }
-            None => {}
-        }
-    }
+    let chosen = membership::chosen(machine, settings)?;
     for named in &settings.products {
         if !chosen.iter().any(|(_, of)| of.name == named.name) {
             let error = CliError::usage(&named.name, "is configured, but this machine has not joined it");

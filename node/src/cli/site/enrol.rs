@@ -75,8 +75,9 @@ pub fn run(args: &Args, context: &Context, printer: &mut Printer) -> Result<Exit
         RequestKind::Node => MemberKind::Node,
         RequestKind::Host => MemberKind::Host,
         RequestKind::Site | RequestKind::Origin => {
+            let article = if request.kind == RequestKind::Origin { "an" } else { "a" };
             let what = format!(
-                "it asks for a grant as a {}, which the vendor gives",
+                "it asks for a grant as {article} {}, which the vendor gives",
                 request.kind.as_str()
             );
             let way_out = "send it to the vendor; a machine's request is made there by `samara request node` or `host`";

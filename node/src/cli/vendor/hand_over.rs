@@ -9,12 +9,12 @@ use std::os::fd::OwnedFd;
 use super::super::{CliError, Context, Printer, blame};
 use crate::access::Machine;
 use crate::access::product::Turn;
-use crate::access::vendor::{SealingKeys, Vendor, VendorProduct};
+use crate::access::vendor::{SealingKeys, Vendor, VendorError, VendorProduct};
 use crate::admin::api::{Request, SignedFile};
 use crate::admin::client::ANSWER_TIMEOUT;
 use crate::admin::{AdminError, Client, RefusalKind, files};
 use samara_protocol::trust::product::ProductTrust;
-use samara_protocol::trust::writer::Change;
+use samara_protocol::trust::writer::{Change, WriteError};
 
 /// Opens a product as it stands now: the vendor's metadata and, when newer, that of the origin in this machine's home.
 ///
@@ -57,6 +57,25 @@ pub fn commit(
     let keys: SealingKeys = vendor.sealing_keys()?;
     product.commit(&keys, changes, context.now())?;
     hand_over(context, product, printer)
+}
+
+/// As [`commit`], for what may have been said before: says whether it was. The origin is given all of it then too, because
+/// an earlier try may have ended before that.
+///
+/// # Errors
+/// As [`commit`], and when there is no change for another reason.
+pub fn commit_once(
+    context: &Context,
+    vendor: &Vendor,
+    product: &mut VendorProduct,
+    change: Result<Change, VendorError>,
+    printer: &mut Printer,
+) -> Result<bool, CliError> {
+    match change {
+        Ok(change) => commit(context, vendor, product, vec![change], printer).map(|()| false),
+        Err(VendorError::Write(WriteError::NoChange(_))) => hand_over(context, product, printer).map(|()| true),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Gives the product's metadata to the origin on this machine, running or not.

@@ -249,7 +249,7 @@ fn path_or(source: &Source<'_>, text: Option<&Text>, default: impl Fn() -> PathB
 }
 
 /// Relative paths are relative to the file that names them.
-fn path(source: &Source<'_>, text: &Text) -> Result<PathBuf, ConfigError> {
+pub(super) fn path(source: &Source<'_>, text: &Text) -> Result<PathBuf, ConfigError> {
     if text.get_ref().is_empty() || text.get_ref().contains('\0') {
         return Err(source.error(text.span(), "an empty path", "write a path, or leave the key out"));
     }

@@ -25,10 +25,7 @@ pub fn set_current(dir: &Path, version: &Version, sync: bool) -> Result<(), Plac
     let root = Dir::open_root(dir).map_err(fail("read"))?;
     let name = version.to_string();
     if !root.is_folder(&name).map_err(fail("read"))? {
-        return Err(in_dir(
-            dir,
-            Failed::at(name, "read")(std::io::ErrorKind::NotFound.into()),
-        ));
+        return Err(in_dir(dir, Failed::at(name, "read")(rustix::io::Errno::NOENT.into())));
     }
     let there = root.stat(CURRENT).map_err(fail("read"))?.is_some();
     if there && root.read_link(CURRENT).map_err(fail("read"))?.is_none() {

@@ -129,7 +129,22 @@ impl Switch<'_> {
         drop(walker);
         match dir.remove_empty(name).map_err(Failed::at(path, "removed"))? {
             true => Ok(()),
-            false => self.keep(dir, name, path),
+            false => {
+                self.keep(dir, name, path)?;
+                self.moved_with(path, &inside);
+                Ok(())
+            }
+        }
+    }
+
+    /// What was left in a folder went with it.
+    fn moved_with(&mut self, folder: &str, inside: &str) {
+        let place = format!(".samara/{KEPT}/{}/{folder}/", self.journal.kept);
+        for path in std::mem::take(&mut self.report.left) {
+            match path.strip_prefix(inside) {
+                Some(rest) => self.report.kept.push((path.clone(), format!("{place}{rest}"))),
+                None => self.report.left.push(path),
+            }
         }
     }
 

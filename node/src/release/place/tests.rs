@@ -262,6 +262,7 @@ fn altered_and_foreign_files_are_never_lost() {
     fs::write(at("bin/old"), b"altered, goes in the next").expect("written");
     fs::write(at("bin/app"), b"altered, changes in the next").expect("written");
     fs::write(at("deep/er/mine"), b"in the way").expect("written");
+    fs::write(at("deep/er/x"), b"altered, in the way").expect("written");
     fs::create_dir_all(at("shared/b/mine")).expect("made");
     fs::write(at("touched"), b"").expect("written");
     // Touched and written again, but the same bytes: not altered.
@@ -270,7 +271,7 @@ fn altered_and_foreign_files_are_never_lost() {
     assert_eq!(report.left, ["bin/old"]);
     report.kept.sort();
     let kept: Vec<&str> = report.kept.iter().map(|(path, _)| path.as_str()).collect();
-    assert_eq!(kept, ["bin/app", "deep", "shared/b"]);
+    assert_eq!(kept, ["bin/app", "deep", "deep/er/x", "shared/b"]);
     assert_eq!(
         fs::read(at(&report.kept[0].1)).expect("kept"),
         b"altered, changes in the next"
@@ -279,7 +280,12 @@ fn altered_and_foreign_files_are_never_lost() {
         fs::read(at(&report.kept[1].1).join("er/mine")).expect("kept"),
         b"in the way"
     );
-    assert!(at(&report.kept[2].1).join("mine").is_dir());
+    assert_eq!(
+        fs::read(at(&report.kept[2].1)).expect("kept"),
+        b"altered, in the way",
+        "it is named where it is now"
+    );
+    assert!(at(&report.kept[3].1).join("mine").is_dir());
     let left = file_of(b"altered, goes in the next");
     let expected = with(second().tree(), &[("bin/old", left), ("touched", file_of(b""))]);
     assert_eq!(tree(dir.path()), expected);

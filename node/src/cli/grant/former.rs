@@ -1,0 +1,132 @@
+//! What a grant changes against what the register has. It takes the place of the former one at the site, so what a slip of
+//! the pen takes away is said.
+
+use samara_protocol::time::WallTime;
+use samara_protocol::trust::document::Documents;
+use samara_protocol::trust::grant::{ChannelName, Grant, Reseed};
+use samara_protocol::trust::key::PublicKey;
+
+use super::Names;
+use crate::access::vendor::{Register, RegisteredSite};
+
+/// What the register has of a site before it is granted anew.
+#[derive(Debug)]
+pub(super) struct Former {
+    site: Option<RegisteredSite>,
+    /// Other names under which its key is registered.
+    elsewhere: Vec<String>,
+}
+
+/// What the reader should know.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Remarks {
+    /// That it is so.
+    pub(super) notes: Vec<String>,
+    /// That it may not be meant.
+    pub(super) warnings: Vec<String>,
+}
+
+impl Former {
+    pub(super) fn of(register: &Register, names: &Names, key: PublicKey) -> Self {
+        let tenants = register.tenants.iter();
+        let sites = tenants.flat_map(|(tenant, entry)| entry.sites.iter().map(move |(site, of)| (tenant, site, of)));
+        let same_key = sites.filter(|(_, _, of)| of.key == key && !of.revoked);
+        let mut former = Self {
+            site: None,
+            elsewhere: Vec::new(),
+        };
+        for (tenant, site, of) in same_key {
+            if (tenant, site) == (&names.tenant, &names.site) {
+                former.site = Some(of.clone());
+            } else {
+                former.elsewhere.push(format!("{tenant}/{site}"));
+            }
+        }
+        former
+    }
+
+    /// What `grant` changes, and whether its channels are there.
+    pub(super) fn remarks(&self, names: &Names, grant: &Grant, documents: &Documents) -> Remarks {
+        let mut remarks = Remarks::default();
+        if !grant.rights.origin {
+            remarks.notes.extend(unborn(&grant.channels, documents));
+        }
+        let name = format!("{}/{}", names.tenant, names.site);
+        if !self.elsewhere.is_empty() {
+            let others = self.elsewhere.join(", ");
+            remarks.warnings.push(format!(
+                "this key is registered as {others} too: it has grants under both names, what `revoke` ends is one of them, and \
+                 the site shows the one that it joined last; is {name} meant?"
+            ));
+        }
+        let Some(site) = &self.site else { return remarks };
+        let changes = differences(site, grant);
+        if changes.is_empty() {
+            return remarks;
+        }
+        let text = format!(
+            "this takes the place of the grant that {name} has: {}",
+            changes.join("; ")
+        );
+        if takes_away(site, grant) {
+            remarks.warnings.push(text);
+        } else {
+            remarks.notes.push(text);
+        }
+        remarks
+    }
+}
+
+/// Channels that nobody has promoted anything to. Of a product without any, the one that is the default is no surprise.
+fn unborn(channels: &[ChannelName], documents: &Documents) -> Vec<String> {
+    let is_new = documents.channels.is_empty();
+    channels
+        .iter()
+        .filter(|name| !(documents.channels.contains_key(*name) || is_new && name.as_str() == "stable"))
+        .map(|name| format!("channel {name} does not exist yet: the first `samara promote --channel {name}` makes it"))
+        .collect()
+}
+
+fn differences(site: &RegisteredSite, grant: &Grant) -> Vec<String> {
+    let list = |channels: &[ChannelName]| {
+        let names: Vec<&str> = channels.iter().map(ChannelName::as_str).collect();
+        names.join(", ")
+    };
+    let mut changes = Vec::new();
+    let mut compare = |what: &str, old: String, new: String| {
+        if old != new {
+            changes.push(format!("{what} was {old}, is now {new}"));
+        }
+    };
+    compare("--channel", list(&site.channels), list(&grant.channels));
+    compare(
+        "--reseed",
+        word(site.rights.reseed).to_owned(),
+        word(grant.rights.reseed).to_owned(),
+    );
+    compare("--until", site.not_after.clone(), grant.not_after.to_rfc3339());
+    changes
+}
+
+/// Whether the site may do less than before, or not as long.
+fn takes_away(site: &RegisteredSite, grant: &Grant) -> bool {
+    let fewer = site.channels.iter().any(|name| !grant.channels.contains(name));
+    let shorter = WallTime::from_rfc3339(&site.not_after).is_some_and(|end| grant.not_after < end);
+    fewer || shorter || reach(grant.rights.reseed) < reach(site.rights.reseed)
+}
+
+const fn reach(reseed: Reseed) -> u8 {
+    match reseed {
+        Reseed::None => 0,
+        Reseed::Own => 1,
+        Reseed::All => 2,
+    }
+}
+
+const fn word(reseed: Reseed) -> &'static str {
+    match reseed {
+        Reseed::None => "none",
+        Reseed::Own => "own",
+        Reseed::All => "all",
+    }
+}

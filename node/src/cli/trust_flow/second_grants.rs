@@ -1,0 +1,73 @@
+//! A site that was granted something is granted again.
+
+use samara_protocol::trust::credentials::Refusal;
+use samara_protocol::trust::enrolment::MemberKind;
+
+use super::Story;
+use crate::cli::ExitStatus;
+
+#[test]
+fn what_a_second_grant_changes_is_said_and_its_file_is_not_written_over() {
+    let story = Story::new();
+    story.vendor();
+    story.site();
+    story.publish("1.0.0");
+    story.good("vendor", "promote acme/app@1.0.0 --channel stable");
+    let grant = |more: &str| format!("grant @site.request --product acme/app --tenant bank --site {more}");
+    let more = story.good(
+        "vendor",
+        &grant("berlin --reseed all --channel stable --channel beta --until 2y -o @more.join"),
+    );
+    assert!(more.contains("--reseed was own, is now all"), "{more}");
+    assert!(more.contains("--channel was stable, is now beta, stable"), "{more}");
+    assert!(more.contains("channel beta does not exist yet"), "{more}");
+    assert!(!more.contains("warning"), "the site may do more: {more}");
+
+    let before = std::fs::read(story.path("more.join")).expect("read");
+    let refused = story.bad("vendor", &grant("berlin -o @more.join"));
+    assert_eq!(refused.status(), ExitStatus::Conflict, "{refused}");
+    assert!(refused.to_string().contains("--replace"), "{refused}");
+    assert_eq!(std::fs::read(story.path("more.join")).expect("read"), before);
+    let less = story.good("vendor", &grant("berlin --until 2y -o @more.join --replace"));
+    assert!(less.contains("warning: this takes the place"), "{less}");
+    assert!(
+        less.contains("--reseed was all, is now own"),
+        "what was refused is not in the register: {less}"
+    );
+    assert!(less.contains("--channel was beta, stable, is now stable"), "{less}");
+
+    let twice = story.good("vendor", &grant("munich -o @munich.join"));
+    assert!(twice.contains("registered as bank/berlin too"), "{twice}");
+    story.good("other", "site init -o @other.request");
+    let new = story.good(
+        "vendor",
+        "grant @other.request --product acme/app --tenant bank --site rome -o @rome.join",
+    );
+    assert!(!new.contains("takes the place") && !new.contains("too:"), "{new}");
+}
+
+#[test]
+fn a_revoked_site_is_out_and_may_come_back_under_a_new_id() {
+    let story = Story::new();
+    story.vendor();
+    story.site();
+    let before = story.product("node").membership.grant;
+    story.good("vendor", "revoke --product acme/app --tenant bank --site berlin");
+    // The origin hears of it by a new join file here; a running one by its socket.
+    story.good("vendor", "grant @origin.request --product acme/app -o @origin2.join");
+    story.good("origin", "join @origin2.join");
+    assert!(matches!(story.admits("origin", "node"), Err(Refusal::Revoked { .. })));
+    assert!(matches!(story.admits("origin", "host"), Err(Refusal::Revoked { .. })));
+    assert!(story.admits("origin", "origin").is_ok());
+    let again = story.good("vendor", "revoke --product acme/app --tenant bank --site berlin");
+    assert!(again.contains("revoked before"), "{again}");
+    story.good(
+        "vendor",
+        "grant @site.request --product acme/app --tenant bank --site berlin -o @site2.join",
+    );
+    story.good("site", "join @site2.join");
+    story.good("site", "site enrol @node.request --enrol-right -o @node.join");
+    story.good("node", "join @node.join");
+    assert_ne!(story.product("node").membership.grant, before);
+    assert_eq!(story.admits("origin", "node").expect("covered"), MemberKind::Node);
+}

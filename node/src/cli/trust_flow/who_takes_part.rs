@@ -1,0 +1,119 @@
+//! Which home takes part as what: a host's runs no node, a node's key is not a fetch's, and nobody has what was not granted.
+
+use samara_protocol::trust::enrolment::MemberKind;
+
+use super::Story;
+use crate::cli::fetch::session;
+use crate::cli::{Context, ExitStatus};
+
+impl Story {
+    /// Writes a node's configuration, `NAME.toml`.
+    fn configure(&self, name: &str, text: &str) {
+        std::fs::write(self.path(&format!("{name}.toml")), text).expect("written");
+    }
+}
+
+#[test]
+fn a_hosts_home_runs_no_node() {
+    let story = Story::new();
+    story.vendor();
+    story.site();
+    story.configure("host", "[node]\nhome = \"host\"\nlisten = []\n");
+    for words in ["node run --config @host.toml", "config check @host.toml"] {
+        let error = story.bad("host", words);
+        assert_eq!(error.status(), ExitStatus::Denied, "{error}");
+        assert!(error.culprit().ends_with("host"), "{error}");
+        assert!(error.to_string().contains("request node"), "{error}");
+    }
+    story.configure("node", "[node]\nhome = \"node\"\n");
+    story.good("node", "config check @node.toml");
+}
+
+#[test]
+fn a_channel_that_was_not_granted_is_warned_of_and_not_fetched() {
+    let story = Story::new();
+    story.vendor();
+    story.site();
+    let follow = |channel: &str| {
+        format!("[node]\nhome = \"node\"\n[[product]]\nname = \"acme/app\"\nfollow = [\"{channel}\"]\n")
+    };
+    story.configure("beta", &follow("beta"));
+    let said = story.good("node", "config check @beta.toml");
+    assert!(said.contains("warning: acme/app: `follow` names beta"), "{said}");
+    story.configure("stable", &follow("stable"));
+    let said = story.good("node", "config check @stable.toml");
+    assert!(!said.contains("warning"), "{said}");
+
+    for wait in ["", " --wait"] {
+        let error = story.bad("host", &format!("fetch acme/app:beta -o @out{wait}"));
+        assert_eq!((error.status(), error.culprit()), (ExitStatus::Absent, "acme/app"));
+        assert!(
+            error.what().contains("beta is not granted") && error.what().contains("has stable"),
+            "{error}"
+        );
+        assert!(error.hint().is_some_and(|hint| hint.contains("the vendor")), "{error}");
+        assert!(!story.path("out").exists());
+    }
+}
+
+#[test]
+fn a_fetch_has_a_key_of_its_own_that_a_host_or_a_node_with_the_right_enrols() {
+    let story = Story::new();
+    story.vendor();
+    story.site();
+    for home in ["host", "node"] {
+        let (machine, product) = (story.machine(home), story.product(home));
+        let context = Context::at(story.path(home));
+        let (key, envelope) = session::key(&machine, &product, &context).expect("a key");
+        assert_ne!(key.node_id(), machine.identity().expect("a key").node_id(), "{home}");
+        let mut credentials = product.membership.credentials();
+        credentials.enrolments.extend(envelope);
+        let judge = story.product("origin");
+        let covered = judge.trust.admit(&credentials, key.node_id(), [], context.now());
+        assert_eq!(covered.expect("covered").kind, MemberKind::Host, "{home}");
+    }
+}
+
+#[test]
+fn the_key_of_a_node_without_the_right_and_of_an_origin_fetches_nothing() {
+    let story = Story::new();
+    story.vendor();
+    story.site();
+    story.good("two", "request node -o @two.request");
+    story.good("site", "site enrol @two.request -o @two.join");
+    story.good("two", "join @two.join");
+    for (home, whose) in [("two", "a node"), ("origin", "an origin")] {
+        let error = story.bad(home, "fetch acme/app:stable -o @out");
+        assert_eq!(error.status(), ExitStatus::Denied, "{error}");
+        assert!(
+            error.culprit().ends_with(home) && error.what().contains(whose),
+            "{error}"
+        );
+        assert!(
+            error.hint().is_some_and(|hint| hint.contains("request host")),
+            "{error}"
+        );
+        assert!(!story.path("out").exists());
+    }
+}
+
+#[test]
+fn the_keys_at_signer_must_be_those_of_the_product() {
+    let story = Story::new();
+    story.vendor();
+    story.good("other", "vendor init");
+    let signer = |of: &str| {
+        format!(
+            "[node]\nrole = \"origin\"\nhome = \"origin\"\n[[product]]\nname = \"acme/app\"\nsigner = \"{of}/vendor/keys\"\n"
+        )
+    };
+    story.configure("right", &signer("vendor"));
+    story.good("origin", "config check @right.toml");
+    story.configure("wrong", &signer("other"));
+    for words in ["config check @wrong.toml", "node run --config @wrong.toml"] {
+        let error = story.bad("origin", words);
+        assert_eq!(error.status(), ExitStatus::Usage, "{error}");
+        assert!(error.culprit().ends_with("other/vendor/keys"), "{error}");
+        assert!(error.what().contains("`signer`") && error.hint().is_some(), "{error}");
+    }
+}
