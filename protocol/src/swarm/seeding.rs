@@ -4,7 +4,7 @@
 //! A block that was shown to a node which has not got it yet is pledged. Nodes get a new pledge for each one kept, so a
 //! fast node is shown more. With a single receiver in a domain there is nobody else to wait for: it is shown everything,
 //! and of one that feeds nobody, which is of no domain, nothing is kept either.
-//! A block is shown again when its first holder lost it, left or is silent, when a pledge is not taken up, or when
+//! A block is shown again when its first holder lost it, left or is silent where nothing moves, when a pledge is not taken up, or when
 //! nothing unsent is left, the uplink would idle, and the domain is far from done (`origin_copies_max` caps that).
 
 mod placement;
