@@ -86,19 +86,29 @@ fn pair(page: &mut String, value: &Value) -> Result<()> {
 fn memory(page: &mut String, value: &Value) -> Result<()> {
     writeln!(
         page,
-        "\n### Memory of a node\n\n| artifact | neighbours | of which do not read | peak MiB |\n|---|---|---|---|"
+        "\n### Memory of a node\n\n| artifact | neighbours | of which do not read | peak MiB | of the runs |\n|---|---|---|---|---|"
     )?;
     for row in value.as_array().into_iter().flatten() {
         writeln!(
             page,
-            "| {} | {} | {} | {} |",
+            "| {} | {} | {} | {} | {} |",
             size(&row["size"]),
             row["neighbours"],
             row["unread"],
-            number(&row["rss_mib"], 1)
+            number(&row["rss_mib"], 1),
+            spread(&row["runs_mib"])
         )?;
     }
     Ok(())
+}
+
+/// The least and the most of some runs.
+fn spread(runs: &Value) -> String {
+    let runs = runs.as_array().into_iter().flatten().filter_map(Value::as_f64);
+    let (least, most) = runs.fold((f64::INFINITY, 0.0), |(least, most), run| {
+        (run.min(least), run.max(most))
+    });
+    format!("{least:.1} to {most:.1}")
 }
 
 fn import(page: &mut String, value: &Value) -> Result<()> {
@@ -200,7 +210,7 @@ mod tests {
         );
         write(
             "memory.json",
-            json!([{"size": 1_u64 << 30, "neighbours": 32, "unread": 4, "rss_mib": 48.25}]),
+            json!([{"size": 1_u64 << 30, "neighbours": 32, "unread": 4, "rss_mib": 48.25, "runs_mib": [48.25, 47.0, 49.5]}]),
         );
         write(
             "swarm8.json",
@@ -218,7 +228,7 @@ mod tests {
             page.contains("| https | 1000 | 1.50 | 1.00, 0.50 | 20, 30 | 1.00 x |"),
             "{page}"
         );
-        assert!(page.contains("| 1.00 GiB | 32 | 4 | 48.2 |"), "{page}");
+        assert!(page.contains("| 1.00 GiB | 32 | 4 | 48.2 | 47.0 to 49.5 |"), "{page}");
         assert!(page.contains("| samara | 1.20 | 1.10 | 1.00 | 1.05 | true |"), "{page}");
         assert!(!page.contains("sendme"), "{page}");
         assert_eq!(page.matches("Commit unknown").count(), 3, "{page}");

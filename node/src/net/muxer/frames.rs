@@ -2,18 +2,27 @@
 //!
 //! It answers pings itself: the yamux crate reads nothing more while the answer to a ping waits to be written, so that two
 //! ends which both send at full speed, with a ping in each direction, would wait for each other for ever. And it writes
-//! a frame's head together with its body, so that the head is no TLS record and no system call of its own.
+//! a frame's head together with its body, so that the head is no TLS record and no system call of its own. And it lets no
+//! round trip look shorter than [`ROUND_TRIP_MIN`], from which yamux sizes its windows.
 
+use std::future::Future;
 use std::io::{Error, ErrorKind, IoSlice, Result};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use futures::{AsyncRead, AsyncWrite};
+use tokio::time::{Instant, Sleep};
 
 /// Bytes of a frame's head.
 const HEAD: usize = 12;
 /// Answers that may wait for the end of the frame that is being written; a peer that asks for more is cut.
 const PONGS_MAX: usize = 8;
+/// The least round trip that yamux is shown: an answer that is back sooner waits. A window grows when half of it is read in
+/// two round trips. A reader is away for milliseconds on a machine with work to do, so that a window for the bare round
+/// trip of a short line starves it; and yamux asks once in ten seconds, so that chance, a ping that met a busy moment, decided
+/// when windows grew. With this every line that is fast has its windows from the start.
+const ROUND_TRIP_MIN: Duration = Duration::from_millis(10);
 
 const TYPE_DATA: u8 = 0;
 const TYPE_PING: u8 = 2;
@@ -23,6 +32,7 @@ const FLAG_ACK: u16 = 2;
 /// What a head says that matters here.
 struct Head {
     is_ping: bool,
+    is_pong: bool,
     body: usize,
 }
 
@@ -32,6 +42,7 @@ impl Head {
         let length = u32::from_be_bytes([bytes[8], bytes[9], bytes[10], bytes[11]]);
         Self {
             is_ping: bytes[1] == TYPE_PING && flags & FLAG_SYN != 0,
+            is_pong: bytes[1] == TYPE_PING && flags & FLAG_ACK != 0,
             body: if bytes[1] == TYPE_DATA { length as usize } else { 0 },
         }
     }
@@ -65,6 +76,12 @@ pub(super) struct Frames<T> {
     pongs: Vec<[u8; HEAD]>,
     /// Bytes of the current frame's body that have not gone.
     body_to_go: usize,
+    /// [`ROUND_TRIP_MIN`].
+    round_trip_min: Duration,
+    /// When yamux last asked for a round trip.
+    pinged: Option<Instant>,
+    /// The answer to that, while it is too early to pass it on.
+    early: Option<([u8; HEAD], Pin<Box<Sleep>>)>,
 }
 
 impl<T> Frames<T> {
@@ -79,6 +96,29 @@ impl<T> Frames<T> {
             gone: 0,
             pongs: Vec::new(),
             body_to_go: 0,
+            round_trip_min: ROUND_TRIP_MIN,
+            pinged: None,
+            early: None,
+        }
+    }
+
+    /// Keeps the answer that has just come for as long as it is early. Of two that come unasked the second is passed on at
+    /// once, for yamux to judge.
+    fn keep_early(&mut self) {
+        let due = self.pinged.take().map(|pinged| pinged + self.round_trip_min);
+        if let Some(due) = due.filter(|due| *due > Instant::now()) {
+            self.early = Some((self.incoming, Box::pin(tokio::time::sleep_until(due))));
+            self.came = 0;
+        }
+    }
+
+    /// Puts the answer whose time has come where the next head would be.
+    fn place_early(&mut self, cx: &mut Context<'_>) {
+        if let Some((head, sleep)) = &mut self.early
+            && sleep.as_mut().poll(cx).is_ready()
+        {
+            (self.incoming, self.came) = (*head, HEAD);
+            self.early = None;
         }
     }
 
@@ -128,15 +168,27 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for Frames<T> {
             this.body_to_come -= count;
             return Poll::Ready(Ok(count));
         }
-        while this.came < HEAD {
+        loop {
+            if this.came == 0 {
+                this.place_early(cx);
+            }
+            if this.came == HEAD {
+                break;
+            }
             let count = ready!(Pin::new(&mut this.inner).poll_read(cx, &mut this.incoming[this.came..]))?;
             if count == 0 {
                 return Poll::Ready(Ok(0));
             }
             this.came += count;
-            if this.came == HEAD && Head::read(&this.incoming).is_ping {
+            if this.came < HEAD {
+                continue;
+            }
+            let head = Head::read(&this.incoming);
+            if head.is_ping {
                 this.came = 0;
                 this.answer(cx)?;
+            } else if head.is_pong {
+                this.keep_early();
             }
         }
         let count = out.len().min(HEAD - this.passed);
@@ -160,7 +212,11 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Frames<T> {
             };
             ready!(this.poll_heads(cx))?;
             (this.heads, this.gone) = (head.to_vec(), 0);
-            this.body_to_go = Head::read(head).body;
+            let head = Head::read(head);
+            this.body_to_go = head.body;
+            if head.is_ping {
+                this.pinged = Some(Instant::now());
+            }
             return Poll::Ready(Ok(HEAD));
         }
         let bytes = &bytes[..bytes.len().min(this.body_to_go)];
@@ -200,6 +256,8 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Frames<T> {
 mod tests {
     use super::*;
     use futures::{AsyncReadExt, AsyncWriteExt};
+    use tokio::io::DuplexStream;
+    use tokio_util::compat::{Compat, TokioAsyncReadCompatExt};
 
     /// Gives what it was made with, takes few bytes at a time and counts the calls.
     #[derive(Default)]
@@ -335,5 +393,49 @@ mod tests {
             .expect("a frame that is never finished");
         let error = stream.read(&mut [0; HEAD]).await.expect_err("a flood");
         assert_eq!(error.kind(), ErrorKind::InvalidData);
+    }
+
+    /// A stream over a pipe, a round trip asked for on it, and the pipe's other end.
+    async fn asked(round_trip_min: Duration) -> (Frames<Compat<DuplexStream>>, Compat<DuplexStream>) {
+        let (near, far) = tokio::io::duplex(1000);
+        let mut stream = Frames::new(near.compat());
+        stream.round_trip_min = round_trip_min;
+        stream.write_all(&head(TYPE_PING, FLAG_SYN, 9)).await.expect("head");
+        stream.flush().await.expect("flushes");
+        let mut far = far.compat();
+        far.read_exact(&mut [0; HEAD]).await.expect("the ping");
+        (stream, far)
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_is_back_early_waits_and_what_comes_behind_it_does_not() {
+        let (least, began) = (Duration::from_millis(500), Instant::now());
+        let (mut stream, mut far) = asked(least).await;
+        let (answer, frame) = (head(TYPE_PING, FLAG_ACK, 9), frame(30, 1));
+        far.write_all(&[&answer[..], &frame].concat()).await.expect("sent");
+        let mut read = vec![0; frame.len()];
+        stream.read_exact(&mut read).await.expect("the frame");
+        assert_eq!(read, frame);
+        let mut read = vec![0; HEAD];
+        stream.read_exact(&mut read).await.expect("the answer");
+        assert_eq!(read, answer);
+        assert!(began.elapsed() >= least);
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_is_not_early_and_one_that_nobody_asked_for_are_passed_on_at_once() {
+        for least in [Duration::ZERO, Duration::from_secs(3600)] {
+            let (mut stream, mut far) = asked(least).await;
+            let answers = [9, 8].map(|number| head(TYPE_PING, FLAG_ACK, number));
+            far.write_all(&answers.concat()).await.expect("sent");
+            let due = if least.is_zero() {
+                answers.concat()
+            } else {
+                answers[1].clone()
+            };
+            let mut read = vec![0; due.len()];
+            stream.read_exact(&mut read).await.expect("what is due");
+            assert_eq!(read, due);
+        }
     }
 }

@@ -175,9 +175,8 @@ impl Session {
         stream: &mut ReadHalf<Stream>,
         len: usize,
     ) -> Result<crate::net::pool::Buffer, SessionError> {
-        let mut room = self.shared.pool.room();
-        stream.read_exact(room.first(len)).await?;
+        let body = self.shared.pool.receive(stream, len).await?;
         self.live.touch();
-        Ok(room.hand_over(len).await)
+        Ok(body)
     }
 }
