@@ -50,7 +50,7 @@ pub use import::hash_file;
 pub use read::Reply;
 pub use report::{Changes, Checkpoint, GcReport, Held, RecoveryReport, Served, Usage};
 
-use disk::{read_file, remove_if_there, write_file};
+use disk::{Lock, read_file, remove_if_there, write_file};
 use error::Context;
 use files::OpenFiles;
 use index::Index;
@@ -155,6 +155,25 @@ pub struct Store {
     shared: Arc<Shared>,
 }
 
+/// How often a folder is made anew that goes away under the hands of who opens it: fetches that come and go.
+const TRIES_MAX: u32 = 100;
+
+fn take_lock(disk: &dyn Disk, dir: &Path, path: &Path) -> Result<Box<dyn Lock>, StoreError> {
+    let mut tries = 0;
+    let taken = loop {
+        disk.create_dir(dir).on("make", dir)?;
+        tries += 1;
+        match disk.lock(path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound && tries < TRIES_MAX => {}
+            taken => break taken.on("lock", path)?,
+        }
+    };
+    taken.map_err(|pid| StoreError::Owned {
+        dir: dir.to_owned(),
+        pid,
+    })
+}
+
 /// What stands in the folder's format file. Version 0 promises nothing to other versions.
 const FORMAT: &str = "samara store 0, draft 2";
 
@@ -171,13 +190,7 @@ impl Store {
             threads,
         } = options;
         let paths = Paths::new(dir);
-        disk.create_dir(dir).on("make", dir)?;
-        let lock_path = paths.lock();
-        let lock = disk.lock(&lock_path).on("lock", &lock_path)?;
-        let lock = lock.map_err(|pid| StoreError::Owned {
-            dir: dir.to_owned(),
-            pid,
-        })?;
+        let lock = take_lock(&*disk, dir, &paths.lock())?;
         prepare(&*disk, &paths)?;
         let (index, found) = Index::open(Arc::clone(&disk), &paths.index())?;
         let shared = Shared {

@@ -282,6 +282,9 @@ impl VendorProduct {
     }
 }
 
+/// A timestamp is renewed when it lasts no longer than this.
+const RENEW_SECONDS: i64 = 7 * 24 * 3600 / 2;
+
 /// The two online keys, where the one sealing origin has them.
 #[derive(Debug)]
 pub struct SealingKeys {
@@ -310,6 +313,13 @@ impl SealingKeys {
     pub fn seal_for(&self, trust: &ProductTrust) -> bool {
         let names = |role, key: &SigningKey| trust.role_keys(role).0.contains(&key.public());
         names(Role::Snapshot, &self.snapshot) && names(Role::Timestamp, &self.timestamp)
+    }
+
+    /// Whether it is time to sign a new timestamp: the old one lasts less than half of its seven days, or has ended.
+    #[must_use]
+    pub fn are_due(trust: &ProductTrust, wall: WallTime) -> bool {
+        let expires = trust.expiries().get(&Role::Timestamp);
+        expires.is_some_and(|expires| expires.0.saturating_sub(wall.0) < RENEW_SECONDS)
     }
 
     /// Signs the next snapshot and timestamp over `trust` and `changes`; without changes it is a refresh.

@@ -1,5 +1,6 @@
 //! From what went wrong below to what a verb says: the culprit, the way out, the exit code.
 
+use std::io::ErrorKind;
 use std::path::Path;
 
 use samara_protocol::trust::join::JoinError;
@@ -88,6 +89,12 @@ pub(super) fn join(error: &JoinError, file: impl std::fmt::Display) -> CliError 
 pub(super) fn start(error: StartError, culprit: impl std::fmt::Display) -> CliError {
     match error {
         StartError::Access(error) => error.into(),
+        // Nothing was done yet, and the path is as it was given.
+        StartError::Store(StoreError::Io { path, source, .. })
+            if matches!(source.kind(), ErrorKind::IsADirectory | ErrorKind::NotADirectory) =>
+        {
+            CliError::io(&path, &source)
+        }
         StartError::Store(error) => store(&error, culprit),
         StartError::Net(error) => CliError::failure(culprit, error),
     }
@@ -96,7 +103,7 @@ pub(super) fn start(error: StartError, culprit: impl std::fmt::Display) -> CliEr
 /// What a verb says when a store refuses. Its texts have the way out behind the last semicolon.
 pub(super) fn store(error: &StoreError, culprit: impl std::fmt::Display) -> CliError {
     let status = match error {
-        StoreError::Io { path, source, .. } => return CliError::io(path, source),
+        StoreError::Io { path, source, .. } => return CliError::own_file(path, source),
         StoreError::Owned { .. } => ExitStatus::Conflict,
         error if error.is_full() => ExitStatus::DiskFull,
         StoreError::Damaged(_) | StoreError::Unexpected { .. } => ExitStatus::Unverified,

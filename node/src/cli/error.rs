@@ -69,6 +69,17 @@ impl CliError {
         }
     }
 
+    /// An operation on a file of the program's own failed, which nobody named: its absence or kind is no answer to what was
+    /// asked, so that only what the reader can mend has a code of its own.
+    #[must_use]
+    pub fn own_file(path: &Path, error: &io::Error) -> Self {
+        let made = Self::io(path, error);
+        match made.status {
+            ExitStatus::Denied | ExitStatus::DiskFull | ExitStatus::Interrupted => made,
+            _ => Self::failure(path.display(), error),
+        }
+    }
+
     /// Adds what to do about it.
     #[must_use]
     pub fn way_out(mut self, text: impl fmt::Display) -> Self {
@@ -216,6 +227,20 @@ mod tests {
             let error = CliError::io(Path::new("/srv/x"), &error);
             assert_eq!(error.status(), status, "{error}");
             assert!(error.hint().is_some(), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_file_of_our_own_that_is_gone_is_no_answer_to_what_was_asked() {
+        use io::ErrorKind::{IsADirectory, NotFound, PermissionDenied, StorageFull};
+        for (kind, status) in [
+            (NotFound, ExitStatus::Failure),
+            (IsADirectory, ExitStatus::Failure),
+            (PermissionDenied, ExitStatus::Denied),
+            (StorageFull, ExitStatus::DiskFull),
+        ] {
+            let error = CliError::own_file(Path::new("/srv/x"), &kind.into());
+            assert_eq!(error.status(), status, "{error}");
         }
     }
 

@@ -133,31 +133,29 @@ pub fn run(args: &Args, context: &Context, printer: &mut Printer) -> Result<Exit
         .enable_all()
         .build()
         .map_err(|error| CliError::failure("tokio", error))?;
-    let (engine, state) = runtime.block_on(async {
-        let engine = Engine::start(config, Observer::new())
-            .await
-            .map_err(|error| not_started(args, error))?;
-        match wait::release(args, &engine, present.ids(), context, printer).await {
-            Ok(state) => Ok((engine, state)),
-            Err(error) => {
-                engine.shutdown().await;
-                output.forget(&error);
-                Err(error)
-            }
-        }
-    })?;
-    let report = output.place(
-        &engine.store(),
-        &state,
-        &machine::wanted(&args.platform),
-        &present,
-        args.sync,
-        printer,
-    )?;
+    let engine = runtime
+        .block_on(Engine::start(config, Observer::new()))
+        .map_err(|error| not_started(args, error))?;
+    // Keeps other processes out of the folder until nothing of this one's is in it any more.
+    let store = engine.store();
+    let waited = runtime.block_on(wait::release(args, &engine, present.ids(), context, printer));
+    let placed = waited.and_then(|state| {
+        let platforms = machine::wanted(&args.platform);
+        let report = output.place(&store, &state, &platforms, &present, args.sync, printer)?;
+        Ok((state, report))
+    });
     runtime.block_on(engine.shutdown());
     runtime.shutdown_timeout(Duration::from_millis(500));
-    output.clean()?;
-    finish(args, &state, report, started, printer)
+    match placed {
+        Ok((state, report)) => {
+            output.clean(store)?;
+            finish(args, &state, report, started, printer)
+        }
+        Err(error) => {
+            output.forget(&error, store);
+            Err(error)
+        }
+    }
 }
 
 fn not_started(args: &Args, error: StartError) -> CliError {

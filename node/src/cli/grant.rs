@@ -150,7 +150,7 @@ pub fn run(args: &Args, context: &Context, printer: &mut Printer) -> Result<Exit
         product.register.origins.is_empty(),
         printer,
     )?;
-    let Remarks { notes, warnings } = former.remarks(&names, &grant, product.trust.documents());
+    let Remarks { notes, warnings } = former.remarks(&names, &args.product.0, &grant, product.trust.documents());
     notes.iter().for_each(|note| printer.note(note));
     warnings.iter().for_each(|warning| printer.warn(warning));
     Ok(ExitStatus::Success)

@@ -1,5 +1,7 @@
 //! What several verbs read from their arguments: product names, releases, times, small files, and where results go.
 
+use std::fs::OpenOptions;
+use std::io::Write;
 use std::path::Path;
 use std::str::FromStr;
 
@@ -133,7 +135,8 @@ pub fn request(path: &Path) -> Result<(Request, Option<(Contact, Envelope)>), Cl
 /// # Errors
 /// When something else is there: it may be what another machine is still to be given.
 pub fn may_write(path: &Path, bytes: &[u8], given: bool, flag: &str) -> Result<(), CliError> {
-    if given || path == Path::new("-") {
+    // A pipe or a device holds nothing, and reading it may wait for ever.
+    if given || path == Path::new("-") || is_special(path) {
         return Ok(());
     }
     let is_other = match disk::read(path, bytes.len() as u64) {
@@ -166,12 +169,27 @@ pub fn write(path: &Path, bytes: &[u8], printer: &mut Printer) -> Result<(), Cli
             .and_then(|()| out.flush())
             .map_err(|error| CliError::io(path, &error));
     }
+    if is_special(path) {
+        let written = OpenOptions::new()
+            .append(true)
+            .open(path)
+            .and_then(|mut out| out.write_all(bytes));
+        return written.map_err(|error| CliError::io(path, &error));
+    }
     Ok(disk::write(path, bytes, Readers::All)?)
+}
+
+/// Whether `path` is a pipe, a socket or a device, or `/dev/stdout` and the like: to be written into, never to be replaced.
+fn is_special(path: &Path) -> bool {
+    let found = std::fs::metadata(path).map(|data| data.file_type());
+    path.starts_with("/dev") || found.is_ok_and(|kind| !kind.is_file() && !kind.is_dir())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::printer::Format;
+    use crate::cli::printer::memory::Memory;
 
     #[test]
     fn times_are_spans_days_or_instants() {
@@ -185,6 +203,23 @@ mod tests {
         for bad in ["", "soon", "0d", "-1d", "99999999d", "2027-13-01"] {
             assert!(end(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_pipe_is_neither_read_nor_replaced() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("pipe");
+        let mode = rustix::fs::Mode::from_raw_mode(0o600);
+        rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, mode, 0).expect("a pipe");
+        may_write(&path, b"bytes", false, "--replace").expect("it holds nothing");
+        let read = std::thread::scope(|scope| {
+            let reader = scope.spawn(|| std::fs::read(&path).expect("read"));
+            let (mut printer, _) = Memory::printer(Format::Human);
+            write(&path, b"bytes", &mut printer).expect("written");
+            reader.join().expect("a reader")
+        });
+        assert_eq!(read, b"bytes");
+        assert!(is_special(&path), "it is a pipe still");
     }
 
     #[test]

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use samara_protocol::id::ProductId;
 use samara_protocol::time::{Timestamp, WallTime};
-use samara_protocol::trust::role::Role;
 
 use super::clock::wall_time;
 use super::driver::Driver;
@@ -15,8 +14,6 @@ use crate::observe::Event;
 
 /// How often what ends by the clock is looked at: credentials of peers, and the timestamps of the sealing origin.
 const LOOK: Duration = Duration::from_secs(60);
-/// A timestamp is renewed when it lasts no longer than this: half of its seven days.
-const RENEW_SECONDS: i64 = 7 * 24 * 3600 / 2;
 
 impl Driver {
     /// Reads grants, enrolments, contacts, revocations and metadata of every product again.
@@ -47,7 +44,7 @@ impl Driver {
         let due = self
             .products
             .iter()
-            .filter(|(_, product)| product.is_sealed_here() && runs_out(product, wall));
+            .filter(|(_, product)| product.is_sealed_here() && SealingKeys::are_due(&product.trust, wall));
         for id in due.map(|(id, _)| id).collect::<Vec<_>>() {
             if let Err(why) = self.renew(id, wall) {
                 self.observer.emit(Event::MetadataRefused {
@@ -80,11 +77,6 @@ impl Driver {
 
 /// The first look is at once: the origin may have been off for long.
 pub(super) const FIRST_LOOK: Timestamp = Timestamp::ZERO;
-
-fn runs_out(product: &Product, wall: WallTime) -> bool {
-    let expires = product.trust.expiries().get(&Role::Timestamp);
-    expires.is_some_and(|expires| expires.0.saturating_sub(wall.0) < RENEW_SECONDS)
-}
 
 impl Product {
     fn is_sealed_here(&self) -> bool {

@@ -116,7 +116,7 @@ pub trait Disk: Send + Sync + Debug {
     /// Takes the lock file for this process, writing its id into it; the other's id when it is taken.
     ///
     /// # Errors
-    /// See [`Disk::open`].
+    /// See [`Disk::open`]; `NotFound` where the one that had it is removing its folder.
     fn lock(&self, path: &Path) -> io::Result<Result<Box<dyn Lock>, String>>;
     /// Seconds since 1970; only compared with what was recorded earlier.
     fn now(&self) -> i64;

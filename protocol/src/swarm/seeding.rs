@@ -253,14 +253,17 @@ impl Swarm {
         let Transfer { seeding, have, .. } = transfer;
         for (domain, placement) in &mut seeding.domains {
             placement.expect_no_longer(now);
-            let is_stuck = placement.progress.is_still(now, SILENT_MAX);
-            let (mut needs, mut own) = (0, 0.0);
-            let mut unsent = false;
-            for peer in self.peers.values() {
-                let Some(view) = peer.view(&layout).filter(|_| Domain::of(&peer.info) == Some(*domain)) else {
-                    continue;
-                };
-                needs += u64::from(view.needs);
+            let members = || {
+                let members = self
+                    .peers
+                    .values()
+                    .filter(|peer| Domain::of(&peer.info) == Some(*domain));
+                members.filter_map(|peer| Some((peer, peer.view(&layout)?)))
+            };
+            let needs = members().map(|(_, view)| u64::from(view.needs)).sum();
+            let is_stuck = placement.progress.is_still(now, needs, SILENT_MAX);
+            let (mut own, mut unsent) = (0.0, false);
+            for (peer, view) in members() {
                 own += blocks_sent(peer, &layout, block_bytes);
                 // Who has all of it has nothing to say; where nobody gets anything, it is not there to be had.
                 if is_stuck && now.since(peer.heard) >= SILENT_MAX {

@@ -72,14 +72,15 @@ impl Output {
         })
     }
 
-    /// Nothing came and nothing will: leaves no trace of a fetch that began nothing. What an earlier one has begun stays.
-    pub(super) fn forget(&self, error: &CliError) {
-        let began = self.dir.is_none() || !self.makes.is_empty();
-        if error.status() != ExitStatus::Absent || !began {
+    /// Nothing came and nothing will: leaves no trace of a fetch that began nothing. What an earlier one has begun stays, and
+    /// what the same command goes on with; a fetch to stdout goes on with nothing.
+    pub(super) fn forget(&self, error: &CliError, store: Store) {
+        let began = error.status() == ExitStatus::Absent && !self.makes.is_empty();
+        if self.dir.is_some() && !began {
             return;
         }
         // The error is what the reader has to know; a folder that stays is found by the next fetch.
-        let _ = std::fs::remove_dir_all(&self.store);
+        let _ = leftovers::remove_own(store, &self.store);
         for path in &self.makes {
             let _ = std::fs::remove_dir(path);
         }
@@ -178,11 +179,8 @@ impl Output {
     }
 
     /// Removes the store: everything of it is in DIR now.
-    pub(super) fn clean(&self) -> Result<(), CliError> {
-        match std::fs::remove_dir_all(&self.store) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(CliError::io(&self.store, &error)),
-            _ => Ok(()),
-        }
+    pub(super) fn clean(&self, store: Store) -> Result<(), CliError> {
+        leftovers::remove_own(store, &self.store).map_err(|error| CliError::own_file(&self.store, &error))
     }
 
     fn culprit(&self) -> String {
@@ -204,7 +202,7 @@ impl Output {
             PlaceError::Busy(_) => (ExitStatus::Conflict, "or give another folder"),
             PlaceError::Platforms(_) => (ExitStatus::Usage, "give --platform once"),
             PlaceError::Io { source, .. } => (
-                CliError::io(&self.store, source).status(),
+                CliError::own_file(&self.store, source).status(),
                 "mend the cause and run the same command again, which goes on where this ended",
             ),
             _ => (ExitStatus::Unverified, "fetch again into a new folder"),
@@ -267,6 +265,7 @@ fn bytes_of(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::StoreOptions;
 
     #[test]
     fn a_fetch_that_got_nothing_leaves_nothing_and_one_that_can_go_on_stays() {
@@ -276,11 +275,15 @@ mod tests {
         let full = CliError::new(ExitStatus::DiskFull, "x", "is full");
         let begin = |dir: &Path| {
             let output = Output::new(dir, None, &context).expect("an output");
-            std::fs::create_dir_all(output.store()).expect("made");
-            output
+            let (store, _) = Store::open(&output.store(), StoreOptions::default()).expect("a store");
+            (output, store)
+        };
+        let forget = |dir: &Path, error: &CliError| {
+            let (output, store) = begin(dir);
+            output.forget(error, store);
         };
         let new = base.path().join("a/b");
-        begin(&new).forget(&absent);
+        forget(&new, &absent);
         assert!(
             !base.path().join("a").exists(),
             "what it made is gone, folders above too"
@@ -288,12 +291,12 @@ mod tests {
 
         std::fs::create_dir_all(&new).expect("made");
         std::fs::write(new.join("mine"), "mine").expect("written");
-        begin(&new).forget(&absent);
+        forget(&new, &absent);
         assert!(new.join("mine").exists() && !new.join(OWN).exists());
 
-        begin(&new).forget(&full);
+        forget(&new, &full);
         assert!(new.join(OWN).join("store").exists(), "the same command goes on with it");
-        begin(&new).forget(&absent);
+        forget(&new, &absent);
         assert!(new.join(OWN).join("store").exists(), "an earlier fetch began it");
     }
 }

@@ -9,14 +9,11 @@ use samara_protocol::time::WallTime;
 use samara_protocol::trust::credentials::Covered;
 use samara_protocol::trust::dsse::Envelope;
 use samara_protocol::trust::enrolment::{Enrolment, MemberKind};
-use samara_protocol::trust::key::{PublicKey, SigningKey};
+use samara_protocol::trust::key::SigningKey;
 
 use crate::access::machine::JoinedProduct;
 use crate::access::{Machine, entropy};
 use crate::cli::{CliError, Context, ExitStatus};
-
-/// How long a fetch may use its own key.
-const SESSION_SECONDS: i64 = 7 * 24 * 3600;
 
 /// The key, and its enrolment.
 ///
@@ -31,7 +28,7 @@ pub(in crate::cli) fn key(
     let now = context.now();
     match joined.covered(own.node_id(), now)? {
         Some(covered) if covered.kind != MemberKind::Host && !covered.enrol => Err(not_a_hosts(&covered, context)),
-        Some(covered) if is_good(&covered, joined, now) || covered.enrol => lend(&own, covered.site_key, now),
+        Some(covered) if is_good(&covered, joined, now) || covered.enrol => lend(&own, &covered),
         // The socket may be that of a node with another home.
         None if beside(context).is_some_and(|node| node == own.node_id()) => Err(a_node_runs(context)),
         // A host's that is good for nothing: judged, and told why, once the engine runs.
@@ -49,16 +46,18 @@ fn is_good(covered: &Covered, joined: &JoinedProduct, now: WallTime) -> bool {
     joined.trust.credential_time(now) <= covered.not_after
 }
 
-fn lend(own: &SigningKey, site_key: PublicKey, now: WallTime) -> Result<(SigningKey, Option<Envelope>), CliError> {
+/// It is good for as long as this home's own is: the key lives in this process alone and ends with it, and what is counted from
+/// this machine's clock, which may be years behind, or from metadata that is months old, may have ended for everybody else.
+fn lend(own: &SigningKey, covered: &Covered) -> Result<(SigningKey, Option<Envelope>), CliError> {
     let key = entropy::new_key();
     let enrolment = Enrolment {
         schema: 0,
-        site_key,
+        site_key: covered.site_key,
         node: key.public().into(),
         kind: MemberKind::Host,
         enrol: false,
         serial: 0,
-        not_after: now.plus_seconds(SESSION_SECONDS),
+        not_after: covered.not_after,
     };
     let envelope =
         Envelope::sign(&enrolment, &[own]).map_err(|error| CliError::failure("this machine's key", error))?;

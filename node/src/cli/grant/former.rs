@@ -1,5 +1,6 @@
-//! What a grant changes against what the register has. It takes the place of the former one at the site, so what a slip of
-//! the pen takes away is said.
+//! What a grant changes against what the register has. A site shows the grant that it joined last, so what a slip of the pen
+//! takes away is said. But nothing makes it join, and a former grant stays good until it ends or is revoked: where that one
+//! allows more, how to end it is said too.
 
 use samara_protocol::time::WallTime;
 use samara_protocol::trust::document::Documents;
@@ -46,7 +47,7 @@ impl Former {
     }
 
     /// What `grant` changes, and whether its channels are there.
-    pub(super) fn remarks(&self, names: &Names, grant: &Grant, documents: &Documents) -> Remarks {
+    pub(super) fn remarks(&self, names: &Names, product: &str, grant: &Grant, documents: &Documents) -> Remarks {
         let mut remarks = Remarks::default();
         if !grant.rights.origin {
             remarks.notes.extend(unborn(&grant.channels, documents));
@@ -65,16 +66,31 @@ impl Former {
             return remarks;
         }
         let text = format!(
-            "this takes the place of the grant that {name} has: {}",
+            "with this file {name} has another grant than before: {}",
             changes.join("; ")
         );
         if takes_away(site, grant) {
             remarks.warnings.push(text);
+            remarks.warnings.extend(still_good(site, product, documents));
         } else {
             remarks.notes.push(text);
         }
         remarks
     }
+}
+
+/// What ends the former grants, of those that are not revoked.
+fn still_good(site: &RegisteredSite, product: &str, documents: &Documents) -> Option<String> {
+    let good = site.grants.iter().filter(|id| !documents.revoked.grants.contains(id));
+    let verbs: Vec<String> = good
+        .map(|id| format!("`samara revoke --product {product} --grant {id}`"))
+        .collect();
+    (!verbs.is_empty()).then(|| {
+        format!(
+            "what it was granted before stays good until then for whoever has that file; once the site has joined this one, end it: {}",
+            verbs.join(", ")
+        )
+    })
 }
 
 /// Channels that nobody has promoted anything to. Of a product without any, the one that is the default is no surprise.

@@ -29,7 +29,10 @@ fn what_a_second_grant_changes_is_said_and_its_file_is_not_written_over() {
     assert!(refused.to_string().contains("--replace"), "{refused}");
     assert_eq!(std::fs::read(story.path("more.join")).expect("read"), before);
     let less = story.good("vendor", &grant("berlin --until 2y -o @more.join --replace"));
-    assert!(less.contains("warning: this takes the place"), "{less}");
+    assert!(
+        less.contains("warning: with this file bank/berlin has another grant"),
+        "{less}"
+    );
     assert!(
         less.contains("--reseed was all, is now own"),
         "what was refused is not in the register: {less}"
@@ -43,7 +46,45 @@ fn what_a_second_grant_changes_is_said_and_its_file_is_not_written_over() {
         "vendor",
         "grant @other.request --product acme/app --tenant bank --site rome -o @rome.join",
     );
-    assert!(!new.contains("takes the place") && !new.contains("too:"), "{new}");
+    assert!(!new.contains("than before") && !new.contains("too:"), "{new}");
+}
+
+/// It is good until it ends, whatever was granted since; the vendor is told how to end it, and that does.
+#[test]
+fn a_wider_grant_of_before_stays_good_until_what_was_said_ends_it() {
+    let story = Story::new();
+    story.vendor();
+    story.site();
+    let grant = |more: &str| format!("grant @site.request --product acme/app --tenant bank --site berlin {more}");
+    story.good("vendor", &grant("--reseed all -o @wide.join"));
+    let less = story.good("vendor", &grant("--reseed own --until 2y -o @narrow.join"));
+    let said = less
+        .lines()
+        .find(|line| line.contains("`samara revoke"))
+        .expect("a way to end it");
+    let verbs: Vec<&str> = said
+        .split('`')
+        .filter(|part| part.starts_with("samara revoke"))
+        .collect();
+    assert_eq!(verbs.len(), 2, "one was made before these two: {said}");
+
+    let join_wide = || {
+        story.good("site", "join @wide.join");
+        story.good("site", "site enrol @node.request --enrol-right -o @node.join");
+        story.good("node", "join @node.join");
+    };
+    join_wide();
+    assert!(story.admits("origin", "node").is_ok(), "nobody has revoked it");
+    for verb in verbs {
+        story.good("vendor", verb.strip_prefix("samara ").expect("the program"));
+    }
+    story.good("vendor", "grant @origin.request --product acme/app -o @origin2.join");
+    story.good("origin", "join @origin2.join");
+    assert!(matches!(story.admits("origin", "node"), Err(Refusal::Revoked { .. })));
+    story.good("site", "join @narrow.join");
+    story.good("site", "site enrol @node.request --enrol-right -o @node.join");
+    story.good("node", "join @node.join");
+    assert!(story.admits("origin", "node").is_ok());
 }
 
 #[test]

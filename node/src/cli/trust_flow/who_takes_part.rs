@@ -70,7 +70,12 @@ fn a_fetch_has_a_key_of_its_own_that_a_host_or_a_node_with_the_right_enrols() {
         credentials.enrolments.extend(envelope);
         let judge = story.product("origin");
         let covered = judge.trust.admit(&credentials, key.node_id(), [], context.now());
-        assert_eq!(covered.expect("covered").kind, MemberKind::Host, "{home}");
+        let covered = covered.expect("covered");
+        assert_eq!(covered.kind, MemberKind::Host, "{home}");
+        let own = machine.identity().expect("a key").node_id();
+        let lender = product.covered(own, context.now()).expect("judged").expect("covered");
+        // Nothing is counted from this machine's clock, which may be years behind the judge's.
+        assert_eq!(covered.not_after, lender.not_after, "{home}");
     }
 }
 

@@ -60,7 +60,7 @@ pub fn commit(
 }
 
 /// As [`commit`], for what may have been said before: says whether it was. The origin is given all of it then too, because
-/// an earlier try may have ended before that.
+/// an earlier try may have ended before that, with a new timestamp where the old one runs out.
 ///
 /// # Errors
 /// As [`commit`], and when there is no change for another reason.
@@ -73,7 +73,14 @@ pub fn commit_once(
 ) -> Result<bool, CliError> {
     match change {
         Ok(change) => commit(context, vendor, product, vec![change], printer).map(|()| false),
-        Err(VendorError::Write(WriteError::NoChange(_))) => hand_over(context, product, printer).map(|()| true),
+        Err(VendorError::Write(WriteError::NoChange(_))) => {
+            if SealingKeys::are_due(&product.trust, context.now()) {
+                commit(context, vendor, product, Vec::new(), printer)?;
+            } else {
+                hand_over(context, product, printer)?;
+            }
+            Ok(true)
+        }
         Err(error) => Err(error.into()),
     }
 }

@@ -60,6 +60,8 @@ impl OneEntry {
         if path == wanted {
             match &entry.kind {
                 EntryKind::Directory { .. } => missing.is_folder = true,
+                // No folder is called so; the file is not what was named.
+                _ if path != missing.path => missing.alike.push(path.to_owned()),
                 _ if selection.takes(&entry) => self.found = Some(entry),
                 _ => missing.elsewhere = true,
             }
@@ -168,6 +170,7 @@ mod tests {
             ("bin", "a folder", "in it are bin/tool, bin/tool.exe; "),
             ("bin/", "a folder", "in it are bin/tool, "),
             ("empty", "a folder", "4 entries, "),
+            ("bin/tool/", "no such entry", "of that name there are bin/tool; "),
             ("bin/tool.exe", "no such entry", "--platform"),
         ] {
             let missing = look(path).expect_err(path);

@@ -29,6 +29,10 @@ impl Lock for RealLock {
     }
 }
 
+fn identity(data: &fs::Metadata) -> (u64, u64) {
+    (data.dev(), data.ino())
+}
+
 impl RealDisk {
     /// A file that somebody else opened.
     #[must_use]
@@ -112,6 +116,10 @@ impl Disk for RealDisk {
                 return Ok(Err(if pid.is_empty() { "(unknown)" } else { pid }.to_owned()));
             }
             Err(TryLockError::Error(error)) => return Err(error),
+        }
+        // Who held it may have removed it since it was opened: what has the name now is another, or is still to be made.
+        if identity(&fs::metadata(path)?) != identity(&file.metadata()?) {
+            return Err(io::ErrorKind::NotFound.into());
         }
         // On a full disk the id cannot be written; the lock holds all the same.
         let _ = file

@@ -23,6 +23,8 @@ pub(super) struct Progress {
     own: f64,
     /// When something was gained last, or needed first.
     moved: Timestamp,
+    /// When something was gained last, or more was needed: who has just come cannot have got anything yet.
+    changed: Timestamp,
     phase: Phase,
     /// What the domain gained a second when it was on its own.
     baseline: f64,
@@ -51,9 +53,9 @@ impl Progress {
         matches!(self.phase, Phase::Trying(..) | Phase::Helping)
     }
 
-    /// Whether something has been needed for so long and nobody got anything.
-    pub(super) fn is_still(&self, now: Timestamp, time: Duration) -> bool {
-        self.since.is_some() && now.since(self.moved) >= time
+    /// Whether the very same number of blocks has been needed for so long: nobody got anything, and nobody came.
+    pub(super) fn is_still(&self, now: Timestamp, needs: u64, time: Duration) -> bool {
+        self.since.is_some() && needs == self.needs && now.since(self.changed) >= time
     }
 
     /// Takes in where the domain stands and decides whether to help. `own` is what the origin has sent into it, in blocks.
@@ -64,6 +66,9 @@ impl Progress {
         }
         if self.since.is_none() || needs < self.needs {
             self.moved = now;
+        }
+        if self.since.is_none() || needs != self.needs {
+            self.changed = now;
         }
         let since = *self.since.get_or_insert(now);
         // Needs rise when a node joins or loses something: no loss of pace.

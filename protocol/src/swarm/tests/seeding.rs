@@ -52,3 +52,21 @@ fn a_holder_that_has_nothing_to_say_is_no_silent_one_while_others_get_on() {
     let again = |output: &&Output| matches!(output, Output::Event(Event::BlockSentAgain { .. }));
     assert_eq!(bench.out.iter().filter(again).count(), 0);
 }
+
+/// One that wants everything and gets nothing must not make the first look at the next one the end of the holder's time.
+#[test]
+fn a_holder_that_has_nothing_to_say_is_no_silent_one_when_another_comes_to_a_domain_that_stands_still() {
+    let mut bench = Bench::with_layout(Role::Origin, all(64));
+    for peer in [A, B, C] {
+        bench.meet(peer, Distance::Other);
+    }
+    bench.status(A, &all(64), 64);
+    bench.status(B, &RangeSet::new(), 64);
+    // What B is helped with before C comes is not what this is about.
+    bench.pass(Duration::from_secs(29));
+    bench.out.clear();
+    bench.status(C, &RangeSet::new(), 64);
+    bench.pass(Duration::from_secs(29));
+    let again = |output: &&Output| matches!(output, Output::Event(Event::BlockSentAgain { .. }));
+    assert_eq!(bench.out.iter().filter(again).count(), 0);
+}
