@@ -203,7 +203,7 @@ fn terms(
     channels.dedup();
     let origin = request.kind == RequestKind::Origin;
     if origin {
-        // An origin serves whatever exists when it is made; later channels need a new grant.
+        // What is shown of it; it is offered all channels, also later ones.
         channels.extend(product.trust.documents().channels.keys().cloned());
         channels.sort();
         channels.dedup();

@@ -130,11 +130,26 @@ pub fn request(path: &Path) -> Result<(Request, Option<(Contact, Envelope)>), Cl
     })
 }
 
+/// Whether there is a folder to write `path` into. To be asked before something is done that writing only reports.
+///
+/// # Errors
+/// When there is none.
+pub fn has_folder(path: &Path) -> Result<(), CliError> {
+    match path.parent() {
+        Some(folder) if folder != Path::new("") && !folder.is_dir() => {
+            let what = format!("there is no folder `{}`", folder.display());
+            Err(CliError::usage(path.display(), what).way_out("make it first, or name another file"))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Whether a result may be written to `path`: nothing is there, or the very same, or `flag` was given.
 ///
 /// # Errors
-/// When something else is there: it may be what another machine is still to be given.
+/// When something else is there: it may be what another machine is still to be given; when there is no such folder.
 pub fn may_write(path: &Path, bytes: &[u8], given: bool, flag: &str) -> Result<(), CliError> {
+    has_folder(path)?;
     // A pipe or a device holds nothing, and reading it may wait for ever.
     if given || path == Path::new("-") || is_special(path) {
         return Ok(());
@@ -228,6 +243,11 @@ mod tests {
         let path = dir.path().join("s.join");
         let may = |given| may_write(&path, b"two", given, "--replace").map_err(|error| error.status());
         assert_eq!(may(false), Ok(()), "nothing is there");
+        let nowhere = may_write(&dir.path().join("no/s.join"), b"two", true, "--replace").expect_err("no folder");
+        assert!(
+            nowhere.what().contains("no folder") && nowhere.hint().is_some(),
+            "{nowhere}"
+        );
         std::fs::write(&path, b"two").expect("written");
         assert_eq!(may(false), Ok(()), "it is the same");
         for other in [b"one".as_slice(), b"three", b""] {

@@ -159,11 +159,12 @@ fn advise(kind: RequestKind, joined: &[Joined], printer: &mut Printer) {
     }
 }
 
+/// The one that `fetch` takes where none is named, if it is granted.
 fn first_channel(joined: &Joined) -> String {
-    joined
-        .terms
-        .channels
-        .first()
+    let channels = &joined.terms.channels;
+    let usual = channels.iter().find(|name| name.as_str() == "stable");
+    usual
+        .or_else(|| channels.first())
         .map(ToString::to_string)
         .unwrap_or_default()
 }

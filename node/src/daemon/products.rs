@@ -383,6 +383,6 @@ impl Product {
 
     /// Whether a peer with these credentials may know of a release.
     pub(super) fn offers(&self, manifest: ManifestId, to: &Covered) -> bool {
-        self.trust.documents().offered(manifest, &to.channels)
+        self.trust.documents().offered_to(manifest, to)
     }
 }

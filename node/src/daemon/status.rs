@@ -259,12 +259,20 @@ impl Driver {
                 "it is connected to nobody".to_owned(),
                 Some("look at its log for why dialling fails; a firewall must let TCP out to the contacts"),
             )
-        } else {
+        } else if status.node.role == "origin" || status.peers.iter().any(|peer| peer.distance == SourceClass::Origin) {
             check(
                 "peers",
                 Verdict::Ok,
                 format!("connected to {}", status.peers.len()),
                 None,
+            )
+        } else {
+            // Who is revoked is let in nowhere from then on, and so is not told.
+            check(
+                "peers",
+                Verdict::Warning,
+                format!("connected to {}, of which none is an origin", status.peers.len()),
+                Some("unless no way leads to one from here: if none lets it in, ask the vendor whether the grant is revoked"),
             )
         });
         for (_, product) in self.products.iter() {

@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::{ManifestId, NodeId, StatementId};
 use crate::limits::{CHANNEL_RELEASES_MAX, REASON_BYTES_MAX};
+use crate::trust::credentials::Covered;
+use crate::trust::enrolment::MemberKind;
 use crate::trust::grant::{ChannelName, SiteId, check_schema};
 
 /// One channel: what a product has promoted on it.
@@ -174,6 +176,17 @@ impl Documents {
             .iter()
             .rev()
             .find(|release| !release.held && !self.recalls.contains_key(&release.manifest))
+    }
+
+    /// Whether a peer with these credentials may have a release: an origin all that is on any channel, whatever channels there
+    /// were when it was granted, others what is on theirs.
+    #[must_use]
+    pub fn offered_to(&self, manifest: ManifestId, to: &Covered) -> bool {
+        if to.kind == MemberKind::Origin {
+            let all: Vec<ChannelName> = self.channels.keys().cloned().collect();
+            return self.offered(manifest, &all);
+        }
+        self.offered(manifest, &to.channels)
     }
 
     /// Whether a holder of these channels may have a release: one of them lists it, not held, and no recall names it.

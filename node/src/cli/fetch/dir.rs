@@ -75,8 +75,13 @@ impl Output {
     /// Nothing came and nothing will: leaves no trace of a fetch that began nothing. What an earlier one has begun stays, and
     /// what the same command goes on with; a fetch to stdout goes on with nothing.
     pub(super) fn forget(&self, error: &CliError, store: Store) {
-        let began = error.status() == ExitStatus::Absent && !self.makes.is_empty();
-        if self.dir.is_some() && !began {
+        let in_vain = match error.status() {
+            ExitStatus::Absent => true,
+            // Recalled, or not let in.
+            ExitStatus::Denied => store.manifests().is_ok_and(|releases| releases.is_empty()),
+            _ => false,
+        };
+        if self.dir.is_some() && !(in_vain && !self.makes.is_empty()) {
             return;
         }
         // The error is what the reader has to know; a folder that stays is found by the next fetch.

@@ -87,7 +87,8 @@ fn still_good(site: &RegisteredSite, product: &str, documents: &Documents) -> Op
         .collect();
     (!verbs.is_empty()).then(|| {
         format!(
-            "what it was granted before stays good until then for whoever has that file; once the site has joined this one, end it: {}",
+            "what it was granted before stays good until then for whoever has that file; once the site has joined this one \
+             and enrolled its machines anew, end it: {}",
             verbs.join(", ")
         )
     })

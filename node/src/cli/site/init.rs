@@ -45,6 +45,7 @@ impl fmt::Display for Made {
 /// When the directory or file cannot be written.
 pub fn run(args: &Args, context: &Context, printer: &mut Printer) -> Result<ExitStatus, CliError> {
     let site = args.home.site(context);
+    input::has_folder(&args.output)?;
     let key = match site.init() {
         Err(AccessError::Exists { path, way_out }) => match site.key()? {
             Some(key) => key,

@@ -122,3 +122,24 @@ fn the_keys_at_signer_must_be_those_of_the_product() {
         assert!(error.what().contains("`signer`") && error.hint().is_some(), "{error}");
     }
 }
+
+#[test]
+fn an_origin_is_offered_channels_that_came_after_its_grant_and_a_site_is_not() {
+    let story = Story::new();
+    story.vendor();
+    story.site();
+    let covered = |home: &str| {
+        let own = story.machine(home).identity().expect("a key").node_id();
+        let now = Context::at(story.path(home)).now();
+        story.product(home).covered(own, now).expect("judged").expect("covered")
+    };
+    let (origin, site) = (covered("origin"), covered("node"));
+    let manifest = story.publish("1.0.0");
+    story.good("vendor", "promote acme/app@1.0.0 --channel beta");
+    // The metadata comes with a join file here, to a running origin by its socket.
+    story.good("vendor", "grant @origin.request --product acme/app -o @origin2.join");
+    story.good("origin", "join @origin2.join");
+    let trust = story.product("origin").trust;
+    assert!(trust.documents().offered_to(manifest, &origin));
+    assert!(!trust.documents().offered_to(manifest, &site));
+}
