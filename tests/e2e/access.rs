@@ -7,6 +7,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use samara_protocol::id::{LayoutId, ManifestId, Part, ProductId};
+use samara_protocol::tree::ranges::RangeSet;
+use samara_protocol::trust::enrolment::MemberKind;
+use samara_protocol::wire::data::{Ask, EndStatus};
+use samara_tests::hostile::{Insider, Visit, runtime};
 use samara_tests::network::{Actor, Network, Node, PRODUCT, Plan, fetch};
 use samara_tests::tree::{Tree, same};
 use samara_tests::{Finished, wait};
@@ -275,23 +280,123 @@ fn absent_and_denied_are_one_answer() -> Result<()> {
     let network = Network::start(&Plan::default())?;
     let mut tree = Tree::new(network.folder("release")?, 3)?;
     tree.file("a", 1000)?;
-    network.publish(tree.root(), "1.0.0")?;
+    let granted = manifest(&network.publish(tree.root(), "1.0.0")?)?;
+    tree.file("a", 2000)?;
+    let to_beta = [
+        "publish",
+        "--product",
+        PRODUCT,
+        "--version",
+        "2.0.0",
+        "--channel",
+        "beta",
+    ];
+    let mut publish = network.vendor_command(to_beta);
+    let published = Finished::of(publish.arg("--json").arg(tree.root()), NEWS)?.success()?;
+    let (denied, nowhere) = (manifest(&published)?, ManifestId([0x5a; 32]));
+
+    // The verb knows more than the network tells: channels are in the signed metadata, which goes to every member. Its
+    // code is one all the same.
     let host = &network.sites[0].hosts[0];
-    let absent = fetch(host, &format!("{PRODUCT}@9.9.9"), &network.folder("absent")?)?;
+    let refused = |version: &str| -> Result<Value> {
+        let refused = fetch(host, &format!("{PRODUCT}@{version}"), &network.folder("out")?)?;
+        ensure!(
+            refused.code() == Some(3),
+            "{version}: {} {}",
+            refused.status,
+            refused.stderr
+        );
+        Ok(refused.json()?["error"].clone())
+    };
+    let not_ours = wait::until("the site to know of the release on beta", NEWS, || {
+        let error = refused("2.0.0")?;
+        Ok(error["what"].to_string().contains("is on beta").then_some(error))
+    })?;
+    let absent = refused("9.9.9")?;
+    ensure!(absent["what"] == "no channel offers 9.9.9", "{absent}");
+    for field in ["status", "code", "culprit"] {
+        ensure!(not_ours[field] == absent[field], "{not_ours} and {absent}");
+    }
+
+    let site = &network.sites[0];
+    let runtime = runtime()?;
+    let host = Insider::of(site.node.actor.home())?.beside(site.keeper.home(), [7; 32], MemberKind::Host)?;
+    let mut visits = Vec::new();
+    for node in [&network.origin, &site.node] {
+        let mut visit = runtime.block_on(Visit::to(&host, &node.address()))?;
+        runtime.block_on(hears_one_answer(&mut visit, host.product(), [granted, denied, nowhere]))?;
+        visits.push(visit);
+    }
+    // What is published next on the granted channel is told; until then nothing was said of the other.
+    tree.file("a", 3000)?;
+    let next = manifest(&network.publish(tree.root(), "1.0.1")?)?;
+    for visit in &mut visits {
+        runtime.block_on(hears_of(visit, next, denied))?;
+    }
+    site.node.wait_staged("1.0.1", NEWS)?;
     ensure!(
-        absent.code() == Some(3),
-        "an absent version: {} {}",
-        absent.status,
-        absent.stderr
+        !site.node.status()?.to_string().contains("2.0.0"),
+        "the site's node has taken up what is not for it"
     );
-    let other = fetch(host, "acme/secret@1.0.0", &network.folder("other")?)?;
-    ensure!(
-        other.code() == Some(3),
-        "another product: {} {}",
-        other.status,
-        other.stderr
-    );
+    let heads = site.node.store().join("releases");
+    ensure!(heads.join(format!("{granted}.head")).exists(), "heads lie there");
+    ensure!(!heads.join(format!("{denied}.head")).exists(), "it has the head");
     Ok(())
+}
+
+/// The manifest that `publish --json` has printed.
+fn manifest(published: &Finished) -> Result<ManifestId> {
+    Ok(serde_json::from_value(published.json()?["manifest"].clone())?)
+}
+
+/// Asks for everything that can be asked for of what is granted, of what is not and of what is nowhere.
+async fn hears_one_answer(visit: &mut Visit, product: ProductId, manifests: [ManifestId; 3]) -> Result<()> {
+    let head = |manifest: ManifestId| Ask::File {
+        product,
+        name: format!("head/{manifest}"),
+        offset: 0,
+    };
+    let groups = |manifest, part| Ask::Groups {
+        layout: LayoutId { manifest, part },
+        groups: RangeSet::from(0..1),
+    };
+    let [granted, denied, nowhere] = manifests;
+    let (bytes, end) = visit.ask(head(granted)).await?;
+    ensure!(
+        end == EndStatus::Done && !bytes.is_empty(),
+        "what is granted is given: {end:?}"
+    );
+    for ask in [
+        &head as &dyn Fn(ManifestId) -> Ask,
+        &|manifest| groups(manifest, Part::Entries),
+        &|manifest| groups(manifest, Part::Payload),
+    ] {
+        let (bytes, end) = visit.ask(ask(denied)).await?;
+        ensure!(
+            bytes.is_empty() && end == EndStatus::Absent,
+            "{:?}: {} bytes and {end:?}",
+            ask(denied),
+            bytes.len()
+        );
+        ensure!(
+            (bytes, end) == visit.ask(ask(nowhere)).await?,
+            "two answers to {:?}",
+            ask(denied)
+        );
+    }
+    Ok(())
+}
+
+/// Listens until there is talk of `next`; there must be none of `denied` before.
+async fn hears_of(visit: &mut Visit, next: ManifestId, denied: ManifestId) -> Result<()> {
+    let names = |said: &[u8], manifest: ManifestId| said.windows(manifest.0.len()).any(|part| part == manifest.0);
+    loop {
+        let said = tokio::time::timeout(NEWS, visit.hear()).await.context("news")??;
+        ensure!(!names(&said, denied), "it was told of what is not for it: {said:?}");
+        if names(&said, next) {
+            return Ok(());
+        }
+    }
 }
 
 #[test]

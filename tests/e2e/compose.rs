@@ -1,6 +1,8 @@
 //! `docker-compose.yml` for real: a release published into it reaches the host of each site, and a node that is killed in
 //! mid-transfer comes back.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -34,6 +36,7 @@ fn a_release_published_into_the_containers_reaches_the_host_of_each_site() -> Re
         compose.healthy(service, HEALTHY)?;
         has_no_rights(&compose, service)?;
     }
+    hosts_have_no_way_to_the_origin(&compose)?;
     let folder = tempfile::tempdir()?;
     let mut tree = Tree::new(folder.path().join("release"), 1)?;
     tree.file("large", LARGE)?
@@ -87,6 +90,72 @@ fn has_no_rights(compose: &Compose, service: &str) -> Result<()> {
         full == ["samara"],
         "the image holds one program and nothing else: {full:?}"
     );
+    Ok(())
+}
+
+/// Where the port is that every node of `docker-compose.yml` listens on.
+const PORT: u16 = 7170;
+
+/// The networks of a service's running container: the number of each, and the address there, by its name in the file.
+fn networks(compose: &Compose, service: &str) -> Result<BTreeMap<String, (String, IpAddr)>> {
+    let format =
+        "{{range $name, $of := .NetworkSettings.Networks}}{{$name}} {{$of.NetworkID}} {{$of.IPAddress}};{{end}}";
+    ensure!(
+        compose.inspect(service, "{{.State.Running}}")? == "true",
+        "{service} does not run"
+    );
+    let listed = compose.inspect(service, format)?;
+    let rows = listed.split_terminator(';').map(|row| -> Result<_> {
+        let [name, id, address] = *row.split(' ').collect::<Vec<_>>() else {
+            anyhow::bail!("{service}: {row}");
+        };
+        // The engine puts the project's name before it.
+        let name = name.rsplit('_').next().unwrap_or(name).to_owned();
+        Ok((name, (id.to_owned(), address.parse().context(row.to_owned())?)))
+    });
+    rows.collect()
+}
+
+/// A host is in its site's network alone, the origin in none of these, and what the engine says so the kernel does too: from
+/// where the host is, its site's node answers and nobody else.
+fn hosts_have_no_way_to_the_origin(compose: &Compose) -> Result<()> {
+    let names = |of: &BTreeMap<String, (String, IpAddr)>| of.keys().cloned().collect::<Vec<_>>();
+    let of_origin = networks(compose, "origin")?;
+    ensure!(names(&of_origin) == ["wan"], "the origin is in {of_origin:?}");
+    let (wan, origin) = &of_origin["wan"];
+    let mut seen = BTreeSet::from([wan.clone()]);
+    for number in 1..=3 {
+        let (host, site, lan) = (format!("host{number}"), format!("site{number}"), format!("lan{number}"));
+        let (of_host, of_site) = (networks(compose, &host)?, networks(compose, &site)?);
+        ensure!(names(&of_host) == [lan.clone()], "{host} is in {of_host:?}");
+        ensure!(
+            names(&of_site) == [lan.clone(), "wan".to_owned()],
+            "{site} is in {of_site:?}"
+        );
+        ensure!(
+            of_host[&lan].0 == of_site[&lan].0,
+            "{host} and {site} are in one network"
+        );
+        ensure!(of_site["wan"].0 == *wan, "{site} and the origin are in one network");
+        ensure!(seen.insert(of_host[&lan].0.clone()), "{lan} is another network too");
+
+        ensure!(
+            docker::is_internal(&of_host[&lan].0)?,
+            "{host} has a way out of its site's network"
+        );
+
+        ensure!(
+            compose.connects(&site, SocketAddr::new(*origin, PORT))?
+                && compose.connects(&host, SocketAddr::new(of_site[&lan].1, PORT))?,
+            "who may is let through: {site} to the origin, {host} to {site}"
+        );
+        for (what, address) in [("the origin", *origin), ("its site's other address", of_site["wan"].1)] {
+            ensure!(
+                !compose.connects(&host, SocketAddr::new(address, PORT))?,
+                "{host} reaches {what} at {address}"
+            );
+        }
+    }
     Ok(())
 }
 

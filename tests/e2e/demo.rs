@@ -70,6 +70,89 @@ fn the_demo_carries_a_release_through_a_kill_and_says_what_it_did() -> Result<()
 }
 
 #[test]
+fn without_a_path_the_demo_finds_files_of_this_machine_and_explains_each_verb_that_it_runs() -> Result<()> {
+    let finished = Finished::of(
+        Command::new(binary::samara()).args(["demo", "--json", "--explain"]),
+        DEMO,
+    )?
+    .success()?;
+    let (report, said) = (finished.json()?, &finished.stderr);
+    ensure!(
+        report["verified"] == true && report["problems"] == serde_json::json!([]),
+        "{report:#}"
+    );
+    ensure!(
+        report["artifact_bytes"].as_u64() >= Some(200_000_000),
+        "less than 200 MB were found: {report:#}"
+    );
+    ensure!(said.contains("no PATH was given: copies of files in /"), "{said}");
+    let rows = report["nodes"].as_array().context("a row for each")?;
+    let of_sites = rows.iter().filter(|row| row["role"] == "site");
+    let from_each_other: Vec<_> = of_sites.filter_map(|row| row["other_sites_bytes"].as_u64()).collect();
+    ensure!(
+        from_each_other.len() == 3 && from_each_other.iter().any(|bytes| *bytes > 0),
+        "the sites feed each other: {report:#}"
+    );
+    ensure!(
+        report["resumed_after_kill"] == true && report["killed"]["resumed_bytes"].as_u64() > Some(0),
+        "one of them was killed and went on: {report:#}"
+    );
+    explains(said)
+}
+
+/// Fails unless each step of the way is shown as a line that could be typed, of verbs that `--help` lists.
+fn explains(said: &str) -> Result<()> {
+    let help = Finished::of(Command::new(binary::samara()).arg("--help"), DEMO)?
+        .success()?
+        .text();
+    let is_public = |verb: &str| help.lines().any(|line| line.split_whitespace().next() == Some(verb));
+    let shown: Vec<&str> = said.lines().filter_map(|line| line.strip_prefix("$ ")).collect();
+    for line in shown.iter().filter_map(|line| line.strip_prefix("samara ")) {
+        let mut words = line.split_whitespace().peekable();
+        while words.peek().is_some_and(|word| word.starts_with('-')) {
+            // `--home` has a value; `--json` has none.
+            if words.next() == Some("--home") {
+                words.next();
+            }
+        }
+        let verb = words.next().context("a verb")?;
+        ensure!(is_public(verb), "`{verb}` of `{line}` is no public verb:\n{help}");
+    }
+    for step in [
+        "samara --home vendor vendor init",
+        "samara --home vendor vendor product acme/demo",
+        "samara --home vendor request origin --address 127.0.0.1:",
+        "samara --home vendor grant origin.request --product acme/demo -o origin.join",
+        "samara --home vendor join origin.join",
+        "cat > origin.toml",
+        "samara --home site1 site init -o site1.request",
+        "samara --home vendor grant site3.request --product acme/demo --tenant tenant3 --site site3 --reseed all",
+        "samara --home site3 site enrol site3-node.request -o site3-node.join",
+        "samara --home site2 join site2-node.join",
+        "cat > site2.toml",
+        "samara --home host1 request host -o host1.request",
+        "samara --home host3 join host3.join",
+        "samara node run --config origin.toml",
+        "samara node run --config site3.toml",
+        "samara --home vendor publish /",
+        "samara --home host2 --json fetch acme/demo@1.0.0 -o /",
+        "kill -9 ",
+        "samara --home host2 --json verify /",
+    ] {
+        ensure!(
+            shown.iter().any(|line| line.starts_with(step)),
+            "`{step}` is not shown:\n{said}"
+        );
+    }
+    let restarted = shown.iter().filter(|line| line.starts_with("samara node run"));
+    ensure!(
+        restarted.count() == 5,
+        "an origin, three sites, and one of them again:\n{said}"
+    );
+    Ok(())
+}
+
+#[test]
 fn one_small_file_is_too_small_to_interrupt_and_the_demo_says_so() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let file = folder.path().join("tiny");

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use samara_tests::network::{Actor, FETCH, Network, PRODUCT, Plan, VERB, fetch, fetch_command};
+use samara_tests::network::{Actor, FETCH, Network, Node, PRODUCT, Plan, VERB, fetch, fetch_command};
 use samara_tests::tree::{Tree, same};
 use samara_tests::{Finished, Process, wait};
 use serde_json::Value;
@@ -16,7 +16,11 @@ const NEWS: Duration = Duration::from_secs(60);
 
 /// A network with one release that has two files.
 fn with_a_release() -> Result<(Network, Tree)> {
-    let network = Network::start(&Plan::default())?;
+    with_a_release_in(&Plan::default())
+}
+
+fn with_a_release_in(plan: &Plan) -> Result<(Network, Tree)> {
+    let network = Network::start(plan)?;
     let mut tree = Tree::new(network.folder("release")?, 31)?;
     tree.file("bin/tool", 200_000)?.file("share/tool/readme", 1000)?;
     network.publish(tree.root(), "1.0.0")?;
@@ -188,13 +192,20 @@ fn a_port_in_use_is_a_conflict_that_names_the_key_and_the_address() -> Result<()
 
 #[test]
 fn a_nodes_own_home_fetches_beside_it_where_it_may_enrol_and_is_refused_where_not() -> Result<()> {
-    let (network, tree) = with_a_release()?;
+    let mut plan = Plan::default();
+    (plan.origin.log, plan.site.log) = (Some("info"), Some("info"));
+    let (network, tree) = with_a_release_in(&plan)?;
     let (node, keeper) = (&network.sites[0].node, &network.sites[0].keeper);
     let what = format!("{PRODUCT}@1.0.0");
     let into = network.exchange("beside");
+    let before = partings(&network)?;
     let refused = fetch(&node.actor, &what, &into)?;
     says(&refused, 4, &["a node without the right", "request host"])?;
     ensure!(!into.exists(), "it made a folder");
+    ensure!(
+        partings(&network)? == before,
+        "a fetch that was refused pushed the node off"
+    );
 
     let (request, join) = (network.exchange("right.request"), network.exchange("right.join"));
     node.actor.run([
@@ -212,11 +223,51 @@ fn a_nodes_own_home_fetches_beside_it_where_it_may_enrol_and_is_refused_where_no
         join.as_os_str(),
     ])?;
     node.actor.run(["join".as_ref(), join.as_os_str()])?;
+    meets_anew(&network, before)?;
+    let before = partings(&network)?;
     fetch(&node.actor, &what, &into)?.success()?;
     same(tree.root(), &into)?;
-    // The node was not pushed off: what comes next reaches it. (It dials anew with what it has joined.)
+    // The node was not pushed off: what comes next reaches it over the connection that it had.
     network.publish(tree.root(), "1.0.1")?;
     until_code(&network.sites[0].hosts[0], &network, &format!("{PRODUCT}@1.0.1"), 0)?;
     ensure!(node.process()?.is_running(), "the node goes on");
+    ensure!(partings(&network)? == before, "the fetch pushed the node off");
+    Ok(())
+}
+
+/// How often the origin has parted from the site's node, and the node from the origin, by their logs.
+fn partings(network: &Network) -> Result<[usize; 2]> {
+    let (origin, node) = (&network.origin, &network.sites[0].node);
+    Ok([count_down(origin, &peer(node)?)?, count_down(node, &peer(origin)?)?])
+}
+
+fn count_down(node: &Node, of: &str) -> Result<usize> {
+    let lines = node.process()?.lines();
+    let lines = lines.iter().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    Ok(lines
+        .filter(|line| line["event"] == "peer_down" && line["fields"]["peer"] == of)
+        .count())
+}
+
+fn peer(node: &Node) -> Result<String> {
+    let status = node.status()?;
+    let id = status["node"]["peer"].as_str();
+    id.map(str::to_owned).context("a status names its node")
+}
+
+/// A node that has joined parts from everybody and meets them with what it has now. Waits until origin and node have, and
+/// until they stay together: both may have dialled, and one of two connections goes again.
+fn meets_anew(network: &Network, before: [usize; 2]) -> Result<()> {
+    let (origin, node) = (&network.origin, &network.sites[0].node);
+    wait::until("the origin and the node to part", NEWS, || {
+        let now = partings(network)?;
+        Ok((now[0] > before[0] && now[1] > before[1]).then_some(()))
+    })?;
+    for (node, other) in [(origin, peer(node)?), (node, peer(origin)?)] {
+        node.wait_status("them to be together", NEWS, |status| {
+            let mut peers = status["peers"].as_array().into_iter().flatten();
+            peers.any(|row| row["peer"] == *other && row["connected_seconds"].as_u64() >= Some(3))
+        })?;
+    }
     Ok(())
 }

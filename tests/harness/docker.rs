@@ -1,5 +1,6 @@
 //! The Docker engine and `docker-compose`, where they can be had.
 
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -7,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use tempfile::TempDir;
 
-use crate::{Finished, Process, binary, skip, usage, wait};
+use crate::{Finished, Process, binary, namespace, skip, usage, wait};
 
 /// What makes the program static; the same words as in `.ci/run` and README.md, so that nothing is built twice.
 const STATIC: &str = "-C target-feature=+crt-static";
@@ -15,6 +16,9 @@ const STATIC: &str = "-C target-feature=+crt-static";
 const ENGINE_START: Duration = Duration::from_secs(30);
 /// How long it may take to say what it knows.
 const ENGINE_ANSWER: Duration = Duration::from_secs(30);
+
+/// How long a connection may take where nothing says no.
+const CONNECT: Duration = Duration::from_secs(3);
 
 /// An engine that answers: one that ran already, or one started here, in a session of its own: it outlives this program.
 ///
@@ -66,6 +70,17 @@ pub fn static_binary() -> Result<PathBuf> {
     // Beside other tests on two busy cores twenty minutes were not enough.
     Finished::of(&mut build, Duration::from_secs(3600))?.success()?;
     Ok(target.join(triple).join("release/samara"))
+}
+
+/// Whether the engine lets nothing out of the network of that number.
+///
+/// # Errors
+/// When there is no such network.
+pub fn is_internal(network: &str) -> Result<bool> {
+    let mut inspect = Command::new("docker");
+    inspect.args(["network", "inspect", "--format", "{{.Internal}}", network]);
+    let asked = Finished::of(&mut inspect, ENGINE_ANSWER)?.success()?;
+    Ok(asked.text().trim() == "true")
 }
 
 /// What the images are built from: the static program, a shell for the set-up, an empty folder.
@@ -147,6 +162,17 @@ impl Compose {
         let mut inspect = Command::new("docker");
         let asked = Finished::of(inspect.args(["inspect", "--format", format, &id]), ENGINE_ANSWER)?;
         Ok(asked.success()?.text().trim().to_owned())
+    }
+
+    /// Whether something in a running container of a service, from where it is in the network, gets a TCP connection to
+    /// `address`. Needs root; nothing of the image is used.
+    ///
+    /// # Errors
+    /// When there is no such container, or it does not run.
+    pub fn connects(&self, service: &str, address: SocketAddr) -> Result<bool> {
+        let space = format!("/proc/{}/ns/net", self.inspect(service, "{{.State.Pid}}")?);
+        let connect = || TcpStream::connect_timeout(&address, CONNECT).is_ok();
+        namespace::inside(Path::new(&space), connect).with_context(|| format!("{service} runs"))
     }
 
     /// Copies what lies at `path` in a service's container to `into`, which is not there yet.

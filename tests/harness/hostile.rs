@@ -16,10 +16,12 @@ mod floods;
 mod insider;
 mod link;
 mod session;
+mod visit;
 mod wares;
 
-pub use insider::Insider;
+pub use insider::{Insider, seed_in};
 pub use link::{CONTROL, DATA, Link};
+pub use visit::Visit;
 pub use wares::Wares;
 
 /// How long it rests before it dials again.

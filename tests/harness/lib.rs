@@ -7,11 +7,13 @@
 pub mod binary;
 pub mod docker;
 pub mod hostile;
+pub mod metrics;
 pub mod namespace;
 pub mod network;
 pub mod ports;
 pub mod process;
 pub mod proxy;
+pub mod search;
 pub mod seed;
 pub mod skip;
 pub mod tree;

@@ -6,6 +6,7 @@
 
 use std::fs::File;
 use std::os::fd::AsRawFd;
+use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -130,16 +131,7 @@ impl Star {
     /// # Errors
     /// When the place cannot be entered.
     pub fn inside<T: Send>(&self, name: &str, act: impl FnOnce() -> T + Send) -> Result<T> {
-        let path = format!("/run/netns/{}", self.namespace(name));
-        let space = File::open(&path).with_context(|| path.clone())?;
-        let entered = || -> Result<T> {
-            // SAFETY: setns takes two numbers and changes the namespace of this thread alone.
-            #[expect(unsafe_code, reason = "std knows no namespaces")]
-            let outcome = unsafe { libc::setns(space.as_raw_fd(), libc::CLONE_NEWNET) };
-            ensure!(outcome == 0, "entering {path}: {}", std::io::Error::last_os_error());
-            Ok(act())
-        };
-        std::thread::scope(|scope| scope.spawn(entered).join()).unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        inside(Path::new(&format!("/run/netns/{}", self.namespace(name))), act)
     }
 
     /// Takes away every way out of a place but the one to `to`: what it sends to anybody else has no route.
@@ -200,6 +192,24 @@ impl Drop for Star {
                 .output();
         }
     }
+}
+
+/// Runs `act` on a thread inside the network namespace that `space` names. Threads that it starts, and sockets that it opens,
+/// stay there.
+///
+/// # Errors
+/// When it cannot be entered.
+pub fn inside<T: Send>(space: &Path, act: impl FnOnce() -> T + Send) -> Result<T> {
+    let opened = File::open(space).with_context(|| space.display().to_string())?;
+    let entered = || -> Result<T> {
+        // SAFETY: setns takes two numbers and changes the namespace of this thread alone.
+        #[expect(unsafe_code, reason = "std knows no namespaces")]
+        let outcome = unsafe { libc::setns(opened.as_raw_fd(), libc::CLONE_NEWNET) };
+        let error = std::io::Error::last_os_error();
+        ensure!(outcome == 0, "entering {}: {error}", space.display());
+        Ok(act())
+    };
+    std::thread::scope(|scope| scope.spawn(entered).join()).unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 fn address(index: usize) -> String {

@@ -27,10 +27,18 @@ impl Insider {
     /// # Errors
     /// When the home holds something else.
     pub fn of(home: &Path) -> Result<Self> {
-        let seed = seed_in(&home.join("identity.key"))?;
         let mut products = fs::read_dir(home.join("products"))?;
         let folder = products.next().context("a product was joined")??.path();
         ensure!(products.next().is_none(), "one product was joined");
+        Self::in_product(home, &folder)
+    }
+
+    /// The same for one of the products that the home has joined: that which lies in `folder`.
+    ///
+    /// # Errors
+    /// When the home holds no such thing.
+    pub fn in_product(home: &Path, folder: &Path) -> Result<Self> {
+        let seed = seed_in(&home.join("identity.key"))?;
         let membership: serde_json::Value = serde_json::from_slice(&fs::read(folder.join("membership.json"))?)?;
         let credentials = Credentials {
             grant: serde_json::from_value(membership["grant"].clone())?,
@@ -125,7 +133,10 @@ impl Insider {
 }
 
 /// The seed in a key file.
-fn seed_in(file: &Path) -> Result<[u8; 32]> {
+///
+/// # Errors
+/// When it is none.
+pub fn seed_in(file: &Path) -> Result<[u8; 32]> {
     let line = fs::read_to_string(file)?;
     let digits = line.trim_end().strip_prefix("samara-ed25519-seed ");
     from_hex(digits.context("a key file")?).context("a seed of 32 bytes")

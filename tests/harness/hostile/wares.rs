@@ -8,8 +8,6 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail, ensure};
-use futures::{AsyncReadExt, AsyncWriteExt};
-use libp2p::core::muxing::SubstreamBox;
 use samara_protocol::bits::Bits;
 use samara_protocol::id::{ArtifactId, LayoutId, ManifestId, Part};
 use samara_protocol::manifest::contents::Contents;
@@ -21,12 +19,10 @@ use samara_protocol::tree::outboard;
 use samara_protocol::tree::prove::ReplyProver;
 use samara_protocol::tree::ranges::RangeSet;
 use samara_protocol::wire::control::ControlMessage;
-use samara_protocol::wire::data::{Ask, AskFrame, EndStatus, ReplyHeader};
-use samara_protocol::wire::frame;
+use samara_protocol::wire::data::{Ask, EndStatus};
 use samara_protocol::wire::message::SwarmMessage;
 
-use super::link::{CONTROL, DATA};
-use super::{Insider, Link};
+use super::{Insider, Visit};
 
 /// See the module.
 #[derive(Debug, Clone)]
@@ -55,16 +51,11 @@ impl Wares {
     /// # Errors
     /// When the node does not give it, or the folder does not hold the release.
     pub async fn take(insider: &Insider, address: &str, manifest: ManifestId, folder: &Path) -> Result<Self> {
-        let link = Link::dial(insider, address).await?;
-        let reply = link.hello(&insider.hello().encode()).await?;
-        reply.context("the origin lets an insider in")?;
-        let mut control = link.open(CONTROL).await?.context("a control stream")?;
-        let mut data = link.open(DATA).await?.context("a data stream")?;
-
+        let mut visit = Visit::to(insider, address).await?;
         let name = format!("head/{manifest}");
         let (product, offset) = (insider.product(), 0);
         let ask = Ask::File { product, name, offset };
-        let (head, status) = ask_for(&mut data, ask).await?;
+        let (head, status) = visit.ask(ask).await?;
         ensure!(status == EndStatus::Done, "the head: {status:?}");
         let head = Head::decode(&head)?;
 
@@ -75,12 +66,14 @@ impl Wares {
         };
         let groups = RangeSet::from(0..list.group_count());
         // An origin shows nothing to who has not said that it wants it, and takes a moment then.
-        want(&mut control, layout, list.blocks().len()).await?;
+        visit
+            .say(&ControlMessage::Swarm(want(layout, list.blocks().len())))
+            .await?;
         let entries = loop {
             let groups = groups.clone();
-            match ask_for(&mut data, Ask::Groups { layout, groups }).await? {
+            match visit.ask(Ask::Groups { layout, groups }).await? {
                 (bytes, EndStatus::Done) => break bytes,
-                (_, EndStatus::Absent) => drop(message(&mut control).await?),
+                (_, EndStatus::Absent) => drop(visit.hear().await?),
                 (_, status) => bail!("the entries: {status:?}"),
             }
         };
@@ -181,46 +174,14 @@ impl Proofs<'_> {
     }
 }
 
-async fn want(control: &mut SubstreamBox, layout: LayoutId, blocks: u32) -> Result<()> {
-    let status = SwarmMessage::Status {
+/// The word that all of a layout is wanted.
+fn want(layout: LayoutId, blocks: u32) -> SwarmMessage {
+    SwarmMessage::Status {
         number: 1,
         layout,
         ask: false,
         have: Bits::none(blocks),
         durable: Bits::none(blocks),
         want: Bits::all(blocks),
-    };
-    control
-        .write_all(&frame::encode(&ControlMessage::Swarm(status).encode()))
-        .await?;
-    Ok(control.flush().await?)
-}
-
-/// The next message, whatever it is.
-async fn message(control: &mut SubstreamBox) -> Result<Vec<u8>> {
-    let mut prefix = [0; frame::PREFIX_BYTES];
-    control.read_exact(&mut prefix).await?;
-    let mut payload = vec![0; u32::from_le_bytes(prefix) as usize];
-    control.read_exact(&mut payload).await?;
-    Ok(payload)
-}
-
-/// Asks, and gives all data of the reply (without proofs) and how it ended.
-async fn ask_for(data: &mut SubstreamBox, ask: Ask) -> Result<(Vec<u8>, EndStatus)> {
-    data.write_all(&frame::encode(&AskFrame::Ask { id: 0, ask }.encode()))
-        .await?;
-    data.flush().await?;
-    let mut all = Vec::new();
-    loop {
-        let mut header = [0; ReplyHeader::BYTES];
-        data.read_exact(&mut header).await?;
-        let header = ReplyHeader::decode(&header)?;
-        let mut body = vec![0; header.body_len()];
-        data.read_exact(&mut body).await?;
-        match header {
-            ReplyHeader::Group(group) => all.extend_from_slice(&body[usize::from(group.proof_len)..]),
-            ReplyHeader::File(_) => all.extend_from_slice(&body),
-            ReplyHeader::End(end) => return Ok((all, end.status)),
-        }
     }
 }

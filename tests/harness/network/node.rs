@@ -25,6 +25,8 @@ pub struct NodeConfig {
     pub down: Option<String>,
     /// `[limits] upload`.
     pub upload: Option<String>,
+    /// `[limits] origin-copies-max`.
+    pub copies: Option<u32>,
     /// `[store] quota`.
     pub quota: Option<String>,
     /// `[store] reserve`.
@@ -35,6 +37,8 @@ pub struct NodeConfig {
     pub keep: Option<u32>,
     /// `platforms` of the product.
     pub platforms: Vec<String>,
+    /// Products that it carries beside [`PRODUCT`], followed like that one.
+    pub further: Vec<&'static str>,
     /// `[node] proxy`.
     pub proxy: Option<String>,
     /// `[node] external`, when others are to dial something else than what is listened on; a host alone gets the own port.
@@ -43,6 +47,8 @@ pub struct NodeConfig {
     pub store: Option<PathBuf>,
     /// `[log] level`; with one, the log is JSON.
     pub log: Option<&'static str>,
+    /// `[metrics] listen`.
+    pub metrics: Option<String>,
     /// Where the vendor's online keys are; at the origin that signs.
     pub signer: Option<PathBuf>,
 }
@@ -304,6 +310,12 @@ impl Node {
                 writeln!(text, "{key} = \"{value}\"")?;
             }
         }
+        if let Some(copies) = config.copies {
+            writeln!(text, "origin-copies-max = {copies}")?;
+        }
+        if let Some(address) = &config.metrics {
+            writeln!(text, "\n[metrics]\nlisten = \"{address}\"")?;
+        }
         if let Some(level) = config.log {
             writeln!(text, "\n[log]\nformat = \"json\"\nlevel = \"{level}\"")?;
         }
@@ -325,6 +337,12 @@ impl Node {
         }
         if let Some(signer) = &config.signer {
             writeln!(text, "signer = \"{}\"", signer.display())?;
+        }
+        for name in &config.further {
+            writeln!(text, "\n[[product]]\nname = \"{name}\"")?;
+            if config.follow {
+                writeln!(text, "follow = [\"{CHANNEL}\"]")?;
+            }
         }
         fs::write(self.file(), text).with_context(|| self.file().display().to_string())
     }
