@@ -252,29 +252,7 @@ impl Driver {
                 Some("set [node] listen, unless it shall only dial out"),
             ),
         });
-        checks.push(if status.peers.is_empty() {
-            check(
-                "peers",
-                Verdict::Failed,
-                "it is connected to nobody".to_owned(),
-                Some("look at its log for why dialling fails; a firewall must let TCP out to the contacts"),
-            )
-        } else if status.node.role == "origin" || status.peers.iter().any(|peer| peer.distance == SourceClass::Origin) {
-            check(
-                "peers",
-                Verdict::Ok,
-                format!("connected to {}", status.peers.len()),
-                None,
-            )
-        } else {
-            // Who is revoked is let in nowhere from then on, and so is not told.
-            check(
-                "peers",
-                Verdict::Warning,
-                format!("connected to {}, of which none is an origin", status.peers.len()),
-                Some("unless no way leads to one from here: if none lets it in, ask the vendor whether the grant is revoked"),
-            )
-        });
+        checks.push(peers_check(&status));
         for (_, product) in self.products.iter() {
             checks.push(credentials_check(&product.name, &self.standing(product)));
         }
@@ -322,6 +300,29 @@ impl Release {
             Phase::Opening(_) | Phase::Room(_) | Phase::Moving(_) => Stage::Fetching,
             Phase::Staged => Stage::Staged,
         }
+    }
+}
+
+fn peers_check(status: &Status) -> Check {
+    let check = |verdict, what: String, way_out: Option<&str>| Check {
+        name: "peers".to_owned(),
+        verdict,
+        what,
+        way_out: way_out.map(str::to_owned),
+    };
+    let count = status.peers.len();
+    let is_origin = |peer: &PeerStatus| peer.distance == SourceClass::Origin;
+    if count == 0 {
+        let way_out = "look at its log for why dialling fails; a firewall must let TCP out to the contacts";
+        check(Verdict::Failed, "it is connected to nobody".to_owned(), Some(way_out))
+    } else if status.node.role == "origin" || status.peers.iter().any(is_origin) {
+        check(Verdict::Ok, format!("connected to {count}"), None)
+    } else {
+        // Who is revoked is let in nowhere from then on, and so is not told.
+        let what = format!("connected to {count}, of which none is an origin");
+        let way_out =
+            "unless no way leads to one from here: if none lets it in, ask the vendor whether the grant is revoked";
+        check(Verdict::Warning, what, Some(way_out))
     }
 }
 

@@ -81,7 +81,8 @@ impl Output {
             ExitStatus::Denied => store.manifests().is_ok_and(|releases| releases.is_empty()),
             _ => false,
         };
-        if self.dir.is_some() && !(in_vain && !self.makes.is_empty()) {
+        let goes_on = self.makes.is_empty() || !in_vain;
+        if self.dir.is_some() && goes_on {
             return;
         }
         // The error is what the reader has to know; a folder that stays is found by the next fetch.
