@@ -54,6 +54,14 @@ struct Wanted {
     failures: u32,
 }
 
+impl Wanted {
+    /// What to say hello for: another one after each failure, since a peer may turn this node away for one of them alone.
+    fn product(&self) -> Option<ProductId> {
+        let turn = self.failures as usize % self.products.len().max(1);
+        self.products.iter().nth(turn).copied()
+    }
+}
+
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Dialer {
@@ -177,7 +185,7 @@ impl Dialer {
             if under_way + dials.len() >= DIALS_MAX {
                 break;
             }
-            let (State::Waiting(at), Some(product)) = (wanted.state, wanted.products.first()) else {
+            let (State::Waiting(at), Some(product)) = (wanted.state, wanted.product()) else {
                 continue;
             };
             if at <= now {
@@ -187,7 +195,7 @@ impl Dialer {
                 dials.push(Dial {
                     peer: *peer,
                     addresses,
-                    product: *product,
+                    product,
                 });
             }
         }
@@ -197,7 +205,7 @@ impl Dialer {
     /// The dial to go on with after [`Self::failed`] said that something else is tried.
     pub(super) fn second(&self, peer: NodeId) -> Option<Dial> {
         let wanted = self.wanted.get(&peer)?;
-        let product = *wanted.products.first()?;
+        let product = wanted.product()?;
         matches!(wanted.state, State::Dialling { quic: true }).then(|| Dial {
             peer,
             addresses: wanted.quic.clone(),

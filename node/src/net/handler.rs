@@ -14,7 +14,7 @@ use futures::future::BoxFuture;
 use libp2p::swarm::handler::{ConnectionEvent, DialUpgradeError, FullyNegotiatedInbound, FullyNegotiatedOutbound};
 use libp2p::swarm::{ConnectionHandler, ConnectionHandlerEvent, Stream, SubstreamProtocol};
 use samara_protocol::id::{NodeId, ProductId};
-use samara_protocol::limits::HELLO_TIMEOUT;
+use samara_protocol::limits::{DATA_STREAMS_MAX, HELLO_TIMEOUT};
 use tokio::sync::oneshot;
 use tokio::time::Sleep;
 
@@ -23,6 +23,9 @@ use super::places::Place;
 use super::protocol::{Offer, Protocol};
 use super::session::{self, Port};
 use super::shared::Shared;
+
+/// Streams of a peer that was answered which may come before its control stream: one further hello and its data streams.
+const EARLY_STREAMS_MAX: usize = 2 + DATA_STREAMS_MAX;
 
 /// What a handler tells the behaviour.
 #[derive(Debug)]
@@ -62,6 +65,9 @@ pub(super) struct Handler {
     exchange: Option<BoxFuture<'static, Result<Admission, HelloError>>>,
     /// The exchange's result, until the control stream is there.
     admission: Option<Admission>,
+    /// Streams of a peer that was answered, until the control stream is there: the dialler opens that first, but nothing
+    /// keeps the order of streams.
+    early: Vec<(Protocol, Stream)>,
     session: Option<Port>,
     /// Until when the session must have begun.
     deadline: Option<Pin<Box<Sleep>>>,
@@ -80,6 +86,7 @@ impl Handler {
             open: Arc::new(AtomicBool::new(false)),
             exchange: None,
             admission: None,
+            early: Vec::new(),
             session: None,
             deadline: Some(Box::pin(tokio::time::sleep(HELLO_TIMEOUT))),
             events: VecDeque::new(),
@@ -131,15 +138,39 @@ impl Handler {
                     .boxed(),
                 );
             }
-            (Protocol::Control, None) if !self.dialled => match self.admission.take() {
-                Some(admission) => self.begin(admission, stream),
-                None => self.fail("a control stream before its time"),
-            },
+            (Protocol::Hello | Protocol::Control | Protocol::Data, None) if self.has_answered() => {
+                if self.early.len() == EARLY_STREAMS_MAX {
+                    return self.fail("more streams than the limits allow before the control stream");
+                }
+                self.early.push((protocol, stream));
+                self.begin_if_complete();
+            }
             (Protocol::Hello | Protocol::Data, Some(port)) => {
                 // A full queue means more streams than the limits allow: dropped, which resets it.
                 let _ = port.inbound.try_send((protocol, stream));
             }
             (Protocol::Hello | Protocol::Control | Protocol::Data, _) => self.fail("a stream that has no place"),
+        }
+    }
+
+    /// Whether the dialler may have had its answer, and so may open any stream.
+    fn has_answered(&self) -> bool {
+        !self.dialled && self.open.load(Ordering::Acquire)
+    }
+
+    /// Begins the session of a peer that dialled, once it was answered and its control stream is there.
+    fn begin_if_complete(&mut self) {
+        let control = self
+            .early
+            .iter()
+            .position(|(protocol, _)| *protocol == Protocol::Control);
+        let Some((control, admission)) = control.zip(self.admission.take_if(|_| control.is_some())) else {
+            return;
+        };
+        let (_, control) = self.early.remove(control);
+        self.begin(admission, control);
+        for (protocol, stream) in std::mem::take(&mut self.early) {
+            self.on_inbound(protocol, stream);
         }
     }
 
@@ -171,6 +202,8 @@ impl Handler {
                 if self.dialled {
                     self.open.store(true, Ordering::Release);
                     self.open_stream(Protocol::Control, OpenInfo::Control);
+                } else {
+                    self.begin_if_complete();
                 }
             }
             Err(error) => self.end(&error.to_string(), matches!(error, HelloError::Busy)),

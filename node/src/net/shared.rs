@@ -180,15 +180,14 @@ impl Shared {
     /// Puts the link of a new session in place, if it may stand there; gives the one that stood there.
     pub(super) fn replace_link(&self, peer: NodeId, link: Link) -> Result<Option<Link>, HelloError> {
         let place = link.place;
-        let former = {
+        let (former, wanted_for) = {
             let mut links = lock(&self.links);
             self.check_place(&links, peer, place)?;
-            links.insert(peer, link)
+            (links.insert(peer, link), self.dialer().up(peer))
         };
         if !place.dialled_by_us {
             self.was_dialled.store(true, Ordering::Relaxed);
         }
-        let wanted_for = self.dialer().up(peer);
         wanted_for.into_iter().for_each(|product| self.hello(peer, product));
         Ok(former)
     }
@@ -247,11 +246,16 @@ impl Shared {
             .map(|text| address::parse(text))
             .collect::<Result<Vec<_>, _>>()?;
         self.dialer().want(peer, addresses, product, once, Instant::now());
-        if let Some(link) = self.link(peer) {
-            let _ = self.dialer().up(peer);
-            if !link.covers(product) {
-                self.hello(peer, product);
-            }
+        let covers = {
+            // With the links locked: one that ends in between would leave a peer that is never dialled again.
+            let links = lock(&self.links);
+            links.get(&peer).map(|link| {
+                let _ = self.dialer().up(peer);
+                link.covers(product)
+            })
+        };
+        if covers == Some(false) {
+            self.hello(peer, product);
         }
         self.changed.notify_one();
         Ok(())

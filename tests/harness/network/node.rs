@@ -15,6 +15,8 @@ use crate::{Finished, Process, ports, wait};
 const ANSWER: Duration = Duration::from_secs(20);
 /// How long it may take to end after SIGTERM.
 const DRAIN: Duration = Duration::from_secs(20);
+/// How many of a node's last lines are told with a wait that was in vain.
+const LAST_LINES: usize = 30;
 
 /// What differs from the defaults in a node's file.
 #[derive(Debug, Clone, Default)]
@@ -216,7 +218,13 @@ impl Node {
             last = self.status()?;
             Ok(wanted(&last).then(|| last.clone()))
         });
-        waited.with_context(|| format!("{}'s last status: {last:#}", self.actor.name()))
+        waited.with_context(|| {
+            let name = self.actor.name();
+            format!(
+                "{name}'s last status: {last:#}\nand what {name} said last:\n{}",
+                self.last_lines()
+            )
+        })
     }
 
     /// The payload transfer of a version in its status.
@@ -283,6 +291,12 @@ impl Node {
         let lines = self.process.as_ref().map(Process::lines).unwrap_or_default();
         fs::write(self.actor.home().join("node.log"), lines.join("\n"))?;
         Ok(())
+    }
+
+    /// The end of what the running node has said.
+    fn last_lines(&self) -> String {
+        let lines = self.process.as_ref().map(Process::lines).unwrap_or_default();
+        lines[lines.len().saturating_sub(LAST_LINES)..].join("\n")
     }
 
     fn write(&self) -> Result<()> {

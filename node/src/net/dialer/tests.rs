@@ -115,3 +115,17 @@ fn dials_under_way_and_peers_wanted_are_bounded() {
     dialer.up(dials[0].peer);
     assert_eq!(dialer.due(now).len(), 1);
 }
+
+#[test]
+fn a_product_that_is_turned_away_does_not_keep_the_others_out() {
+    let (mut dialer, mut now) = wanting(false, false);
+    let other = ProductId([2; 32]);
+    dialer.want(peer(1), at("192.0.2.1:4001"), other, false, now);
+    let mut said = Vec::new();
+    for _ in 0..4 {
+        said.extend(dialer.due(now).iter().map(|dial| dial.product));
+        dialer.failed(peer(1), now);
+        now = dialer.wake_at().expect("a pause");
+    }
+    assert_eq!(said, [PRODUCT, other, PRODUCT, other]);
+}

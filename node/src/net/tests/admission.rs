@@ -1,7 +1,9 @@
 //! Who comes in, and what the others learn.
 
 use futures::{AsyncReadExt, AsyncWriteExt};
-use samara_protocol::limits::{CREDENTIALS_BYTES_MAX, HELLO_BYTES_MAX, NODES_PER_SITE_MAX, UNADMITTED_PER_ADDRESS_MAX};
+use samara_protocol::limits::{
+    CREDENTIALS_BYTES_MAX, HELLO_BYTES_MAX, NODES_PER_SITE_MAX, SUBSTREAMS_MAX, UNADMITTED_PER_ADDRESS_MAX,
+};
 use samara_protocol::wire::control::ControlMessage;
 use samara_protocol::wire::frame;
 use samara_protocol::wire::hello::{Hello, HelloReply};
@@ -315,23 +317,61 @@ async fn another_nodes_key_at_an_address_is_named() {
 }
 
 #[tokio::test]
-async fn a_stream_before_the_control_stream_has_no_place() {
-    let mut node = Node::open(2).await;
+async fn streams_that_overtake_the_control_stream_wait_for_it() {
+    let mut node = Node::start(2, TestGate::opening(&[PRODUCT, OTHER_PRODUCT]), |_| {}).await;
     let stranger = Stranger::connect(9, &node).await;
     let answer = stranger.say(&frame::encode(&good_hello().encode())).await;
     assert!(!answer.is_empty());
     let mut data = stranger
         .negotiate("/samara/data/0")
         .await
-        .expect("offered after the answer");
-    let _ = data.write_all(&[0; 4]).await;
-    let mut rest = Vec::new();
-    let _ = data.read_to_end(&mut rest).await;
-    assert_eq!(rest, Vec::<u8>::new());
+        .expect("offered when answered");
+    let mut hello = stranger
+        .negotiate("/samara/hello/0")
+        .await
+        .expect("offered when answered");
+    let mut further = good_hello();
+    further.product = OTHER_PRODUCT;
+    hello
+        .write_all(&frame::encode(&further.encode()))
+        .await
+        .expect("a hello");
+    hello.flush().await.expect("a hello");
+    data.write_all(&20_u32.to_le_bytes()).await.expect("half of an ask");
+    data.flush().await.expect("half of an ask");
+    let is_quiet = |event: &NetEvent| matches!(event, NetEvent::Listening { .. });
+    assert!(node.pending().iter().all(is_quiet), "nothing comes of them yet");
+
+    let _control = stranger.negotiate("/samara/control/0").await.expect("control");
+    assert_eq!(node.expect_up().await.peer, stranger.id);
+    let covers = node.expect("cover", |event| match event {
+        NetEvent::Covers(up) => Some(up.product),
+        NetEvent::Down { .. } => panic!("the connection stays"),
+        _ => None,
+    });
+    assert_eq!(covers.await, OTHER_PRODUCT);
+    let mut prefix = [0; frame::PREFIX_BYTES];
+    in_time("an answer", hello.read_exact(&mut prefix))
+        .await
+        .expect("the hello that waited is answered");
+}
+
+#[tokio::test]
+async fn streams_without_a_control_stream_are_bounded_and_nothing_comes_of_them() {
+    let mut node = Node::open(2).await;
+    let stranger = Stranger::connect(9, &node).await;
+    let answer = stranger.say(&frame::encode(&good_hello().encode())).await;
+    assert!(!answer.is_empty());
+    let mut held = Vec::new();
+    for _ in 0..SUBSTREAMS_MAX {
+        held.extend(stranger.negotiate("/samara/data/0").await);
+    }
     stranger.closed().await;
     assert!(
-        node.pending()
-            .iter()
-            .all(|event| matches!(event, NetEvent::Listening { .. }))
+        !held.is_empty() && held.len() < SUBSTREAMS_MAX,
+        "{} were taken",
+        held.len()
     );
+    let is_quiet = |event: &NetEvent| matches!(event, NetEvent::Listening { .. });
+    assert!(node.pending().iter().all(is_quiet), "it was never up");
 }
