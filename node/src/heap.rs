@@ -16,6 +16,9 @@ const MAPPED_BYTES: libc::c_int = 4 << 20;
 /// large ones there are some ten thousand a second: nothing was seen to wait for the one lock.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 const HEAPS: libc::c_int = 1;
+/// Free memory that [`trim`] leaves at the top.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+const TOP_BYTES: libc::size_t = 1 << 20;
 
 /// Sets the allocator up. Does nothing where the C library is another.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
@@ -36,3 +39,16 @@ pub fn tune() {
 /// Sets the allocator up. Does nothing where the C library is another.
 #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
 pub const fn tune() {}
+
+/// Gives pages that hold nothing back to the system, wherever in the heap they are; some milliseconds, so on a worker and
+/// now and then. A heap would keep what it held at its worst moment, and grow with every worse one.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+#[expect(unsafe_code, reason = "malloc_trim has no safe form")]
+pub fn trim() {
+    // SAFETY: it takes a number and touches, under the allocator's own lock, only memory that is free.
+    unsafe { libc::malloc_trim(TOP_BYTES) };
+}
+
+/// Does nothing where the C library is another.
+#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+pub const fn trim() {}

@@ -35,6 +35,7 @@ use super::shell::{Fact, Shell};
 use super::standings::Standings;
 use super::throughput::Throughput;
 use crate::admin::server::Call;
+use crate::heap;
 use crate::net::NetEvent;
 use crate::observe::{Event, Observer};
 use crate::store::Store;
@@ -328,8 +329,14 @@ impl Driver {
     fn checkpoint(&self) {
         let (store, reports) = (self.store.clone(), self.shell.reports.clone());
         tokio::spawn(async move {
-            let checkpoint = tokio::task::spawn_blocking(move || store.checkpoint()).await;
-            let checkpoint = checkpoint.expect("a checkpoint does not panic and is not aborted");
+            let checkpoint = tokio::task::spawn_blocking(move || {
+                let checkpoint = store.checkpoint();
+                heap::trim();
+                checkpoint
+            });
+            let checkpoint = checkpoint
+                .await
+                .expect("a checkpoint does not panic and is not aborted");
             let _ = reports.send(Report::Checkpointed(checkpoint)).await;
         });
     }
