@@ -130,9 +130,15 @@ impl Swarm {
             Input::Wanted { layout, wanted } => self.wanted(now, layout, wanted),
             Input::Limits(limits) => self.set_limits(now, limits),
             Input::FetchVerified { request, groups, bytes } => self.fetch_verified(now, request, &groups, bytes),
+            Input::FetchedLate {
+                peer,
+                distance,
+                layout,
+                groups,
+                bytes,
+            } => self.fetched_late(now, (peer, distance), layout, &groups, bytes),
             Input::FetchDone { request } => self.fetch_done(request),
             Input::FetchFailed { request, fault } => self.fetch_failed(now, request, fault),
-            Input::Held { layout, groups } => self.held(now, layout, &groups),
             Input::Durable { layout, groups } => self.durable(now, layout, &groups),
             Input::Lost { layout, groups } => self.lost(now, layout, &groups),
             Input::ServeAsked {
@@ -389,15 +395,6 @@ impl Swarm {
         self.timers.down = None;
         self.fill_everybody();
         self.to_pump = true;
-    }
-
-    fn held(&mut self, now: Timestamp, layout: LayoutId, groups: &RangeSet) {
-        let Some(transfer) = self.transfers.get_mut(&layout) else {
-            return;
-        };
-        let whole = transfer.hold(groups);
-        self.settle_copies(layout, groups, None);
-        self.whole_blocks(now, layout, &whole);
     }
 
     fn durable(&mut self, now: Timestamp, layout: LayoutId, groups: &RangeSet) {

@@ -29,7 +29,7 @@ use super::peers::Peers;
 use super::products::Products;
 use super::publishing::Publishings;
 use super::releases::Releases;
-use super::report::Report;
+use super::report::{Report, Verified};
 use super::revoking::Pace;
 use super::shell::{Fact, Shell};
 use super::standings::Standings;
@@ -188,30 +188,7 @@ impl Driver {
 
     fn on_report(&mut self, report: Report) {
         match report {
-            Report::FetchVerified {
-                request,
-                layout,
-                groups,
-                bytes,
-            } => {
-                self.checkpoints.wrote(self.clock.now(), bytes);
-                self.received.add(self.clock.now(), bytes);
-                if let Some(distance) = self.distance_of(self.shell.asked_of(request)) {
-                    self.observer.emit(Event::BytesReceived { distance, bytes });
-                }
-                // A sync may have failed, or the file gone, between the write and now: that loss was told before. Looked at before
-                // whoever waits is told that all is there: a `fetch` takes the files out at once.
-                let gone = self.store.missing(layout, &groups).unwrap_or_default();
-                let groups = groups.difference(&gone);
-                // Taken back meanwhile: it is verified and written all the same.
-                let input = if self.shell.is_fetching(request, false) {
-                    Input::FetchVerified { request, groups, bytes }
-                } else {
-                    Input::Held { layout, groups }
-                };
-                self.input(input);
-                self.lost(layout, gone);
-            }
+            Report::FetchVerified(verified) => self.on_verified(verified),
             Report::FetchDone { request } => {
                 if self.shell.is_fetching(request, true) {
                     self.input(Input::FetchDone { request });
@@ -268,6 +245,37 @@ impl Driver {
                 outcome,
             } => self.on_file(peer, product, name, outcome),
         }
+    }
+
+    fn on_verified(&mut self, verified: Verified) {
+        let Verified {
+            request,
+            from: (peer, distance),
+            layout,
+            groups,
+            bytes,
+        } = verified;
+        self.checkpoints.wrote(self.clock.now(), bytes);
+        self.received.add(self.clock.now(), bytes);
+        self.observer.emit(Event::BytesReceived { distance, bytes });
+        // A sync may have failed, or the file gone, between the write and now: that loss was told before. Looked at before
+        // whoever waits is told that all is there: a `fetch` takes the files out at once.
+        let gone = self.store.missing(layout, &groups).unwrap_or_default();
+        let groups = groups.difference(&gone);
+        // Taken back meanwhile: it is verified and written all the same.
+        let input = if self.shell.is_fetching(request, false) {
+            Input::FetchVerified { request, groups, bytes }
+        } else {
+            Input::FetchedLate {
+                peer,
+                distance,
+                layout,
+                groups,
+                bytes,
+            }
+        };
+        self.input(input);
+        self.lost(layout, gone);
     }
 
     fn distance_of(&self, peer: Option<NodeId>) -> Option<Distance> {

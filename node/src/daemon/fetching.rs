@@ -7,17 +7,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use samara_protocol::id::{LayoutId, RequestId};
+use samara_protocol::id::{LayoutId, NodeId, RequestId};
 use samara_protocol::manifest::layout::Layout;
 use samara_protocol::manifest::reply::LayoutVerifier;
-use samara_protocol::swarm::io::FetchFault;
+use samara_protocol::swarm::io::{Distance, FetchFault};
 use samara_protocol::tree::ranges::RangeSet;
 use samara_protocol::wire::data::{ENCODING_RAW, EndStatus, GroupHeader};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::report::Report;
+use super::report::{Report, Verified};
 use crate::net::{Buffer, ReplyFrame, ReplySource};
 use crate::store::{GroupWrite, Store, StoreError};
 
@@ -27,6 +27,8 @@ const BATCH_FRAMES: usize = 16;
 /// What a fetch needs.
 pub(super) struct Fetching {
     pub(super) request: RequestId,
+    /// Whom, and how far away it was.
+    pub(super) from: (NodeId, Distance),
     pub(super) id: LayoutId,
     pub(super) layout: Arc<Layout>,
     pub(super) store: Store,
@@ -141,12 +143,13 @@ impl Fetching {
     async fn told(&self, checked: Checked) -> (LayoutVerifier, Option<Ending>) {
         if !checked.groups.is_empty() {
             let (groups, bytes) = (checked.groups, checked.bytes);
-            self.report(Report::FetchVerified {
+            self.report(Report::FetchVerified(Verified {
                 request: self.request,
+                from: self.from,
                 layout: self.id,
                 groups,
                 bytes,
-            })
+            }))
             .await;
         }
         (checked.verifier, checked.ending)

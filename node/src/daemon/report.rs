@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use samara_protocol::id::{LayoutId, ManifestId, NodeId, ProductId, RequestId, ServeId};
-use samara_protocol::swarm::io::FetchFault;
+use samara_protocol::swarm::io::{Distance, FetchFault};
 use samara_protocol::tree::ranges::RangeSet;
 
 use super::opening::Opened;
@@ -14,16 +14,23 @@ use crate::store::{Checkpoint, GcReport, StoreError};
 /// Reports that may wait for the driver. Tasks wait for a place, so this bounds nothing but latency.
 pub(super) const REPORTS_MAX: usize = 256;
 
+/// Groups of a fetch that are verified and written.
+#[derive(Debug)]
+pub(super) struct Verified {
+    pub(super) request: RequestId,
+    /// Whom, and how far away it was: it may be gone by now.
+    pub(super) from: (NodeId, Distance),
+    pub(super) layout: LayoutId,
+    pub(super) groups: RangeSet,
+    /// Payload bytes of them.
+    pub(super) bytes: u64,
+}
+
 /// Something that a task has done, or could not do.
 #[derive(Debug)]
 pub(super) enum Report {
     /// Groups of a fetch are verified and written.
-    FetchVerified {
-        request: RequestId,
-        layout: LayoutId,
-        groups: RangeSet,
-        bytes: u64,
-    },
+    FetchVerified(Verified),
     /// A fetch brought all it was asked for.
     FetchDone { request: RequestId },
     /// A fetch ended early.

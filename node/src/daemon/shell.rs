@@ -10,7 +10,7 @@ use std::time::Duration;
 use samara_protocol::id::{LayoutId, NodeId, RequestId, ServeId};
 use samara_protocol::manifest::layout::Layout;
 use samara_protocol::swarm::event::Event;
-use samara_protocol::swarm::io::{DisconnectReason, Output, Refusal};
+use samara_protocol::swarm::io::{DisconnectReason, Distance, Output, Refusal};
 use samara_protocol::swarm::step::Effects;
 use samara_protocol::tree::ranges::RangeSet;
 use samara_protocol::wire::control::ControlMessage;
@@ -132,7 +132,8 @@ impl Shell {
         self.serves.retain(|_, (of, _)| *of != peer);
     }
 
-    fn fetch(&mut self, request: RequestId, peer: NodeId, id: LayoutId, groups: RangeSet) {
+    fn fetch(&mut self, request: RequestId, from: (NodeId, Distance), id: LayoutId, groups: RangeSet) {
+        let (peer, _) = from;
         let layout = Arc::clone(self.layouts.get(&id).expect("the scheduler fetches open layouts only"));
         let source = self.net.ask(
             peer,
@@ -147,6 +148,7 @@ impl Shell {
         tokio::spawn(
             Fetching {
                 request,
+                from,
                 id,
                 layout,
                 store,
@@ -231,7 +233,8 @@ impl Effects for Shell {
                 peer,
                 layout,
                 groups,
-            } => self.fetch(request, peer, layout, groups),
+                distance,
+            } => self.fetch(request, (peer, distance), layout, groups),
             Output::CancelFetch { request } => {
                 if let Some((_, cancel)) = self.fetches.remove(&request) {
                     cancel.cancel();

@@ -155,7 +155,7 @@ impl Swarm {
         let request = RequestId(self.next_request);
         self.next_request += 1;
         let source = &mut peer.source;
-        let alone = source.requests.is_empty();
+        let (alone, distance) = (source.requests.is_empty(), peer.info.distance);
         if alone {
             source.last_byte = now;
             source.meter.start(now);
@@ -170,6 +170,7 @@ impl Swarm {
             peer: id,
             layout,
             groups: groups.clone(),
+            distance,
         });
         let running = Request {
             peer: id,
@@ -212,16 +213,29 @@ impl Swarm {
         let (floor, cap) = (floor(transfer), cap(source));
         source.window.delivered(bytes, floor, cap);
         self.down.give_back(nominal(&came).saturating_sub(bytes));
-        let fresh = groups.difference(&transfer.held);
-        if fresh.is_empty() {
-            transfer.wasted += bytes;
-        } else {
-            transfer.sources.add(from, peer.info.distance, bytes);
-        }
+        transfer.count(from, peer.info.distance, groups, bytes);
         transfer.meter.add(now, bytes);
         let whole = transfer.hold(groups);
         self.settle_copies(layout, groups, Some(id));
         self.to_fill.insert(from);
+        self.whole_blocks(now, layout, &whole);
+    }
+
+    /// Groups of a fetch that is over are verified and written all the same.
+    pub(super) fn fetched_late(
+        &mut self,
+        now: Timestamp,
+        (peer, distance): (NodeId, Distance),
+        layout: LayoutId,
+        groups: &RangeSet,
+        bytes: u64,
+    ) {
+        let Some(transfer) = self.transfers.get_mut(&layout) else {
+            return;
+        };
+        transfer.count(peer, distance, groups, bytes);
+        let whole = transfer.hold(groups);
+        self.settle_copies(layout, groups, None);
         self.whole_blocks(now, layout, &whole);
     }
 

@@ -186,12 +186,19 @@ pub enum Input {
         /// Why.
         fault: FetchFault,
     },
-    /// Groups came from elsewhere than a fetch (older release, bundle, another layout's copy) and are verified.
-    Held {
+    /// Groups of a fetch that is over for the scheduler (taken back, or its peer is gone) are verified and written all the
+    /// same: they had come by then.
+    FetchedLate {
+        /// Whose bytes they are.
+        peer: NodeId,
+        /// How far away the peer was when it was asked.
+        distance: Distance,
         /// Which layout.
         layout: LayoutId,
         /// Which groups.
         groups: RangeSet,
+        /// Payload bytes of them.
+        bytes: u64,
     },
     /// Groups are durable now.
     Durable {
@@ -261,6 +268,8 @@ pub enum Output {
         layout: LayoutId,
         /// Which groups.
         groups: RangeSet,
+        /// How far away the peer is, for [`Input::FetchedLate`].
+        distance: Distance,
     },
     /// Stop a fetch; no further input may name it.
     CancelFetch {

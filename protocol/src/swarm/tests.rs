@@ -12,6 +12,7 @@ use crate::rng::Rng;
 use crate::wire::message::SwarmMessage;
 use proptest::prelude::*;
 
+mod counting;
 mod introductions;
 mod seeding;
 mod stalls;

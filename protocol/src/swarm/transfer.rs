@@ -7,13 +7,14 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::bits::Bits;
+use crate::id::NodeId;
 use crate::limits::GROUP_BYTES;
 use crate::manifest::blocks::BlockTable;
 use crate::time::Timestamp;
 use crate::tree::ranges::RangeSet;
 
 use super::event::Sources;
-use super::io::OpenTransfer;
+use super::io::{Distance, OpenTransfer};
 use super::rate::Meter;
 use super::seeding::Seeding;
 
@@ -160,6 +161,15 @@ impl Transfer {
             if idle {
                 self.busy.set(block, false);
             }
+        }
+    }
+
+    /// Counts bytes that a peer brought, before they are noted: to it, or as wasted when nothing of them is new.
+    pub(super) fn count(&mut self, peer: NodeId, distance: Distance, groups: &RangeSet, bytes: u64) {
+        if groups.difference(&self.held).is_empty() {
+            self.wasted += bytes;
+        } else {
+            self.sources.add(peer, distance, bytes);
         }
     }
 

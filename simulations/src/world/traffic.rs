@@ -183,6 +183,7 @@ impl World {
                 peer,
                 layout,
                 groups,
+                ..
             } => {
                 if let Some(to) = self.find(node, peer) {
                     self.nodes[node].control += 50 + 8 * groups.ranges().len() as u64 + FRAME;

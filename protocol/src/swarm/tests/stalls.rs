@@ -130,9 +130,13 @@ fn a_stalled_peer_is_tried_again_when_others_have_brought_what_it_was_asked_for(
     bench.pass(Duration::from_secs(4));
     let stalled = |output: &Output| matches!(output, Output::Event(Event::PeerStalled { peer: A, .. }));
     assert_eq!(bench.out.iter().filter(|output| stalled(output)).count(), 1);
-    // From an older release, say.
-    let (layout, groups) = (LAYOUT, RangeSet::from(0..8));
-    bench.input(Input::Held { layout, groups });
+    bench.input(Input::FetchedLate {
+        peer: B,
+        distance: Distance::Other,
+        layout: LAYOUT,
+        groups: RangeSet::from(0..8),
+        bytes: 8 * GROUP_BYTES,
+    });
     assert!(bench.swarm.requests.is_empty());
     bench.status(A, &all(64), 64);
     let before = bench.fetches().len();
