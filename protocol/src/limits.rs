@@ -142,6 +142,10 @@ pub const STREAMS_NEGOTIATING_MAX: usize = 4;
 /// Bytes that a connection that is not admitted may have sent and nobody has read: a least window for each stream that it
 /// may have, the one of its hello among them. A QUIC connection's window is never larger.
 pub const STRANGER_BYTES_MAX: u64 = YAMUX_WINDOW_MIN * (STREAMS_WAITING_MAX + STREAMS_NEGOTIATING_MAX + 1) as u64;
+/// Streams that overtook their connection's control stream, over all connections of peers that were answered; they wait for it.
+pub const EARLY_STREAMS_MAX: usize = 8;
+/// Of these, one connection's: a further hello, data, and control itself while the answer is on its way.
+pub const EARLY_STREAMS_PER_CONNECTION_MAX: usize = 3;
 /// Substreams of one connection, both directions: control and hello each way, data both ways, two spare.
 pub const SUBSTREAMS_MAX: usize = 2 * DATA_STREAMS_MAX + 6;
 
@@ -279,6 +283,14 @@ const _: () = assert!(
     UNADMITTED_MAX as u64 * STRANGER_BYTES_MAX <= 28 << 20
         && UNADMITTED_PER_ADDRESS_MAX as u64 * STRANGER_BYTES_MAX <= 7 << 20,
     "strangers cost at most 28 of 64 MiB, those from one address 7, and payload in memory 16"
+);
+const _: () = assert!(
+    EARLY_STREAMS_MAX as u64 * YAMUX_WINDOW_MIN <= 2 << 20,
+    "a least window for each stream that waits for its control stream: 2 MiB beside what strangers cost"
+);
+const _: () = assert!(
+    2 * EARLY_STREAMS_PER_CONNECTION_MAX < EARLY_STREAMS_MAX,
+    "no two connections take all places of early streams"
 );
 const _: () = assert!(
     OTHERS_LET_IN_MAX < PEERS_LET_IN_MAX && PEERS_LET_IN_MAX < PEERS_MAX,

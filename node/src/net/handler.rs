@@ -14,8 +14,8 @@ use futures::future::BoxFuture;
 use libp2p::swarm::handler::{ConnectionEvent, DialUpgradeError, FullyNegotiatedInbound, FullyNegotiatedOutbound};
 use libp2p::swarm::{ConnectionHandler, ConnectionHandlerEvent, Stream, SubstreamProtocol};
 use samara_protocol::id::{NodeId, ProductId};
-use samara_protocol::limits::{DATA_STREAMS_MAX, HELLO_TIMEOUT};
-use tokio::sync::oneshot;
+use samara_protocol::limits::{EARLY_STREAMS_PER_CONNECTION_MAX, HELLO_TIMEOUT};
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::time::Sleep;
 
 use super::hello::{self, Admission, HelloError};
@@ -23,9 +23,6 @@ use super::places::Place;
 use super::protocol::{Offer, Protocol};
 use super::session::{self, Port};
 use super::shared::Shared;
-
-/// Streams of a peer that was answered which may come before its control stream: one further hello and its data streams.
-const EARLY_STREAMS_MAX: usize = 2 + DATA_STREAMS_MAX;
 
 /// What a handler tells the behaviour.
 #[derive(Debug)]
@@ -52,6 +49,13 @@ pub(super) enum OpenInfo {
     Session(oneshot::Sender<Stream>),
 }
 
+/// A stream that overtook the control stream, and its place among all of these.
+struct Early {
+    protocol: Protocol,
+    stream: Stream,
+    _place: OwnedSemaphorePermit,
+}
+
 type Event = ConnectionHandlerEvent<Offer, OpenInfo, ToBehaviour>;
 
 /// See the module.
@@ -67,7 +71,7 @@ pub(super) struct Handler {
     admission: Option<Admission>,
     /// Streams of a peer that was answered, until the control stream is there: the dialler opens that first, but nothing
     /// keeps the order of streams.
-    early: Vec<(Protocol, Stream)>,
+    early: Vec<Early>,
     session: Option<Port>,
     /// Until when the session must have begun.
     deadline: Option<Pin<Box<Sleep>>>,
@@ -138,12 +142,9 @@ impl Handler {
                     .boxed(),
                 );
             }
+            (Protocol::Control, None) if self.admission.is_some() && !self.dialled => self.begin_dialled(stream),
             (Protocol::Hello | Protocol::Control | Protocol::Data, None) if self.has_answered() => {
-                if self.early.len() == EARLY_STREAMS_MAX {
-                    return self.fail("more streams than the limits allow before the control stream");
-                }
-                self.early.push((protocol, stream));
-                self.begin_if_complete();
+                self.hold(protocol, stream);
             }
             (Protocol::Hello | Protocol::Data, Some(port)) => {
                 // A full queue means more streams than the limits allow: dropped, which resets it.
@@ -158,20 +159,34 @@ impl Handler {
         !self.dialled && self.open.load(Ordering::Acquire)
     }
 
-    /// Begins the session of a peer that dialled, once it was answered and its control stream is there.
-    fn begin_if_complete(&mut self) {
-        let control = self
-            .early
-            .iter()
-            .position(|(protocol, _)| *protocol == Protocol::Control);
-        let Some((control, admission)) = control.zip(self.admission.take_if(|_| control.is_some())) else {
-            return;
-        };
-        let (_, control) = self.early.remove(control);
-        self.begin(admission, control);
-        for (protocol, stream) in std::mem::take(&mut self.early) {
-            self.on_inbound(protocol, stream);
+    /// Keeps a stream until the control stream is there.
+    fn hold(&mut self, protocol: Protocol, stream: Stream) {
+        let has_room = self.early.len() < EARLY_STREAMS_PER_CONNECTION_MAX;
+        let place = Arc::clone(&self.shared.early).try_acquire_owned();
+        match place.ok().filter(|_| has_room) {
+            Some(place) => self.early.push(Early {
+                protocol,
+                stream,
+                _place: place,
+            }),
+            None => self.fail("more streams than the limits allow before the control stream"),
         }
+    }
+
+    /// Begins the session of a peer that dialled and was answered, and gives it the streams that came before.
+    fn begin_dialled(&mut self, control: Stream) {
+        let Some(admission) = self.admission.take() else { return };
+        self.begin(admission, control);
+        for early in std::mem::take(&mut self.early) {
+            self.on_inbound(early.protocol, early.stream);
+        }
+    }
+
+    /// The control stream, if it came before the answer was known to be out.
+    fn take_early_control(&mut self) -> Option<Stream> {
+        let is_control = |early: &Early| early.protocol == Protocol::Control;
+        let control = self.early.iter().position(is_control)?;
+        Some(self.early.remove(control).stream)
     }
 
     fn begin(&mut self, admission: Admission, control: Stream) {
@@ -202,8 +217,8 @@ impl Handler {
                 if self.dialled {
                     self.open.store(true, Ordering::Release);
                     self.open_stream(Protocol::Control, OpenInfo::Control);
-                } else {
-                    self.begin_if_complete();
+                } else if let Some(control) = self.take_early_control() {
+                    self.begin_dialled(control);
                 }
             }
             Err(error) => self.end(&error.to_string(), matches!(error, HelloError::Busy)),

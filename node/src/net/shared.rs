@@ -6,11 +6,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use samara_protocol::id::{NodeId, ProductId};
-use samara_protocol::limits::CONTROL_QUEUE_BYTES_MAX;
+use samara_protocol::limits::{CONTROL_QUEUE_BYTES_MAX, EARLY_STREAMS_MAX};
 use samara_protocol::wire::control::ControlMessage;
 use samara_protocol::wire::data::Ask;
 use samara_protocol::wire::frame;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use super::address;
@@ -31,6 +31,8 @@ pub(super) struct Shared {
     pub(super) local: NodeId,
     pub(super) gate: Arc<dyn Gate>,
     pub(super) pool: Pool,
+    /// One permit for each stream that may wait for its connection's control stream.
+    pub(super) early: Arc<Semaphore>,
     pub(super) external: Vec<String>,
     pub(super) silence_max: Duration,
     pub(super) events: mpsc::Sender<NetEvent>,
@@ -135,6 +137,7 @@ impl Shared {
             local,
             gate,
             pool: Pool::new(),
+            early: Arc::new(Semaphore::new(EARLY_STREAMS_MAX)),
             external: config.external.clone(),
             silence_max: config.silence_max,
             events,

@@ -1,8 +1,10 @@
 //! Who comes in, and what the others learn.
 
 use futures::{AsyncReadExt, AsyncWriteExt};
+use libp2p::core::muxing::SubstreamBox;
 use samara_protocol::limits::{
-    CREDENTIALS_BYTES_MAX, HELLO_BYTES_MAX, NODES_PER_SITE_MAX, SUBSTREAMS_MAX, UNADMITTED_PER_ADDRESS_MAX,
+    CREDENTIALS_BYTES_MAX, EARLY_STREAMS_MAX, EARLY_STREAMS_PER_CONNECTION_MAX, HELLO_BYTES_MAX, NODES_PER_SITE_MAX,
+    SUBSTREAMS_MAX, UNADMITTED_PER_ADDRESS_MAX,
 };
 use samara_protocol::wire::control::ControlMessage;
 use samara_protocol::wire::frame;
@@ -356,22 +358,54 @@ async fn streams_that_overtake_the_control_stream_wait_for_it() {
         .expect("the hello that waited is answered");
 }
 
-#[tokio::test]
-async fn streams_without_a_control_stream_are_bounded_and_nothing_comes_of_them() {
-    let mut node = Node::open(2).await;
-    let stranger = Stranger::connect(9, &node).await;
+/// Says a good hello and opens data streams until `count` are open or the node closes.
+async fn hold_streams(seed: u8, node: &Node, count: usize) -> (Stranger, Vec<SubstreamBox>) {
+    let stranger = Stranger::connect(seed, node).await;
     let answer = stranger.say(&frame::encode(&good_hello().encode())).await;
     assert!(!answer.is_empty());
     let mut held = Vec::new();
-    for _ in 0..SUBSTREAMS_MAX {
-        held.extend(stranger.negotiate("/samara/data/0").await);
+    while held.len() < count {
+        let Some(stream) = stranger.negotiate("/samara/data/0").await else {
+            break;
+        };
+        held.push(stream);
     }
+    (stranger, held)
+}
+
+#[tokio::test]
+async fn streams_without_a_control_stream_are_bounded_and_nothing_comes_of_them() {
+    let mut node = Node::open(2).await;
+    let (stranger, held) = hold_streams(9, &node, SUBSTREAMS_MAX).await;
     stranger.closed().await;
-    assert!(
-        !held.is_empty() && held.len() < SUBSTREAMS_MAX,
-        "{} were taken",
-        held.len()
-    );
+    // The last one may have been agreed to before the connection was closed for it.
+    let most = EARLY_STREAMS_PER_CONNECTION_MAX + 1;
+    assert!(!held.is_empty() && held.len() <= most, "{} were taken", held.len());
     let is_quiet = |event: &NetEvent| matches!(event, NetEvent::Listening { .. });
     assert!(node.pending().iter().all(is_quiet), "it was never up");
+}
+
+#[tokio::test]
+async fn streams_without_a_control_stream_are_bounded_over_all_connections() {
+    let mut node = Node::open(2).await;
+    let each = EARLY_STREAMS_PER_CONNECTION_MAX;
+    let mut kept = Vec::new();
+    for seed in (20..).take(EARLY_STREAMS_MAX / each) {
+        kept.push(hold_streams(seed, &node, each).await);
+    }
+    let (last, _held) = hold_streams(40, &node, each).await;
+    last.closed().await;
+    for (stranger, _held) in &kept {
+        let _control = stranger.negotiate("/samara/control/0").await.expect("control");
+        assert_eq!(node.expect_up().await.peer, stranger.id);
+    }
+    // Their places are free again.
+    let (next, held) = hold_streams(41, &node, each).await;
+    assert_eq!(held.len(), each);
+    let _control = next.negotiate("/samara/control/0").await.expect("control");
+    let up = node.expect("the next", |event| match event {
+        NetEvent::Up(up) if up.peer == next.id => Some(()),
+        _ => None,
+    });
+    up.await;
 }
