@@ -8,6 +8,11 @@ use samara_tests::tree::{Tree, same};
 use samara_tests::wait;
 
 const SOON: Duration = Duration::from_secs(300);
+const SIGSTOP: i32 = 19;
+const SIGCONT: i32 = 18;
+/// How often two sites meet their origin at once, and how long they may take to find each other then.
+const MEETINGS: u32 = 10;
+const MEETING: Duration = Duration::from_secs(60);
 
 fn swarm(sites: usize, origin_up: &str) -> Plan {
     let mut plan = Plan {
@@ -36,6 +41,29 @@ fn the_origin_sends_about_one_copy_to_three_sites() -> Result<()> {
     let copies = from_origin as f64 / f64::from(64 << 20);
     println!("origin copies: {copies:.3}");
     ensure!(copies < 1.3, "the origin sent {copies:.2} copies");
+    Ok(())
+}
+
+/// Each of them is up before anything of the other is known, so that neither is told of the other when it comes.
+#[test]
+fn sites_that_meet_their_origin_in_the_same_moment_learn_of_each_other() -> Result<()> {
+    for round in 0..MEETINGS {
+        let mut network = Network::prepare(&swarm(2, "50mbit"))?;
+        network.origin.start()?;
+        network.origin.process()?.signal(SIGSTOP)?;
+        for site in &mut network.sites {
+            site.node.start()?;
+        }
+        network.origin.process()?.signal(SIGCONT)?;
+        for (site, other) in [(0, 1), (1, 0)] {
+            let other = network.sites[other].node.status()?["node"]["peer"].clone();
+            let what = format!("the sites to be peers in round {round}");
+            network.sites[site].node.wait_status(&what, MEETING, |status| {
+                let mut peers = status["peers"].as_array().into_iter().flatten();
+                peers.any(|row| row["peer"] == other)
+            })?;
+        }
+    }
     Ok(())
 }
 

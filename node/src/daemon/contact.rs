@@ -6,12 +6,14 @@ use samara_protocol::id::{NodeId, ProductId};
 use samara_protocol::swarm::io::UploadAudience;
 use samara_protocol::time::WallTime;
 use samara_protocol::trust::contact::{Audience, Contact};
+use samara_protocol::trust::credentials::Covered;
 use samara_protocol::trust::dsse::Envelope;
 use samara_protocol::trust::enrolment::MemberKind;
 use samara_protocol::trust::grant::Reseed;
 use samara_protocol::wire::control::ControlMessage;
 
 use super::clock::wall_time;
+use super::contacts::Contacts;
 use super::driver::Driver;
 use crate::config::address::Address;
 
@@ -32,6 +34,24 @@ impl Driver {
         if learned.any {
             self.products.keep_contacts();
             self.dial_contacts(product);
+        }
+        // Once a connection: whoever says something else every moment does not have everybody told each time.
+        let known = self.peers.get_mut(peer).filter(|_| learned.introduced);
+        if known.is_some_and(|known| !std::mem::replace(&mut known.introduced, true)) {
+            self.introduce(peer, product);
+        }
+    }
+
+    /// Tells those who are there of one whose contact has just come: they were told what was known when they came.
+    fn introduce(&self, newcomer: NodeId, product: ProductId) {
+        for (peer, _) in self.peers.of_product(product).filter(|(peer, _)| *peer != newcomer) {
+            let Some((contacts, own, to)) = self.listener(peer, product) else {
+                continue;
+            };
+            let envelope = contacts.introduction(newcomer, own, to, |node| self.member(node, product));
+            for message in ControlMessage::contacts(product, envelope.into_iter().collect()) {
+                self.shell.net.send(peer, message);
+            }
         }
     }
 
@@ -65,25 +85,27 @@ impl Driver {
     }
 
     pub(super) fn send_contacts(&self, peer: NodeId, product: ProductId) {
-        let own = self
-            .products
-            .get(product)
-            .and_then(|known| Some((known, known.own.as_ref()?)));
-        let Some((known, own)) = own else {
+        let Some((contacts, own, to)) = self.listener(peer, product) else {
             return;
         };
-        let Some(covered) = self.peers.get(peer).and_then(|peer| peer.covered(product)) else {
-            return;
-        };
-        if covered.kind == MemberKind::Host && own.site != covered.site {
-            return;
-        }
-        let member = |node: NodeId| self.peers.get(node).and_then(|peer| peer.covered(product)).cloned();
-        let mut envelopes = known.contacts.to_tell(own, covered, member);
+        let mut envelopes = contacts.to_tell(own, to, |node| self.member(node, product));
         envelopes.extend(self.own_contact(product));
         for message in ControlMessage::contacts(product, envelopes) {
             self.shell.net.send(peer, message);
         }
+    }
+
+    /// What contacts there are for a peer to be told of, what this node is and what the peer is; nothing when it is told none.
+    fn listener(&self, peer: NodeId, product: ProductId) -> Option<(&Contacts, &Covered, &Covered)> {
+        let known = self.products.get(product)?;
+        let own = known.own.as_ref()?;
+        let to = self.peers.get(peer)?.covered(product)?;
+        let is_told = to.kind != MemberKind::Host || own.site == to.site;
+        is_told.then_some((&known.contacts, own, to))
+    }
+
+    fn member(&self, node: NodeId, product: ProductId) -> Option<Covered> {
+        self.peers.get(node)?.covered(product).cloned()
     }
 
     /// Wants connections with the contacts of a product, as many as there may be neighbours.

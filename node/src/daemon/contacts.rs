@@ -59,6 +59,8 @@ enum Vouched {
 pub(super) struct Learned {
     /// Whether any is new or newer.
     pub(super) any: bool,
+    /// Whether the teller's own one is new, or says something else than before: who was told earlier does not know it.
+    pub(super) introduced: bool,
     /// Whose contacts made room for them.
     pub(super) gone: Vec<NodeId>,
 }
@@ -123,6 +125,7 @@ impl Contacts {
             let vouched = known.vouched.max(vouched);
             known.vouched = vouched;
             if known.contact.sequence < contact.sequence {
+                learned.introduced |= teller == node && !says_the_same(&known.contact, &contact);
                 let teller = known.teller;
                 self.put(contact, envelope, vouched, teller);
                 learned.any = true;
@@ -136,6 +139,7 @@ impl Contacts {
         }
         self.put(contact, envelope, vouched, of_others.then_some(teller));
         learned.any = true;
+        learned.introduced |= !of_others;
     }
 
     /// Whether one more has a place: of those that count for less the one goes of which was heard longest ago.
@@ -212,6 +216,24 @@ impl Contacts {
         to: &Covered,
         member_of: impl Fn(NodeId) -> Option<Covered>,
     ) -> Vec<Vec<u8>> {
+        let told = self.told(own, to, member_of).into_iter();
+        told.map(|known| known.envelope.to_bytes()).collect()
+    }
+
+    /// The contact of `newcomer`, if it is among those that `to` is told.
+    pub(super) fn introduction(
+        &self,
+        newcomer: NodeId,
+        own: &Covered,
+        to: &Covered,
+        member_of: impl Fn(NodeId) -> Option<Covered>,
+    ) -> Option<Vec<u8>> {
+        let mut told = self.told(own, to, member_of).into_iter();
+        told.find(|known| known.contact.node == newcomer)
+            .map(|known| known.envelope.to_bytes())
+    }
+
+    fn told(&self, own: &Covered, to: &Covered, member_of: impl Fn(NodeId) -> Option<Covered>) -> Vec<&Known> {
         let (mut told, mut across) = (Vec::new(), Vec::new());
         let others = self.all.values().filter(|known| known.contact.node != to.node);
         for known in others.filter(|known| known.contact.product == Some(self.product)) {
@@ -223,7 +245,7 @@ impl Contacts {
             }
         }
         told.extend(self.choose(across, to.site));
-        told.into_iter().map(|known| known.envelope.to_bytes()).collect()
+        told
     }
 
     /// At most sixteen of other customers' nodes, the same ones for all of a site: one of each site, then a second of each.
@@ -243,6 +265,11 @@ impl Contacts {
         chosen.truncate(CONTACTS_ACROSS_TENANTS_MAX);
         chosen.into_iter().map(|(_, known)| known).collect()
     }
+}
+
+/// Whether a newer contact of a node has nothing for others to know but that it lasts longer.
+fn says_the_same(old: &Contact, new: &Contact) -> bool {
+    old.addresses == new.addresses && old.audience == new.audience && old.region == new.region && old.kind == new.kind
 }
 
 /// What a peer's word for a contact counts; nothing where it may not speak for that node.

@@ -58,6 +58,8 @@ pub(super) struct Peer {
     full: BTreeSet<ManifestId>,
     /// Files being asked of it.
     pub(super) asked: BTreeSet<(ProductId, super::files::FileName)>,
+    /// Whether others were told of it since it came, once for each connection.
+    pub(super) introduced: bool,
     /// Whose turn it is of the files that it asks for: it is sent one at a time.
     pub(super) serving: Arc<Semaphore>,
 }
@@ -113,6 +115,7 @@ impl Peers {
             told: BTreeSet::new(),
             full: BTreeSet::new(),
             asked: BTreeSet::new(),
+            introduced: false,
             serving: Arc::new(Semaphore::new(1)),
         };
         self.turned_away = false;

@@ -232,3 +232,43 @@ fn a_sites_node_tells_its_own_site_also_when_the_origin_is_gone_and_strangers_no
     let there = |node| (node == key(50).node_id()).then(|| site(50, 11));
     assert_eq!(contacts.to_tell(&own, &host, there).len(), 1, "its own site's");
 }
+
+#[test]
+fn who_says_something_new_of_itself_is_to_be_introduced_and_who_says_it_again_is_not() {
+    let (own, mut contacts) = (origin(900), Contacts::new(PRODUCT));
+    let mut said = contact(1, MemberKind::Node);
+    let (itself, another) = (site(1, 11), origin(901));
+    let learn = |contacts: &mut Contacts, said: &Contact, teller: &Covered| {
+        let learned = contacts.learn(&[signed(1, said)], teller, Some(&own), NOW);
+        (learned.any, learned.introduced)
+    };
+    assert_eq!(learn(&mut contacts, &said, &itself), (true, true), "new");
+    assert_eq!(learn(&mut contacts, &said, &itself), (false, false), "the same");
+    said.sequence = 2;
+    said.not_after = NOW.plus_seconds(2000);
+    assert_eq!(learn(&mut contacts, &said, &itself), (true, false), "lasts longer");
+    said.sequence = 3;
+    said.addresses = vec!["/ip4/192.0.2.9/tcp/7170".to_owned()];
+    assert_eq!(learn(&mut contacts, &said, &another), (true, false), "by another");
+    said.sequence = 4;
+    said.addresses = vec!["/ip4/192.0.2.8/tcp/7170".to_owned()];
+    assert_eq!(learn(&mut contacts, &said, &itself), (true, true), "moved");
+}
+
+#[test]
+fn a_newcomer_is_introduced_to_whom_it_would_have_been_told() {
+    let (own, mut contacts) = (origin(900), Contacts::new(PRODUCT));
+    let all = [site(1, 11), site(2, 22), site(3, 33)];
+    let there = |node: NodeId| all.iter().find(|member| member.node == node).cloned();
+    for (number, teller) in (1..).zip(&all[..2]) {
+        contacts.learn(&nodes(number..number + 1), teller, Some(&own), NOW);
+    }
+    let introduced = |of: usize, to: usize| contacts.introduction(all[of].node, &own, &all[to], there);
+    assert_eq!(introduced(0, 1), nodes(1..2).pop());
+    assert_eq!(introduced(1, 0), nodes(2..3).pop());
+    assert_eq!(introduced(0, 0), None, "not to itself");
+    assert_eq!(introduced(2, 0), None, "nothing is known of it");
+    let mut own_only = all[1].clone();
+    own_only.rights.reseed = Reseed::Own;
+    assert_eq!(contacts.introduction(all[0].node, &own, &own_only, there), None);
+}
