@@ -196,6 +196,8 @@ fn every_verb_of_a_site_and_of_a_host_names_what_is_wrong_and_changes_nothing() 
             (&["request", "pilot", "-o", &out], 2, "pilot"),
             (&["verify", &foreign], 3, "samara fetch"),
             (&["fetch", "acme/app@1.0.0", "-o", "-"], 2, "--entry"),
+            (&["fetch", "acme/app@7", "-o", &out], 2, "`7` is not a version"),
+            (&["fetch", "acme/app@1.0.0", "-o", &out, "--entry", ""], 2, "--entry"),
             (&["fetch", "acme/app@1.0.0", "-o", &out, "--wait", "soon"], 2, "soon"),
             (&["fetch", "acme/app@1.0.0", "-o", &out, "--down", "fast"], 2, "fast"),
             (&["fetch", "acme/app@1.0.0", "-o", &out, "--platform", "vax"], 2, "vax"),

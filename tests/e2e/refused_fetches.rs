@@ -108,10 +108,17 @@ fn a_recalled_release_is_refused_and_verified_in_the_vendors_own_words() -> Resu
     says(&refused, 4, &["loses data", "acme/app@1.0.1"])?;
 
     let first = network.folder("first")?;
-    let verified: Value = host
-        .run(["verify".as_ref(), "--json".as_ref(), first.as_os_str()])?
-        .json()?;
-    ensure!(verified["recalled"] == true, "{verified:#}");
+    let verified = host.attempt(["verify".as_ref(), "--json".as_ref(), first.as_os_str()])?;
+    ensure!(
+        verified.status.code() == Some(4),
+        "a script must not go on: {}",
+        verified.stderr
+    );
+    let verified: Value = verified.json()?;
+    ensure!(
+        verified["verified"] == true && verified["recalled"] == true,
+        "{verified:#}"
+    );
     ensure!(
         verified["recall"]["reason"] == "loses data" && verified["recall"]["replacement"] == "1.0.1",
         "{verified:#}"

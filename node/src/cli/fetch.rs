@@ -46,7 +46,7 @@ pub struct Args {
     #[arg(long, short, value_name = "DIR")]
     output: PathBuf,
     /// One entry of the release only, by its path.
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, value_name = "PATH", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     entry: Option<String>,
     /// For which machine, e.g. linux/amd64, or all; may be given several times [default: this machine].
     #[arg(long, value_name = "OS/ARCH")]
@@ -78,6 +78,8 @@ struct Fetched {
     product: String,
     version: Version,
     manifest: ManifestId,
+    /// The one that was asked for; all of them without.
+    entry: Option<String>,
     output: PathBuf,
     written: u64,
     unchanged: u64,
@@ -97,16 +99,22 @@ impl fmt::Display for Fetched {
             version,
             written,
             unchanged,
+            removed,
             bytes,
             seconds,
             ..
         } = self;
-        let output = self.output.display();
-        write!(
-            f,
-            "{product}@{version} is in {output}: {written} written, {unchanged} unchanged, {} verified in {seconds:.1} s",
-            show_bytes(*bytes)
-        )?;
+        match &self.entry {
+            Some(entry) if self.output == Path::new("-") => {
+                write!(f, "{entry} of {product}@{version} was written to stdout")?;
+            }
+            _ => write!(f, "{product}@{version} is in {}", self.output.display())?,
+        }
+        write!(f, ": {written} written, {unchanged} unchanged, ")?;
+        if *removed > 0 {
+            write!(f, "{removed} removed, ")?;
+        }
+        write!(f, "{} verified in {seconds:.1} s", show_bytes(*bytes))?;
         for path in &self.kept {
             match self.moved.iter().find(|moved| moved.path == *path) {
                 Some(moved) => write!(f, "\nyour {path} stood in the way and is now {}", moved.to)?,
@@ -184,6 +192,7 @@ fn finish(
         product: state.product.clone(),
         version: state.version.clone(),
         manifest: state.manifest,
+        entry: args.entry.clone(),
         output: args.output.clone(),
         written: report.written,
         unchanged: report.unchanged,

@@ -139,7 +139,9 @@ pub fn run(args: &Args, context: &Context, printer: &mut Printer) -> Result<Exit
         site_revocations: None,
     };
     let file = file.encode();
-    input::may_write(&args.output, &file, args.replace, "--replace")?;
+    input::may_write(&args.output, args.replace, "--replace", file.len(), |there| {
+        there == file
+    })?;
     product.save_register()?;
     input::write(&args.output, &file, printer)?;
     report(

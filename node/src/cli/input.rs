@@ -52,9 +52,19 @@ impl FromStr for ReleaseArg {
         let form = || "a release is named vendor/product@version, e.g. acme/app@1.0.0".to_owned();
         let (product, version) = text.split_once('@').ok_or_else(form)?;
         let ProductName(product) = product.parse()?;
-        let version = version.parse().map_err(|error| format!("{}: {error}", form()))?;
+        let version = self::version(version)?;
         Ok(Self { product, version })
     }
+}
+
+/// A version as its user writes it.
+///
+/// # Errors
+/// In words that show how one is written.
+pub fn version(text: &str) -> Result<Version, String> {
+    text.parse().map_err(|error| {
+        format!("`{text}` is not a version, which has three numbers as in 1.0.0 or 1.0.0-rc.1 ({error})")
+    })
 }
 
 /// How long something is good: `90d`, `12h`, or a day or time like `2027-06-30` or `2027-06-30T12:00:00Z`.
@@ -144,18 +154,25 @@ pub fn has_folder(path: &Path) -> Result<(), CliError> {
     }
 }
 
-/// Whether a result may be written to `path`: nothing is there, or the very same, or `flag` was given.
+/// Whether a result may be written to `path`: nothing is there, `flag` was given, or what is there may go by `same`, which sees
+/// it where it has `max` bytes at most. To be asked before something is done that writing only reports.
 ///
 /// # Errors
 /// When something else is there: it may be what another machine is still to be given; when there is no such folder.
-pub fn may_write(path: &Path, bytes: &[u8], given: bool, flag: &str) -> Result<(), CliError> {
+pub fn may_write(
+    path: &Path,
+    given: bool,
+    flag: &str,
+    max: usize,
+    same: impl FnOnce(&[u8]) -> bool,
+) -> Result<(), CliError> {
     has_folder(path)?;
     // A pipe or a device holds nothing, and reading it may wait for ever.
     if given || path == Path::new("-") || is_special(path) {
         return Ok(());
     }
-    let is_other = match disk::read(path, bytes.len() as u64) {
-        Ok(there) => there.is_some_and(|there| there != bytes),
+    let is_other = match disk::read(path, max as u64) {
+        Ok(there) => there.is_some_and(|there| !same(&there)),
         // Longer than what is to be written.
         Err(AccessError::Damaged { .. }) => true,
         // A folder, or one that cannot be read: writing says so.
@@ -226,7 +243,7 @@ mod tests {
         let path = dir.path().join("pipe");
         let mode = rustix::fs::Mode::from_raw_mode(0o600);
         rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, mode, 0).expect("a pipe");
-        may_write(&path, b"bytes", false, "--replace").expect("it holds nothing");
+        may_write(&path, false, "--replace", 5, |_| false).expect("it holds nothing");
         let read = std::thread::scope(|scope| {
             let reader = scope.spawn(|| std::fs::read(&path).expect("read"));
             let (mut printer, _) = Memory::printer(Format::Human);
@@ -241,9 +258,10 @@ mod tests {
     fn another_file_is_written_over_when_that_is_asked_for_alone() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("s.join");
-        let may = |given| may_write(&path, b"two", given, "--replace").map_err(|error| error.status());
+        let is_two = |there: &[u8]| there == b"two";
+        let may = |given| may_write(&path, given, "--replace", 3, is_two).map_err(|error| error.status());
         assert_eq!(may(false), Ok(()), "nothing is there");
-        let nowhere = may_write(&dir.path().join("no/s.join"), b"two", true, "--replace").expect_err("no folder");
+        let nowhere = may_write(&dir.path().join("no/s.join"), true, "--replace", 3, is_two).expect_err("no folder");
         assert!(
             nowhere.what().contains("no folder") && nowhere.hint().is_some(),
             "{nowhere}"
@@ -264,6 +282,8 @@ mod tests {
             (release.product.as_str(), release.version.to_string().as_str()),
             ("acme/app", "1.0.0-rc.1")
         );
+        let two = version("1.0").expect_err("two numbers");
+        assert!(two.contains("`1.0`") && two.contains("1.0.0"), "{two}");
         for bad in ["acme/app", "acme@1.0.0", "acme/app@1", "Acme/app@1.0.0", "/@1.0.0"] {
             assert!(bad.parse::<ReleaseArg>().is_err(), "{bad}");
         }

@@ -20,7 +20,7 @@ use semver::Version;
 use serde::Serialize;
 
 use self::release::Prepared;
-use super::input::ProductName;
+use super::input::{self, ProductName};
 use super::vendor::{HomeArgs, hand_over};
 use super::{CliError, Context, ExitStatus, Printer};
 use crate::access::vendor::{Vendor, VendorProduct};
@@ -40,7 +40,7 @@ pub struct Args {
     #[arg(long)]
     product: ProductName,
     /// The version, e.g. 1.0.0. A version is published once.
-    #[arg(id = "release_version", long = "version", value_name = "VERSION")]
+    #[arg(id = "release_version", long = "version", value_name = "VERSION", value_parser = input::version)]
     version: Version,
     /// Promote it on this channel at once; needs that key too.
     #[arg(long)]

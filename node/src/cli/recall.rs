@@ -7,7 +7,7 @@ use samara_protocol::trust::writer::changes;
 use semver::Version;
 use serde::Serialize;
 
-use super::input::ReleaseArg;
+use super::input::{self, ReleaseArg};
 use super::vendor::{HomeArgs, hand_over};
 use super::{CliError, Context, ExitStatus, Printer};
 use crate::access::vendor::VendorProduct;
@@ -22,7 +22,7 @@ pub struct Args {
     #[arg(long)]
     pub reason: String,
     /// What to take instead.
-    #[arg(long, value_name = "VERSION")]
+    #[arg(long, value_name = "VERSION", value_parser = input::version)]
     pub replacement: Option<Version>,
     /// Where the keys are.
     #[command(flatten)]

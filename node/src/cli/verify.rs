@@ -80,15 +80,16 @@ struct Report {
 ///
 /// # Errors
 /// When there is no release in the folder or it cannot be read. What is wrong with it is a result, and the status then
-/// is [`ExitStatus::Unverified`].
+/// is [`ExitStatus::Unverified`], or [`ExitStatus::Denied`] for the right files of a release that was recalled.
 pub fn run(args: &Args, context: &Context, printer: &mut Printer) -> Result<ExitStatus, CliError> {
     let found = verify(&args.dir, args.threads.map(Into::into)).map_err(|error| failed(&args.dir, &error))?;
     let report = report(args, context, found)?;
     printer.print(&report)?;
-    Ok(if report.verified {
-        ExitStatus::Success
-    } else {
-        ExitStatus::Unverified
+    Ok(match (report.verified, report.recalled) {
+        (false, _) => ExitStatus::Unverified,
+        // As `fetch` ends: a script that asks before it installs must not go on.
+        (true, true) => ExitStatus::Denied,
+        (true, false) => ExitStatus::Success,
     })
 }
 

@@ -5,7 +5,7 @@ use std::str::FromStr;
 use samara_protocol::trust::grant::ChannelName;
 
 use crate::admin::api::{ReleaseName, Select};
-use crate::cli::input::ProductName;
+use crate::cli::input::{self, ProductName};
 
 /// The channel that is meant when none is named.
 const DEFAULT_CHANNEL: &str = "stable";
@@ -32,7 +32,10 @@ impl FromStr for Target {
     fn from_str(text: &str) -> Result<Self, String> {
         let form = |error: &dyn std::fmt::Display| format!("{error}; write acme/app@1.0.0 or acme/app:stable");
         let (product, select) = if let Some((product, version)) = text.split_once('@') {
-            (product, Select::Version(version.parse().map_err(|error| form(&error))?))
+            (
+                product,
+                Select::Version(input::version(version).map_err(|error| form(&error))?),
+            )
         } else {
             let (product, channel) = text.split_once(':').unwrap_or((text, DEFAULT_CHANNEL));
             let channel: ChannelName = channel.parse().map_err(|error| form(&error))?;

@@ -11,11 +11,13 @@ use super::Names;
 use crate::access::vendor::{Register, RegisteredSite};
 
 /// What the register has of a site before it is granted anew.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Former {
     site: Option<RegisteredSite>,
     /// Other names under which its key is registered.
     elsewhere: Vec<String>,
+    /// Whether this name or this key was revoked and has not been granted anything since.
+    revoked: bool,
 }
 
 /// What the reader should know.
@@ -31,18 +33,18 @@ impl Former {
     pub(super) fn of(register: &Register, names: &Names, key: PublicKey) -> Self {
         let tenants = register.tenants.iter();
         let sites = tenants.flat_map(|(tenant, entry)| entry.sites.iter().map(move |(site, of)| (tenant, site, of)));
-        let same_key = sites.filter(|(_, _, of)| of.key == key && !of.revoked);
-        let mut former = Self {
-            site: None,
-            elsewhere: Vec::new(),
-        };
-        for (tenant, site, of) in same_key {
-            if (tenant, site) == (&names.tenant, &names.site) {
+        let mut former = Self::default();
+        for (tenant, site, of) in sites {
+            let same_name = (tenant, site) == (&names.tenant, &names.site);
+            if of.revoked {
+                former.revoked |= same_name || of.key == key;
+            } else if of.key == key && same_name {
                 former.site = Some(of.clone());
-            } else {
+            } else if of.key == key {
                 former.elsewhere.push(format!("{tenant}/{site}"));
             }
         }
+        former.revoked &= former.site.is_none();
         former
     }
 
@@ -53,6 +55,11 @@ impl Former {
             remarks.notes.extend(unborn(&grant.channels, documents));
         }
         let name = format!("{}/{}", names.tenant, names.site);
+        if self.revoked {
+            remarks.warnings.push(format!(
+                "{name} or its key was revoked: this file lets it in again, as a new site; what it was granted before stays revoked"
+            ));
+        }
         if !self.elsewhere.is_empty() {
             let others = self.elsewhere.join(", ");
             remarks.warnings.push(format!(

@@ -4,7 +4,9 @@ use std::fmt;
 use std::path::PathBuf;
 
 use samara_protocol::id::NodeId;
+use samara_protocol::limits::JOIN_BYTES_MAX;
 use samara_protocol::trust::enrolment::MemberKind;
+use samara_protocol::trust::join::JoinFile;
 use samara_protocol::trust::request::RequestKind;
 use serde::Serialize;
 
@@ -35,6 +37,9 @@ pub struct Args {
     /// Where the join file goes; `-` for stdout.
     #[arg(long, short, value_name = "FILE")]
     pub output: PathBuf,
+    /// Write over that file when it is there and is not a join file of this very machine.
+    #[arg(long)]
+    pub replace: bool,
     /// Where the site key is.
     #[command(flatten)]
     pub home: HomeArgs,
@@ -66,7 +71,8 @@ impl fmt::Display for Enrolled {
 /// Runs it.
 ///
 /// # Errors
-/// When the request is not one, there is no site key or right to enrol here, or no grant yet.
+/// When the request is not one, there is no site key or right to enrol here, or no grant yet; when the output is there and
+/// is something else.
 pub fn run(args: &Args, context: &Context, printer: &mut Printer) -> Result<ExitStatus, CliError> {
     let culprit = args.request.display();
     let (request, contact) = input::request(&args.request)?;
@@ -102,6 +108,10 @@ pub fn run(args: &Args, context: &Context, printer: &mut Printer) -> Result<Exit
             .filter(|_| kind == MemberKind::Node)
             .map(|(_, envelope)| envelope),
     };
+    // An enrolment that is renewed takes the place of the one before; another machine's file may still be to be given to it.
+    input::may_write(&args.output, args.replace, "--replace", JOIN_BYTES_MAX, |there| {
+        JoinFile::decode(there).is_ok_and(|there| there.key == request.key)
+    })?;
     let (file, member) = enroller.enrol(terms)?;
     input::write(&args.output, &file.encode(), printer)?;
     let enrolled = Enrolled {

@@ -102,13 +102,43 @@ fn a_revoked_site_is_out_and_may_come_back_under_a_new_id() {
     assert!(story.admits("origin", "origin").is_ok());
     let again = story.good("vendor", "revoke --product acme/app --tenant bank --site berlin");
     assert!(again.contains("revoked before"), "{again}");
-    story.good(
-        "vendor",
-        "grant @site.request --product acme/app --tenant bank --site berlin -o @site2.join",
+    let back = "grant @site.request --product acme/app --tenant bank --site berlin -o";
+    let let_in = story.good("vendor", &format!("{back} @site2.join"));
+    assert!(
+        let_in.contains("warning: bank/berlin or its key was revoked"),
+        "{let_in}"
     );
+    let since = story.good("vendor", &format!("{back} @site3.join"));
+    assert!(!since.contains("revoked"), "it has been let in again: {since}");
     story.good("site", "join @site2.join");
     story.good("site", "site enrol @node.request --enrol-right -o @node.join");
     story.good("node", "join @node.join");
     assert_ne!(story.product("node").membership.grant, before);
     assert_eq!(story.admits("origin", "node").expect("covered"), MemberKind::Node);
+}
+
+#[test]
+fn an_enrolment_takes_the_place_of_its_own_former_file_and_of_no_other() {
+    let story = Story::new();
+    story.vendor();
+    story.site();
+    let again = "site enrol @node.request --enrol-right -o @node.join";
+    let before = std::fs::read(story.path("node.join")).expect("read");
+    story.good("site", again);
+    assert_ne!(
+        std::fs::read(story.path("node.join")).expect("read"),
+        before,
+        "it is a new one"
+    );
+
+    let members = || story.good("site", "site list");
+    let (list, host) = (members(), std::fs::read(story.path("host.join")).expect("read"));
+    let to_hosts = "site enrol @node.request --until 30d -o @host.join";
+    let refused = story.bad("site", to_hosts);
+    assert_eq!(refused.status(), ExitStatus::Conflict, "{refused}");
+    assert!(refused.to_string().contains("--replace"), "{refused}");
+    assert_eq!(std::fs::read(story.path("host.join")).expect("read"), host);
+    assert_eq!(members(), list, "what was refused is not in the register");
+    story.good("site", &format!("{to_hosts} --replace"));
+    assert_ne!(std::fs::read(story.path("host.join")).expect("read"), host);
 }
