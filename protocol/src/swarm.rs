@@ -120,7 +120,12 @@ impl Swarm {
     pub fn handle(&mut self, now: Timestamp, input: Input) {
         match input {
             Input::PeerUp { peer, info } => self.peer_up(now, peer, info),
-            Input::PeerCovers { peer, product, fed } => self.peer_covers(now, peer, product, fed),
+            Input::PeerCovers {
+                peer,
+                product,
+                info,
+                fed,
+            } => self.peer_covers(now, peer, product, (info, fed)),
             Input::PeerDown { peer } => self.peer_down(now, peer),
             Input::PeerBroke { peer } => self.peer_broke(now, peer),
             Input::PeerBothered { peer } => self.peer_bothered(now, peer),
@@ -230,16 +235,21 @@ impl Swarm {
         self.peers.insert(peer, entry);
     }
 
-    fn peer_covers(&mut self, now: Timestamp, id: NodeId, product: u32, fed: bool) {
+    fn peer_covers(&mut self, now: Timestamp, id: NodeId, product: u32, cover: (PeerInfo, bool)) {
         let Some(peer) = self.peers.get_mut(&id) else { return };
         if peer.covers.contains_key(&product) {
             return;
         }
-        peer.covers.insert(product, fed);
+        if peer.covers.is_empty() {
+            // Nothing of it counts anywhere yet.
+            peer.info = cover.0;
+        }
+        peer.covers.insert(product, cover);
         for (layout, transfer) in &self.transfers {
             if transfer.product == product {
                 let speaks = speaks_first(self.role, transfer, now);
-                peer.lines.insert(*layout, Line::new(transfer.table.len(), fed, speaks));
+                peer.lines
+                    .insert(*layout, Line::new(transfer.table.len(), cover, speaks));
                 if speaks {
                     peer.dirty.insert(*layout);
                     peer.urgent.insert(*layout);
@@ -260,7 +270,7 @@ impl Swarm {
             }
         }
         for (layout, line) in &mut peer.lines {
-            self.forget_line(now, &peer.info, *layout, line);
+            self.forget_line(now, *layout, line);
         }
         self.to_fill.remove(&id);
         self.fill_everybody();
@@ -321,8 +331,8 @@ impl Swarm {
         self.transfers.insert(layout, transfer);
         let mut covered = Vec::new();
         for (id, peer) in &mut self.peers {
-            if let Some(fed) = peer.covers.get(&product) {
-                peer.lines.insert(layout, Line::new(blocks, *fed, true));
+            if let Some(cover) = peer.covers.get(&product) {
+                peer.lines.insert(layout, Line::new(blocks, *cover, true));
                 covered.push(*id);
             }
         }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use samara_protocol::id::{NodeId, ProductId};
-use samara_protocol::swarm::io::Input;
+use samara_protocol::swarm::io::{Input, PeerInfo};
 use samara_protocol::trust::enrolment::MemberKind;
 use samara_protocol::trust::files::{MetadataFiles, Summary};
 use samara_protocol::wire::control::ControlMessage;
@@ -364,17 +364,31 @@ impl Driver {
             let number = release.number;
             let shown = self.peers.get(peer).is_none_or(|known| known.told.contains(&number));
             if !shown && !release.open.is_empty() && self.may_know(peer, product, manifest) {
+                let (info, fed) = (self.info(peer, product), self.may_feed(peer, product));
                 if let Some(known) = self.peers.get_mut(peer) {
+                    if known.told.is_empty() {
+                        // As the scheduler takes it: nothing could be judged when it came, perhaps.
+                        known.distance = info.distance;
+                    }
                     known.told.insert(number);
                 }
-                let fed = self.may_feed(peer, product);
                 self.input(Input::PeerCovers {
                     peer,
                     product: number,
+                    info,
                     fed,
                 });
             }
         }
+    }
+
+    /// What a peer is by what it has shown for a product.
+    fn info(&self, peer: NodeId, product: ProductId) -> PeerInfo {
+        let known = self.products.get(product);
+        let own = known.and_then(|known| known.own.as_ref());
+        let contact = known.and_then(|known| known.contacts.get(peer));
+        let covered = self.peers.get(peer).and_then(|peer| peer.covered(product));
+        peer_info(own, covered, contact, self.config.region.as_deref())
     }
 
     /// Whether the grants of both let this node pass releases of a product on to a peer.

@@ -219,16 +219,14 @@ impl Swarm {
         let mut view = view;
         if let Some(old) = line.view.take() {
             view.refused = old.refused.clone();
-            count_view(transfer, &peer.info, &old, false);
-            transfer.seeding.forget(&peer.info, &old, None);
+            count_view(transfer, &line.info, &old, false);
+            transfer.seeding.forget(&line.info, &old, None);
         } else {
             line.waits_since = now;
         }
-        count_view(transfer, &peer.info, &view, true);
-        transfer.seeding.learn(&peer.info, &view);
-        transfer
-            .seeding
-            .take_back(&peer.info, line, |block, _| view.have.get(block));
+        count_view(transfer, &line.info, &view, true);
+        transfer.seeding.learn(&line.info, &view);
+        transfer.seeding.take_back(line, |block, _| view.have.get(block));
         line.view = Some(view);
         if ask || !line.introduced {
             line.mail.status = true;
@@ -261,12 +259,12 @@ impl Swarm {
         }
         for block in blocks.iter() {
             match said {
-                Said::Have => gain(transfer, &peer.info, view, block),
+                Said::Have => gain(transfer, &line.info, view, block),
                 Said::Durable => {
-                    gain(transfer, &peer.info, view, block);
+                    gain(transfer, &line.info, view, block);
                     view.durable.set(block, true);
                 }
-                Said::Lost => lose(transfer, &peer.info, view, block),
+                Said::Lost => lose(transfer, &line.info, view, block),
             }
         }
         line.moved = now;
@@ -309,10 +307,10 @@ impl Swarm {
         let (Some(view), Some(transfer)) = (line.view.take(), self.transfers.get_mut(&layout)) else {
             return;
         };
-        transfer.seeding.take_back(&peer.info, line, |_, _| true);
-        count_view(transfer, &peer.info, &view, false);
+        transfer.seeding.take_back(line, |_, _| true);
+        count_view(transfer, &line.info, &view, false);
         // It is still there and has given it up: it is not expected back with it.
-        transfer.seeding.forget(&peer.info, &view, None);
+        transfer.seeding.forget(&line.info, &view, None);
         if self.role == Role::Origin {
             self.place(now, id);
             self.seed_everybody(now, layout);
@@ -320,14 +318,14 @@ impl Swarm {
     }
 
     /// A neighbour is gone: what it had counts no more.
-    pub(super) fn forget_line(&mut self, now: Timestamp, info: &PeerInfo, layout: LayoutId, line: &mut Line) {
+    pub(super) fn forget_line(&mut self, now: Timestamp, layout: LayoutId, line: &mut Line) {
         let Some(transfer) = self.transfers.get_mut(&layout) else {
             return;
         };
-        transfer.seeding.take_back(info, line, |_, _| true);
+        transfer.seeding.take_back(line, |_, _| true);
         if let Some(view) = &line.view {
-            count_view(transfer, info, view, false);
-            transfer.seeding.forget(info, view, Some(now));
+            count_view(transfer, &line.info, view, false);
+            transfer.seeding.forget(&line.info, view, Some(now));
         }
         if self.role == Role::Origin {
             self.seed_everybody(now, layout);
@@ -339,10 +337,12 @@ impl Swarm {
         let (Some(peer), Some(transfer)) = (self.peers.get_mut(&id), self.transfers.get_mut(&layout)) else {
             return;
         };
-        let view = peer.lines.get_mut(&layout).and_then(|line| line.view.as_mut());
-        let Some(view) = view else { return };
+        let Some(line) = peer.lines.get_mut(&layout) else {
+            return;
+        };
+        let Some(view) = line.view.as_mut() else { return };
         for block in blocks {
-            lose(transfer, &peer.info, view, *block);
+            lose(transfer, &line.info, view, *block);
         }
     }
 }

@@ -9,7 +9,6 @@ use crate::tree::ranges::RangeSet;
 use super::Swarm;
 use super::config::QUANTUM_MAX;
 use super::peer::View;
-use super::seeding::Domain;
 use super::transfer::{Transfer, nominal};
 
 impl Swarm {
@@ -101,9 +100,8 @@ impl Swarm {
         for (domain, placement) in &transfer.seeding.domains {
             let blocks = transfer.table.len() as usize;
             let (mut holders, mut pledged) = (vec![0; blocks], vec![0; blocks]);
-            let peers = self.peers.values();
-            let members = peers.filter(|peer| Domain::of(&peer.info) == Some(*domain));
-            for line in members.filter_map(|peer| peer.lines.get(&layout)) {
+            let lines = self.peers.values().filter_map(|peer| peer.lines.get(&layout));
+            for line in lines.filter(|line| line.is_of(*domain)) {
                 for block in line.view.iter().flat_map(|view| view.have.iter()) {
                     holders[block as usize] += 1;
                 }
@@ -145,8 +143,9 @@ impl Swarm {
         );
         let durable = transfer.held_durable.difference(&transfer.held);
         assert!(durable.is_empty(), "durable and not held");
-        let sources = self.peers.values().filter(|peer| peer.info.serves);
-        let sources: Vec<&View> = sources.filter_map(|peer| peer.view(&layout)).collect();
+        let lines = self.peers.values().filter_map(|peer| peer.lines.get(&layout));
+        let sources = lines.filter(|line| line.info.serves);
+        let sources: Vec<&View> = sources.filter_map(|line| line.view.as_ref()).collect();
         for block in 0..transfer.table.len() {
             let holders = sources.iter().filter(|view| view.have.get(block)).count();
             assert_eq!(usize::from(transfer.avail[block as usize]), holders, "who has {block}");

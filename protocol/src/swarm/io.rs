@@ -25,7 +25,7 @@ pub enum Distance {
     Origin,
 }
 
-/// What is known of a neighbour when it is admitted.
+/// What is known of a neighbour: when it is admitted, and by its grant for each product.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PeerInfo {
     /// How far away it is.
@@ -123,6 +123,9 @@ pub enum Input {
         peer: NodeId,
         /// The product's local number, as in [`OpenTransfer::product`].
         product: u32,
+        /// What is known of it by that grant: its domain is another one for each product. Of the first product that is
+        /// covered it counts for the peer as a whole, for the connection may have come up before anything could be judged.
+        info: PeerInfo,
         /// Whether it may have them of this node, as far as the grants of both say.
         fed: bool,
     },

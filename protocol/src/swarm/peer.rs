@@ -15,6 +15,7 @@ use super::config::SPAN_MIN;
 use super::given::Given;
 use super::io::{Distance, PeerInfo};
 use super::rate::{Meter, Window};
+use super::seeding::Domain;
 
 /// Control messages and refused asks a second that are no flood, and how many seconds of them may come at once.
 const MESSAGES: ByteRate = ByteRate(200);
@@ -22,8 +23,8 @@ const MESSAGES: ByteRate = ByteRate(200);
 #[derive(Debug)]
 pub(super) struct Peer {
     pub(super) info: PeerInfo,
-    /// Products that its grants cover, and whether it may have them of this node.
-    pub(super) covers: BTreeMap<u32, bool>,
+    /// Products that its grants cover, what it is there, and whether it may have them of this node.
+    pub(super) covers: BTreeMap<u32, (PeerInfo, bool)>,
     /// One for every layout that is open here and that it is covered for.
     pub(super) lines: BTreeMap<LayoutId, Line>,
     /// At an origin, the layouts that it is shown blocks of now: see `seeding::places`.
@@ -72,6 +73,8 @@ impl Peer {
 /// One neighbour and one layout: what we told it, what it told us, what it is to be told next.
 #[derive(Debug)]
 pub(super) struct Line {
+    /// What the peer is for the layout's product.
+    pub(super) info: PeerInfo,
     /// Blocks that we told it we have. Only an origin holds some back.
     pub(super) shown: Bits,
     pub(super) view: Option<View>,
@@ -95,9 +98,15 @@ pub(super) struct Line {
 }
 
 impl Line {
+    /// Whether the peer is of this domain, for the layout's product.
+    pub(super) fn is_of(&self, domain: Domain) -> bool {
+        Domain::of(&self.info) == Some(domain)
+    }
+
     /// A line on which the first word is ours, or theirs.
-    pub(super) fn new(blocks: u32, fed: bool, is_ours: bool) -> Self {
+    pub(super) fn new(blocks: u32, (info, fed): (PeerInfo, bool), is_ours: bool) -> Self {
         Self {
+            info,
             shown: Bits::none(blocks),
             view: None,
             fed,

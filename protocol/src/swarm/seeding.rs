@@ -64,7 +64,7 @@ impl Swarm {
         };
         let block_bytes = transfer.block_bytes();
         let is_done = line.view.as_ref().is_none_or(|view| view.needs == 0);
-        if let Some(placement) = transfer.seeding.placement(&peer.info) {
+        if let Some(placement) = transfer.seeding.placement(&line.info) {
             for block in blocks.iter() {
                 if line.pledges.remove(&block).is_some() {
                     placement.unpledge(block);
@@ -84,7 +84,8 @@ impl Swarm {
     /// Shows a peer as many blocks as it may be shown now.
     fn seed(&mut self, now: Timestamp, id: NodeId, layout: LayoutId) {
         let Some(peer) = self.peers.get(&id) else { return };
-        let Some(domain) = Domain::of(&peer.info) else {
+        let Some(line) = peer.lines.get(&layout) else { return };
+        let Some(domain) = Domain::of(&line.info) else {
             self.show_all(now, id, layout);
             return;
         };
@@ -97,14 +98,15 @@ impl Swarm {
         let (Some(peer), Some(transfer)) = (self.peers.get_mut(&id), self.transfers.get_mut(&layout)) else {
             return;
         };
-        let Peer { info, lines, .. } = peer;
-        let Some(line) = lines.get_mut(&layout) else { return };
+        let Some(line) = peer.lines.get_mut(&layout) else {
+            return;
+        };
         if line.view.is_none() {
             return;
         }
         let block_bytes = transfer.block_bytes();
         let have = transfer.have.clone();
-        let Some(placement) = transfer.seeding.placement(info) else {
+        let Some(placement) = transfer.seeding.placement(&line.info) else {
             return;
         };
         let mut dirty = false;
@@ -166,7 +168,9 @@ impl Swarm {
     fn is_alone(&self, id: NodeId, layout: LayoutId, domain: Domain) -> bool {
         let mut others = self.peers.iter().filter(|(other, _)| **other != id);
         !others.any(|(_, peer)| {
-            Domain::of(&peer.info) == Some(domain) && peer.view(&layout).is_some_and(|view| view.needs > 0)
+            let line = peer.lines.get(&layout).filter(|line| line.is_of(domain));
+            let view = line.and_then(|line| line.view.as_ref());
+            view.is_some_and(|view| view.needs > 0)
         })
     }
 
@@ -205,9 +209,7 @@ impl Swarm {
         };
         for peer in self.peers.values_mut() {
             if let Some(line) = peer.lines.get_mut(&layout) {
-                transfer
-                    .seeding
-                    .take_back(&peer.info, line, |block, _| blocks.contains(block));
+                transfer.seeding.take_back(line, |block, _| blocks.contains(block));
             }
         }
     }
@@ -231,7 +233,7 @@ impl Swarm {
             return;
         };
         for peer in self.peers.values_mut() {
-            let Peer { info, lines, sink, .. } = peer;
+            let Peer { lines, sink, .. } = peer;
             let Some(line) = lines.get_mut(&layout) else { continue };
             let is_old = |pledge: &Pledge| now.since(pledge.since) >= UNTAKEN_MAX;
             // Who takes the same again and again is busy for ever and has not taken up anything.
@@ -239,7 +241,7 @@ impl Swarm {
             if is_busy || !line.pledges.values().any(is_old) {
                 continue;
             }
-            transfer.seeding.take_back(info, line, |_, pledge| is_old(pledge));
+            transfer.seeding.take_back(line, |_, pledge| is_old(pledge));
             line.pledge_window.collapse(pledge_floor(transfer.table.get(0).bytes));
         }
     }
@@ -254,11 +256,10 @@ impl Swarm {
         for (domain, placement) in &mut seeding.domains {
             placement.expect_no_longer(now);
             let members = || {
-                let members = self
-                    .peers
-                    .values()
-                    .filter(|peer| Domain::of(&peer.info) == Some(*domain));
-                members.filter_map(|peer| Some((peer, peer.view(&layout)?)))
+                self.peers.values().filter_map(|peer| {
+                    let line = peer.lines.get(&layout).filter(|line| line.is_of(*domain))?;
+                    Some((peer, line.view.as_ref()?))
+                })
             };
             let needs = members().map(|(_, view)| u64::from(view.needs)).sum();
             let is_stuck = placement.progress.is_still(now, needs, SILENT_MAX);

@@ -140,7 +140,7 @@ impl Swarm {
             UploadAudience::All => Some(Distance::Origin),
         };
         let is_idle = self.limits.up.is_some_and(|rate| rate.0 == 0);
-        if is_idle || widest.is_none_or(|widest| peer.info.distance > widest) {
+        if is_idle || widest.is_none_or(|widest| line.info.distance > widest) {
             return Some(Refusal::Busy(AUDIENCE_RETRY));
         }
         (peer.sink.serves.len() >= REQUESTS_PER_PEER_MAX).then_some(Refusal::Busy(BUSY_RETRY))

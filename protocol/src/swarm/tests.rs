@@ -106,6 +106,7 @@ impl Bench {
         self.input(Input::PeerCovers {
             peer,
             product: 5,
+            info,
             fed: true,
         });
         self.pass(Duration::from_millis(60));
@@ -208,6 +209,7 @@ fn a_peer_hears_of_a_layout_only_when_it_is_covered_and_absent_is_the_answer_bef
     bench.input(Input::PeerCovers {
         peer: A,
         product: 6,
+        info,
         fed: true,
     });
     bench.status(A, &RangeSet::new(), 64);
@@ -222,6 +224,7 @@ fn a_peer_hears_of_a_layout_only_when_it_is_covered_and_absent_is_the_answer_bef
     bench.input(Input::PeerCovers {
         peer: A,
         product: 5,
+        info,
         fed: true,
     });
     bench.pass(Duration::from_millis(1));

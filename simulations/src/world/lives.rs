@@ -89,6 +89,7 @@ impl World {
                 Input::PeerCovers {
                     peer,
                     product: 0,
+                    info,
                     fed: true,
                 },
             );

@@ -159,16 +159,13 @@ impl Seeding {
     }
 
     /// Takes back what a peer was shown and `is_over`.
-    pub(in crate::swarm) fn take_back(
-        &mut self,
-        info: &PeerInfo,
-        line: &mut Line,
-        is_over: impl Fn(u32, &Pledge) -> bool,
-    ) {
+    pub(in crate::swarm) fn take_back(&mut self, line: &mut Line, is_over: impl Fn(u32, &Pledge) -> bool) {
         if line.pledges.is_empty() {
             return;
         }
-        let Some(placement) = self.placement(info) else { return };
+        let Some(placement) = self.placement(&line.info) else {
+            return;
+        };
         line.pledges.retain(|block, pledge| {
             let over = is_over(*block, pledge);
             if over {

@@ -11,7 +11,7 @@ use crate::id::{LayoutId, NodeId};
 use crate::limits::LINES_NEEDING_MAX;
 use crate::swarm::Swarm;
 use crate::swarm::config::SILENT_MAX;
-use crate::swarm::peer::{Line, Peer};
+use crate::swarm::peer::Line;
 use crate::time::Timestamp;
 
 use super::placement::Domain;
@@ -20,12 +20,11 @@ impl Swarm {
     /// Gives a peer's places to what it needs, and shows it blocks of what is new there. Who is of no domain needs none:
     /// nothing is kept of what it was shown.
     pub(in crate::swarm) fn place(&mut self, now: Timestamp, id: NodeId) {
-        let Some(peer) = self.peers.get_mut(&id).filter(|peer| Domain::of(&peer.info).is_some()) else {
-            return;
-        };
+        let Some(peer) = self.peers.get_mut(&id) else { return };
         let mut needing = Vec::new();
         for (layout, line) in &peer.lines {
-            let is_needing = line.fed && line.view.as_ref().is_some_and(|view| view.needs > 0);
+            let is_needing =
+                line.fed && Domain::of(&line.info).is_some() && line.view.as_ref().is_some_and(|view| view.needs > 0);
             if let Some(transfer) = self.transfers.get(layout).filter(|_| is_needing) {
                 let has = peer.places.contains(layout);
                 let stays = has && now.since(line.moved) < SILENT_MAX;
@@ -36,16 +35,15 @@ impl Swarm {
         needing.sort_unstable();
         needing.truncate(LINES_NEEDING_MAX);
         let places: BTreeSet<LayoutId> = needing.into_iter().map(|(.., layout)| layout).collect();
-        let Peer { info, lines, .. } = peer;
         let old = std::mem::replace(&mut peer.places, places.clone());
         let mut hidden = Vec::new();
         for layout in old.difference(&places) {
-            if let (Some(line), Some(transfer)) = (lines.get_mut(layout), self.transfers.get_mut(layout)) {
+            if let (Some(line), Some(transfer)) = (peer.lines.get_mut(layout), self.transfers.get_mut(layout)) {
                 line.waits_since = now;
                 if hide(line) {
                     hidden.push(*layout);
                 }
-                transfer.seeding.take_back(info, line, |_, _| true);
+                transfer.seeding.take_back(line, |_, _| true);
             }
         }
         for layout in hidden {

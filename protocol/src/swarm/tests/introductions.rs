@@ -99,7 +99,12 @@ fn first_words_on_a_layout_and_answers_to_who_asks_leave_at_once_but_few_of_them
         domain: 1,
     };
     bench.input(Input::PeerUp { peer, info });
-    bench.input(Input::PeerCovers { peer, product, fed });
+    bench.input(Input::PeerCovers {
+        peer,
+        product,
+        info,
+        fed,
+    });
     let statuses_in = |bench: &mut Bench, milliseconds| {
         bench.out.clear();
         bench.pass(Duration::from_millis(milliseconds));
@@ -182,7 +187,12 @@ fn who_may_not_be_fed_is_shown_nothing_and_given_nothing_and_gives_all_the_same(
     };
     bench.input(Input::PeerUp { peer: A, info });
     let (product, fed) = (5, false);
-    bench.input(Input::PeerCovers { peer: A, product, fed });
+    bench.input(Input::PeerCovers {
+        peer: A,
+        product,
+        info,
+        fed,
+    });
     bench.status(A, &all(64), 64);
     bench.ask(1, A, RangeSet::from(0..1));
     bench.deliver(A);

@@ -70,3 +70,74 @@ fn a_holder_that_has_nothing_to_say_is_no_silent_one_when_another_comes_to_a_dom
     let again = |output: &&Output| matches!(output, Output::Event(Event::BlockSentAgain { .. }));
     assert_eq!(bench.out.iter().filter(again).count(), 0);
 }
+
+/// Whichever is said first: two sites that may feed each other with one product and not with the other.
+#[test]
+fn who_may_feed_whom_is_another_matter_for_each_product() {
+    for first in [5, 6] {
+        let mut bench = two_products();
+        for (peer, alone) in [(A, 11), (B, 12)] {
+            let info = |product| PeerInfo {
+                distance: Distance::Other,
+                serves: true,
+                domain: if product == 5 { 1 } else { alone },
+            };
+            bench.input(Input::PeerUp {
+                peer,
+                info: info(first),
+            });
+            for product in [first, 11 - first] {
+                let (info, fed) = (info(product), true);
+                bench.input(Input::PeerCovers {
+                    peer,
+                    product,
+                    info,
+                    fed,
+                });
+            }
+            bench.status(peer, &RangeSet::new(), 64);
+            bench.hear(peer, wants_all(OTHER));
+        }
+        bench.pass(Duration::from_millis(60));
+        let shown = |peer: NodeId, layout| &bench.swarm.peers[&peer].lines[&layout].shown;
+        let twice = shown(A, LAYOUT).iter().filter(|block| shown(B, LAYOUT).get(*block));
+        assert_eq!(twice.count(), 0, "{first} first: each block to one of them");
+        assert!(shown(A, LAYOUT).count() > 0 && shown(B, LAYOUT).count() > 0);
+        for peer in [A, B] {
+            assert!(shown(peer, OTHER).is_full(), "{first} first: nobody else brings it");
+        }
+    }
+}
+
+const OTHER: LayoutId = LayoutId {
+    manifest: ManifestId([8; 32]),
+    part: Part::Payload,
+};
+
+/// An origin of two layouts of as many products, 5 and 6.
+fn two_products() -> Bench {
+    let mut bench = Bench::new(Role::Origin);
+    for (layout, product) in [(LAYOUT, 5), (OTHER, 6)] {
+        bench.input(Input::Open(OpenTransfer {
+            layout,
+            table: table(64, 1),
+            wanted: Bits::none(64),
+            durable: all(64),
+            volatile: RangeSet::new(),
+            priority: 0,
+            product,
+        }));
+    }
+    bench
+}
+
+fn wants_all(layout: LayoutId) -> SwarmMessage {
+    SwarmMessage::Status {
+        number: 1,
+        layout,
+        ask: false,
+        durable: Bits::none(64),
+        have: Bits::none(64),
+        want: Bits::all(64),
+    }
+}

@@ -112,7 +112,12 @@ fn who_takes_the_same_again_and_again_waits_for_those_who_take_it_first() {
             };
             let (peer, product, fed) = (*peer, 5, true);
             bench.input(Input::PeerUp { peer, info });
-            bench.input(Input::PeerCovers { peer, product, fed });
+            bench.input(Input::PeerCovers {
+                peer,
+                product,
+                info,
+                fed,
+            });
             bench.pass(Duration::from_millis(60));
             bench.status(peer, &RangeSet::new(), 64);
         }
@@ -168,7 +173,12 @@ fn twelve_wanted(serves: bool) -> Bench {
     };
     bench.input(Input::PeerUp { peer: A, info });
     let (product, fed) = (5, true);
-    bench.input(Input::PeerCovers { peer: A, product, fed });
+    bench.input(Input::PeerCovers {
+        peer: A,
+        product,
+        info,
+        fed,
+    });
     for number in 0..12 {
         bench.hear(A, wants_numbered(number));
     }
