@@ -213,8 +213,11 @@ pub const LINES_NEEDING_MAX: usize = 8;
 pub const CONTACTS_MAX: usize = 256;
 /// Of these, contacts of others that one peer has told.
 pub const CONTACTS_PER_TELLER_MAX: usize = 64;
-/// Other customers' sites that one node is ever told of, per release.
+/// Other customers' nodes that one node is told of for a product, from one meeting or day to the next.
 pub const CONTACTS_ACROSS_TENANTS_MAX: usize = 16;
+/// How long after others were told of a node they are told of it again: whoever comes and goes makes a message to everybody
+/// who is there, each time.
+pub const INTRODUCTION_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Bytes of a node's configuration file.
 pub const CONFIG_BYTES_MAX: u64 = 1 << 20;

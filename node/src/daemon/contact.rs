@@ -35,20 +35,30 @@ impl Driver {
             self.products.keep_contacts();
             self.dial_contacts(product);
         }
-        // Once a connection: whoever says something else every moment does not have everybody told each time.
-        let known = self.peers.get_mut(peer).filter(|_| learned.introduced);
-        if known.is_some_and(|known| !std::mem::replace(&mut known.introduced, true)) {
-            self.introduce(peer, product);
+        if learned.of_teller {
+            self.peers.said_contact(peer, product);
+            self.introduce_newcomers();
         }
     }
 
-    /// Tells those who are there of one whose contact has just come: they were told what was known when they came.
-    fn introduce(&self, newcomer: NodeId, product: ProductId) {
-        for (peer, _) in self.peers.of_product(product).filter(|(peer, _)| *peer != newcomer) {
-            let Some((contacts, own, to)) = self.listener(peer, product) else {
-                continue;
-            };
-            let envelope = contacts.introduction(newcomer, own, to, |node| self.member(node, product));
+    /// Tells those who are there of everybody whose contact has come since: they were told what was known when they came.
+    pub(super) fn introduce_newcomers(&mut self) {
+        for (newcomer, product) in self.peers.due_to_introduce(self.clock.now()) {
+            self.introduce(newcomer, product);
+        }
+    }
+
+    fn introduce(&mut self, newcomer: NodeId, product: ProductId) {
+        let Some(of) = self.member(newcomer, product) else {
+            return;
+        };
+        let others: Vec<NodeId> = self.peers.of_product(product).map(|(peer, _)| peer).collect();
+        for peer in others.into_iter().filter(|peer| *peer != newcomer) {
+            let mut named = self.peers.take_named(peer, product);
+            let envelope = self
+                .listener(peer, product)
+                .and_then(|(contacts, own, to)| contacts.introduction(&of, own, to, &mut named));
+            self.peers.set_named(peer, product, named);
             for message in ControlMessage::contacts(product, envelope.into_iter().collect()) {
                 self.shell.net.send(peer, message);
             }
@@ -84,11 +94,12 @@ impl Driver {
         }
     }
 
-    pub(super) fn send_contacts(&self, peer: NodeId, product: ProductId) {
+    pub(super) fn send_contacts(&mut self, peer: NodeId, product: ProductId) {
         let Some((contacts, own, to)) = self.listener(peer, product) else {
             return;
         };
-        let mut envelopes = contacts.to_tell(own, to, |node| self.member(node, product));
+        let (mut envelopes, named) = contacts.to_tell(own, to, |node| self.member(node, product));
+        self.peers.set_named(peer, product, named);
         envelopes.extend(self.own_contact(product));
         for message in ControlMessage::contacts(product, envelopes) {
             self.shell.net.send(peer, message);

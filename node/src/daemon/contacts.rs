@@ -54,13 +54,16 @@ enum Vouched {
     Trusted,
 }
 
+/// Other customers' nodes that one peer was told of, and of which site they are.
+pub(super) type Across = BTreeMap<NodeId, Option<SiteId>>;
+
 /// What came of contacts that were told.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Learned {
     /// Whether any is new or newer.
     pub(super) any: bool,
-    /// Whether the teller's own one is new, or says something else than before: who was told earlier does not know it.
-    pub(super) introduced: bool,
+    /// Whether the teller's own one was among them, new or not.
+    pub(super) of_teller: bool,
     /// Whose contacts made room for them.
     pub(super) gone: Vec<NodeId>,
 }
@@ -112,7 +115,9 @@ impl Contacts {
             else {
                 continue;
             };
+            let of_teller = contact.node == teller.node;
             self.take(contact, envelope, vouched, teller.node, &mut learned);
+            learned.of_teller |= of_teller && self.all.contains_key(&teller.node);
         }
         learned
     }
@@ -125,7 +130,6 @@ impl Contacts {
             let vouched = known.vouched.max(vouched);
             known.vouched = vouched;
             if known.contact.sequence < contact.sequence {
-                learned.introduced |= teller == node && !says_the_same(&known.contact, &contact);
                 let teller = known.teller;
                 self.put(contact, envelope, vouched, teller);
                 learned.any = true;
@@ -139,7 +143,6 @@ impl Contacts {
         }
         self.put(contact, envelope, vouched, of_others.then_some(teller));
         learned.any = true;
-        learned.introduced |= !of_others;
     }
 
     /// Whether one more has a place: of those that count for less the one goes of which was heard longest ago.
@@ -209,31 +212,14 @@ impl Contacts {
             .collect()
     }
 
-    /// The contacts that `to` is told. `member_of` gives what nodes that are there have shown.
+    /// The contacts that `to` is told, and which of them are other customers' nodes. `member_of` gives what nodes that are
+    /// there have shown.
     pub(super) fn to_tell(
         &self,
         own: &Covered,
         to: &Covered,
         member_of: impl Fn(NodeId) -> Option<Covered>,
-    ) -> Vec<Vec<u8>> {
-        let told = self.told(own, to, member_of).into_iter();
-        told.map(|known| known.envelope.to_bytes()).collect()
-    }
-
-    /// The contact of `newcomer`, if it is among those that `to` is told.
-    pub(super) fn introduction(
-        &self,
-        newcomer: NodeId,
-        own: &Covered,
-        to: &Covered,
-        member_of: impl Fn(NodeId) -> Option<Covered>,
-    ) -> Option<Vec<u8>> {
-        let mut told = self.told(own, to, member_of).into_iter();
-        told.find(|known| known.contact.node == newcomer)
-            .map(|known| known.envelope.to_bytes())
-    }
-
-    fn told(&self, own: &Covered, to: &Covered, member_of: impl Fn(NodeId) -> Option<Covered>) -> Vec<&Known> {
+    ) -> (Vec<Vec<u8>>, Across) {
         let (mut told, mut across) = (Vec::new(), Vec::new());
         let others = self.all.values().filter(|known| known.contact.node != to.node);
         for known in others.filter(|known| known.contact.product == Some(self.product)) {
@@ -244,12 +230,38 @@ impl Contacts {
                 None => {}
             }
         }
-        told.extend(self.choose(across, to.site));
-        told
+        let across = self.choose(across, to.site);
+        told.extend(across.iter().map(|(_, known)| known));
+        let named = across.iter().map(|(site, known)| (known.contact.node, *site));
+        let told = told.into_iter().map(|known| known.envelope.to_bytes());
+        (told.collect(), named.collect())
+    }
+
+    /// The contact of a `newcomer`, for `to`, who came before it. Of another customer only while there is a place among those
+    /// that it was `named`, and one of a site: the next time that it is told everything, they are chosen anew.
+    pub(super) fn introduction(
+        &self,
+        newcomer: &Covered,
+        own: &Covered,
+        to: &Covered,
+        named: &mut Across,
+    ) -> Option<Vec<u8>> {
+        let known = self.all.get(&newcomer.node)?;
+        if known.contact.product != Some(self.product) {
+            return None;
+        }
+        if reach(&known.contact, Some(newcomer), own, to)? == Reach::Across && !named.contains_key(&newcomer.node) {
+            let site = Some(newcomer.site);
+            if named.len() >= CONTACTS_ACROSS_TENANTS_MAX || named.values().any(|other| *other == site) {
+                return None;
+            }
+            named.insert(newcomer.node, site);
+        }
+        Some(known.envelope.to_bytes())
     }
 
     /// At most sixteen of other customers' nodes, the same ones for all of a site: one of each site, then a second of each.
-    fn choose<'a>(&self, mut across: Vec<(Option<SiteId>, &'a Known)>, to: SiteId) -> Vec<&'a Known> {
+    fn choose<'a>(&self, mut across: Vec<(Option<SiteId>, &'a Known)>, to: SiteId) -> Vec<(Option<SiteId>, &'a Known)> {
         across.sort_by_cached_key(|(_, known)| self.choice.hash_one((to, known.contact.node)));
         let mut counts: BTreeMap<SiteId, usize> = BTreeMap::new();
         let nth = |(site, known): (Option<SiteId>, &'a Known)| {
@@ -258,18 +270,13 @@ impl Contacts {
                 *count += 1;
                 *count
             });
-            (count, known)
+            (count, (site, known))
         };
-        let mut chosen: Vec<(usize, &Known)> = across.into_iter().map(nth).collect();
+        let mut chosen: Vec<_> = across.into_iter().map(nth).collect();
         chosen.sort_by_key(|(count, _)| *count);
         chosen.truncate(CONTACTS_ACROSS_TENANTS_MAX);
-        chosen.into_iter().map(|(_, known)| known).collect()
+        chosen.into_iter().map(|(_, chosen)| chosen).collect()
     }
-}
-
-/// Whether a newer contact of a node has nothing for others to know but that it lasts longer.
-fn says_the_same(old: &Contact, new: &Contact) -> bool {
-    old.addresses == new.addresses && old.audience == new.audience && old.region == new.region && old.kind == new.kind
 }
 
 /// What a peer's word for a contact counts; nothing where it may not speak for that node.

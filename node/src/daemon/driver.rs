@@ -173,6 +173,7 @@ impl Driver {
             self.dial_contacts(product);
         }
         self.tell_contacts_again();
+        self.introduce_newcomers();
         self.ask_who_is_ahead();
         self.take_lists();
         self.let_asked_go(ASKED_RELEASE_KEPT);

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use samara_protocol::id::{ManifestId, NodeId, ProductId};
 use samara_protocol::limits::{
-    FILE_PATIENCE_DOUBLINGS_MAX, FILE_SILENCE_MAX, METADATA_PAUSE, METADATA_PAUSE_DOUBLINGS_MAX, STANDINGS_MAX,
-    TRANSFERS_MAX,
+    FILE_PATIENCE_DOUBLINGS_MAX, FILE_SILENCE_MAX, INTRODUCTION_INTERVAL, METADATA_PAUSE, METADATA_PAUSE_DOUBLINGS_MAX,
+    STANDINGS_MAX, TRANSFERS_MAX,
 };
 use samara_protocol::swarm::io::{Distance, PeerInfo};
 use samara_protocol::time::Timestamp;
@@ -17,6 +17,8 @@ use samara_protocol::trust::enrolment::MemberKind;
 use samara_protocol::trust::files::Summary;
 use samara_protocol::trust::grant::Reseed;
 use tokio::sync::Semaphore;
+
+use super::contacts::Across;
 
 /// Everybody who is admitted.
 #[derive(Debug, Default)]
@@ -37,6 +39,8 @@ struct Record {
     refused: u32,
     /// From when on it may be asked for metadata again.
     metadata_at: Timestamp,
+    /// When others were told of it last.
+    introduced: BTreeMap<ProductId, Timestamp>,
 }
 
 /// One admitted peer.
@@ -58,8 +62,6 @@ pub(super) struct Peer {
     full: BTreeSet<ManifestId>,
     /// Files being asked of it.
     pub(super) asked: BTreeSet<(ProductId, super::files::FileName)>,
-    /// Whether others were told of it since it came, once for each connection.
-    pub(super) introduced: bool,
     /// Whose turn it is of the files that it asks for: it is sent one at a time.
     pub(super) serving: Arc<Semaphore>,
 }
@@ -77,6 +79,21 @@ pub(super) struct Shown {
     pub(super) claim: Option<Summary>,
     /// The same when it was asked for it last: what it gives is no older.
     pub(super) promised: Option<Summary>,
+    /// Whether others were told of it since it came.
+    introduced: Introduced,
+    /// Other customers' nodes that it was told of.
+    named: Across,
+}
+
+/// Whether others were told of a peer, once for each connection and product: whoever says something else of itself every
+/// moment does not have everybody told each time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Introduced {
+    /// It has not said how it is reached.
+    No,
+    /// It has.
+    Due,
+    Done,
 }
 
 impl Shown {
@@ -87,6 +104,8 @@ impl Shown {
             ended: false,
             claim: None,
             promised: None,
+            introduced: Introduced::No,
+            named: Across::new(),
         };
         shown.judged(judged);
         shown
@@ -115,7 +134,6 @@ impl Peers {
             told: BTreeSet::new(),
             full: BTreeSet::new(),
             asked: BTreeSet::new(),
-            introduced: false,
             serving: Arc::new(Semaphore::new(1)),
         };
         self.turned_away = false;
@@ -144,6 +162,52 @@ impl Peers {
 
     pub(super) fn nodes(&self) -> Vec<NodeId> {
         self.all.keys().copied().collect()
+    }
+
+    /// A peer has said how it is reached: others are to be told of it.
+    pub(super) fn said_contact(&mut self, node: NodeId, product: ProductId) {
+        if let Some(shown) = self
+            .shown_mut(node, product)
+            .filter(|shown| shown.introduced == Introduced::No)
+        {
+            shown.introduced = Introduced::Due;
+        }
+    }
+
+    /// Whom others are to be told of now; who comes again and again waits for [`INTRODUCTION_INTERVAL`].
+    pub(super) fn due_to_introduce(&mut self, now: Timestamp) -> Vec<(NodeId, ProductId)> {
+        let mut due = Vec::new();
+        for (node, peer) in &mut self.all {
+            for (product, shown) in &mut peer.products {
+                let record = self.records.get(node);
+                let last = record.and_then(|record| record.introduced.get(product));
+                let is_time = last.is_none_or(|last| last.after(INTRODUCTION_INTERVAL) <= now);
+                if shown.introduced == Introduced::Due && is_time {
+                    shown.introduced = Introduced::Done;
+                    due.push((*node, *product));
+                }
+            }
+        }
+        for (node, product) in &due {
+            self.record(*node).introduced.insert(*product, now);
+        }
+        due
+    }
+
+    /// Which other customers' nodes a peer was told of; to be given back by [`Self::set_named`].
+    pub(super) fn take_named(&mut self, node: NodeId, product: ProductId) -> Across {
+        let shown = self.shown_mut(node, product);
+        shown.map(|shown| std::mem::take(&mut shown.named)).unwrap_or_default()
+    }
+
+    pub(super) fn set_named(&mut self, node: NodeId, product: ProductId, named: Across) {
+        if let Some(shown) = self.shown_mut(node, product) {
+            shown.named = named;
+        }
+    }
+
+    fn shown_mut(&mut self, node: NodeId, product: ProductId) -> Option<&mut Shown> {
+        self.all.get_mut(&node)?.products.get_mut(&product)
     }
 
     /// A file that was asked of a peer did not come in time.
@@ -384,5 +448,34 @@ mod tests {
             now = now.after(pause);
         }
         assert!(peers.may_ask_metadata(node, now));
+    }
+    #[test]
+    fn others_are_told_of_a_peer_once_a_connection_and_product_and_not_again_at_once_when_it_returns() {
+        let (node, mut peers) = (NodeId([1; 32]), Peers::default());
+        let products = [ProductId([1; 32]), ProductId([2; 32])];
+        let come = |peers: &mut Peers, now: Timestamp| {
+            peers.insert(node, String::new(), false, now);
+            let known = peers.get_mut(node).expect("it is there");
+            for product in products {
+                let ended = Err(Refusal::NotEnrolled { node, reason: "" });
+                known.products.insert(product, Shown::new(Vec::new(), ended));
+            }
+        };
+        let mut now = Timestamp::ZERO;
+        come(&mut peers, now);
+        assert_eq!(peers.due_to_introduce(now), [], "it has not said how it is reached");
+        for product in products {
+            peers.said_contact(node, product);
+            assert_eq!(peers.due_to_introduce(now), [(node, product)]);
+            peers.said_contact(node, product);
+            assert_eq!(peers.due_to_introduce(now), [], "it says it again");
+        }
+        now = now.after(Duration::from_secs(1));
+        peers.remove(node);
+        come(&mut peers, now);
+        peers.said_contact(node, products[0]);
+        assert_eq!(peers.due_to_introduce(now), [], "it is early");
+        now = now.after(INTRODUCTION_INTERVAL);
+        assert_eq!(peers.due_to_introduce(now), [(node, products[0])], "and not forgotten");
     }
 }

@@ -126,7 +126,7 @@ fn a_contact_for_another_product_or_for_none_or_one_that_has_ended_is_not_taken_
     let envelopes = said.iter().map(|bytes| Envelope::from_bytes(bytes).expect("one"));
     contacts.restore(envelopes.take(2).collect());
     assert!(knows(&contacts, 50));
-    assert!(contacts.to_tell(&own, &site(3, 11), |_| None).is_empty());
+    assert!(contacts.to_tell(&own, &site(3, 11), |_| None).0.is_empty());
 }
 
 #[test]
@@ -192,7 +192,7 @@ fn an_origin_tells_sixteen_of_other_customers_of_as_many_sites_and_not_the_lowes
     let (contacts, members) = met();
     let asks = member(950, MemberKind::Node, 255);
     let told = |contacts: &Contacts, to: &Covered| -> Vec<NodeId> {
-        let told = contacts.to_tell(&origin(900), to, |node| members.get(&node).cloned());
+        let (told, _) = contacts.to_tell(&origin(900), to, |node| members.get(&node).cloned());
         let open = |bytes: &Vec<u8>| {
             Contact::open(&Envelope::from_bytes(bytes).expect("one"))
                 .expect("one")
@@ -211,13 +211,13 @@ fn an_origin_tells_sixteen_of_other_customers_of_as_many_sites_and_not_the_lowes
     let mut shy = asks.clone();
     shy.rights.reseed = Reseed::Own;
     assert!(told(&contacts, &shy).is_empty());
-    assert!(contacts.to_tell(&origin(900), &asks, |_| None).is_empty());
+    assert!(contacts.to_tell(&origin(900), &asks, |_| None).0.is_empty());
     let reserved = |node| {
         let mut member: Option<Covered> = members.get(&node).cloned();
         member.iter_mut().for_each(|member| member.rights.reseed = Reseed::Own);
         member
     };
-    assert!(contacts.to_tell(&origin(900), &asks, reserved).is_empty());
+    assert!(contacts.to_tell(&origin(900), &asks, reserved).0.is_empty());
 }
 
 #[test]
@@ -225,50 +225,89 @@ fn a_sites_node_tells_its_own_site_also_when_the_origin_is_gone_and_strangers_no
     let own = site(1, 11);
     let mut contacts = Contacts::new(PRODUCT);
     contacts.learn(&nodes(50..53), &origin(2), Some(&own), NOW);
-    assert_eq!(contacts.to_tell(&own, &site(3, 11), |_| None).len(), 3);
-    assert!(contacts.to_tell(&own, &site(3, 22), |_| None).is_empty());
+    assert_eq!(contacts.to_tell(&own, &site(3, 11), |_| None).0.len(), 3);
+    assert!(contacts.to_tell(&own, &site(3, 22), |_| None).0.is_empty());
     let host = member(4, MemberKind::Host, 11);
-    assert!(contacts.to_tell(&own, &host, |_| None).is_empty());
+    assert!(contacts.to_tell(&own, &host, |_| None).0.is_empty());
     let there = |node| (node == key(50).node_id()).then(|| site(50, 11));
-    assert_eq!(contacts.to_tell(&own, &host, there).len(), 1, "its own site's");
+    assert_eq!(contacts.to_tell(&own, &host, there).0.len(), 1, "its own site's");
 }
 
 #[test]
-fn who_says_something_new_of_itself_is_to_be_introduced_and_who_says_it_again_is_not() {
+fn a_peers_own_contact_is_noticed_whether_it_is_new_or_not_and_what_others_say_of_it_is_not() {
     let (own, mut contacts) = (origin(900), Contacts::new(PRODUCT));
     let mut said = contact(1, MemberKind::Node);
     let (itself, another) = (site(1, 11), origin(901));
     let learn = |contacts: &mut Contacts, said: &Contact, teller: &Covered| {
         let learned = contacts.learn(&[signed(1, said)], teller, Some(&own), NOW);
-        (learned.any, learned.introduced)
+        (learned.any, learned.of_teller)
     };
     assert_eq!(learn(&mut contacts, &said, &itself), (true, true), "new");
-    assert_eq!(learn(&mut contacts, &said, &itself), (false, false), "the same");
+    assert_eq!(learn(&mut contacts, &said, &itself), (false, true), "it comes again");
     said.sequence = 2;
-    said.not_after = NOW.plus_seconds(2000);
-    assert_eq!(learn(&mut contacts, &said, &itself), (true, false), "lasts longer");
-    said.sequence = 3;
-    said.addresses = vec!["/ip4/192.0.2.9/tcp/7170".to_owned()];
     assert_eq!(learn(&mut contacts, &said, &another), (true, false), "by another");
-    said.sequence = 4;
-    said.addresses = vec!["/ip4/192.0.2.8/tcp/7170".to_owned()];
-    assert_eq!(learn(&mut contacts, &said, &itself), (true, true), "moved");
+    said.kind = MemberKind::Origin;
+    assert_eq!(
+        learn(&mut contacts, &said, &itself),
+        (false, false),
+        "it may not say that"
+    );
 }
 
 #[test]
 fn a_newcomer_is_introduced_to_whom_it_would_have_been_told() {
     let (own, mut contacts) = (origin(900), Contacts::new(PRODUCT));
     let all = [site(1, 11), site(2, 22), site(3, 33)];
-    let there = |node: NodeId| all.iter().find(|member| member.node == node).cloned();
     for (number, teller) in (1..).zip(&all[..2]) {
         contacts.learn(&nodes(number..number + 1), teller, Some(&own), NOW);
     }
-    let introduced = |of: usize, to: usize| contacts.introduction(all[of].node, &own, &all[to], there);
-    assert_eq!(introduced(0, 1), nodes(1..2).pop());
-    assert_eq!(introduced(1, 0), nodes(2..3).pop());
-    assert_eq!(introduced(0, 0), None, "not to itself");
-    assert_eq!(introduced(2, 0), None, "nothing is known of it");
+    let introduced = |of: usize, to: &Covered| contacts.introduction(&all[of], &own, to, &mut Across::new());
+    assert_eq!(introduced(0, &all[1]), nodes(1..2).pop());
+    assert_eq!(introduced(1, &all[0]), nodes(2..3).pop());
+    assert_eq!(introduced(2, &all[0]), None, "nothing is known of it");
     let mut own_only = all[1].clone();
     own_only.rights.reseed = Reseed::Own;
-    assert_eq!(contacts.introduction(all[0].node, &own, &own_only, there), None);
+    assert_eq!(introduced(0, &own_only), None);
+}
+
+#[test]
+fn of_other_customers_who_come_later_as_many_are_named_as_at_a_meeting_and_one_of_a_site() {
+    let (contacts, members) = met();
+    let (own, asks) = (origin(900), member(950, MemberKind::Node, 255));
+    let mut named = Across::new();
+    let mut said = 0;
+    for newcomer in members.values() {
+        let told = contacts.introduction(newcomer, &own, &asks, &mut named);
+        said += usize::from(told.is_some());
+    }
+    assert_eq!(
+        (said, named.len()),
+        (CONTACTS_ACROSS_TENANTS_MAX, CONTACTS_ACROSS_TENANTS_MAX)
+    );
+    let sites: std::collections::BTreeSet<_> = named.values().collect();
+    assert_eq!(sites.len(), CONTACTS_ACROSS_TENANTS_MAX, "each of another site");
+    let again = members
+        .values()
+        .find(|member| named.contains_key(&member.node))
+        .expect("one");
+    assert!(
+        contacts.introduction(again, &own, &asks, &mut named).is_some(),
+        "who was named has moved, perhaps"
+    );
+    let (told, at_meeting) = contacts.to_tell(&own, &asks, |node| members.get(&node).cloned());
+    assert_eq!(
+        (told.len(), at_meeting.len()),
+        (CONTACTS_ACROSS_TENANTS_MAX, CONTACTS_ACROSS_TENANTS_MAX)
+    );
+    let near = members.values().next().expect("one").clone();
+    let sibling = Covered {
+        site: asks.site,
+        tenant: asks.tenant,
+        ..near
+    };
+    assert!(
+        contacts.introduction(&sibling, &own, &asks, &mut named).is_some(),
+        "its own site's in any case"
+    );
+    assert_eq!(named.len(), CONTACTS_ACROSS_TENANTS_MAX);
 }
