@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use futures::future::BoxFuture;
-use futures::{AsyncReadExt, FutureExt};
+use futures::{AsyncReadExt, AsyncWriteExt, FutureExt};
 use libp2p::swarm::Stream;
 use samara_protocol::id::NodeId;
 use samara_protocol::limits::{CONTROL_QUEUE_MAX, DATA_STREAMS_MAX, REQUESTS_PER_PEER_MAX, SUBSTREAMS_MAX};
@@ -161,9 +161,13 @@ impl Session {
     async fn serve_streams(
         self: &Arc<Self>,
         tasks: &mut JoinSet<Result<(), SessionError>>,
-        control: Stream,
+        mut control: Stream,
         mut queues: Queues,
     ) -> SessionError {
+        // What it is negotiated with leaves before any other stream is opened: those wait at the peer for this one, and few may.
+        if let Err(error) = control.flush().await {
+            return error.into();
+        }
         let (reader, writer) = control.split();
         tasks.spawn(control::read(Arc::clone(self), reader));
         tasks.spawn(control::write(Arc::clone(self), writer, queues.control_messages));
