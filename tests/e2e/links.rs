@@ -89,6 +89,32 @@ fn a_site_that_nobody_can_dial_fetches_through_its_proxy() -> Result<()> {
     goes_through(&proxy, &network)
 }
 
+#[test]
+fn a_site_whose_firewall_lets_no_tcp_out_fetches_over_quic() -> Result<()> {
+    if !runnable("a firewall that lets no TCP out", &["ip", "tc"], true) {
+        return Ok(());
+    }
+    let places = ["o", "s1"].map(|name| Place::new(name, None, None));
+    let star = Arc::new(Star::new(places.into())?);
+    star.no_tcp("s1", "o")?;
+    let plan = Plan {
+        star: Some(star.clone()),
+        ..Plan::default()
+    };
+    let network = Network::start(&plan)?;
+    let origin = network.origin.address();
+    let direct = star.inside("s1", || TcpStream::connect(&origin))?;
+    ensure!(direct.is_err(), "the site reaches the origin over TCP");
+    let mut tree = Tree::new(network.folder("release")?, 3)?;
+    tree.file("large", 6 << 20)?;
+    network.publish(tree.root(), "1.0.0")?;
+    let done = network.sites[0].node.wait_staged("1.0.0", SOON)?;
+    ensure!(done.from("origin") >= 6 << 20, "{done:?}");
+    let into = network.folder("out")?;
+    network.sites[0].fetch(&format!("{PRODUCT}@1.0.0"), &into)?;
+    same(tree.root(), &into)
+}
+
 /// Publishes 6 MiB and waits until the site has them; all of it must have passed the proxy.
 fn goes_through(proxy: &Proxy, network: &Network) -> Result<()> {
     let mut tree = Tree::new(network.folder("release")?, 2)?;

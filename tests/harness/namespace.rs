@@ -145,6 +145,16 @@ impl Star {
         run("ip", &["-n", &space, "route", "add", &route, "dev", "eth0"]).map(drop)
     }
 
+    /// Refuses every TCP packet that a place has for `to`, as a firewall would.
+    ///
+    /// # Errors
+    /// When `ip` fails.
+    pub fn no_tcp(&self, name: &str, to: &str) -> Result<()> {
+        let (space, to) = (self.namespace(name), format!("{}/32", self.address(to)));
+        let rule = ["-n", &space, "rule", "add", "to", &to, "ipproto", "tcp", "prohibit"];
+        run("ip", &rule).map(drop)
+    }
+
     /// Takes a place's link down, or up again.
     ///
     /// # Errors
