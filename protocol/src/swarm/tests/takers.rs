@@ -1,6 +1,7 @@
 //! Those who only take: what they may make a node do, and whom they may keep waiting.
 
 use super::introductions::{numbered, wants_numbered};
+use super::serving::{granted, take_all};
 use super::*;
 use crate::limits::{LINES_NEEDING_MAX, RECHECK_BYTES_MAX, RECHECK_PAUSE, RECHECK_RATE};
 
