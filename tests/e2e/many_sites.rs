@@ -225,6 +225,44 @@ fn an_uplink_that_is_off_serves_nobody_beyond_the_site() -> Result<()> {
     Ok(())
 }
 
+/// What a site does that is told nothing. The grants of all three would allow more, and the other customer's site is theirs to
+/// ask: it gives to everybody, so they have dialled it.
+#[test]
+fn a_site_feeds_its_own_tenants_sites_and_no_other_tenants_unless_it_is_told_to() -> Result<()> {
+    const LARGE: u64 = 16 << 20;
+    let mut plan = swarm(3, "40mbit");
+    plan.sites_per_tenant = 2;
+    plan.site.upload = None;
+    let mut network = Network::prepare(&plan)?;
+    let stranger = &mut network.sites[2].node;
+    stranger.configure(|config| config.upload = Some("all".to_owned()))?;
+    network.origin.start()?;
+    for site in &mut network.sites {
+        site.node.start()?;
+    }
+    let stranger = &network.sites[2].node;
+    stranger.wait_status("the other tenant's two sites to be peers", SOON, |status| {
+        let peers = status["peers"].as_array().into_iter().flatten();
+        peers.filter(|row| row["distance"] == "other").count() == 2
+    })?;
+    let mut tree = Tree::new(network.folder("release")?, 7)?;
+    tree.file("large", LARGE)?;
+    network.publish(tree.root(), "1.0.0")?;
+    let mut within = 0;
+    for site in &network.sites[..2] {
+        within += site.node.wait_staged("1.0.0", SOON)?.from("tenant");
+        let upload = site.node.status()?["limits"]["upload"].clone();
+        ensure!(upload == "tenant", "status says so: {upload}");
+    }
+    ensure!(within > 0, "the two fed each other");
+    let done = stranger.wait_staged("1.0.0", SOON)?;
+    ensure!(
+        done.from("other") == 0 && done.from("origin") >= LARGE,
+        "another tenant's site got something from them: {done:?}"
+    );
+    Ok(())
+}
+
 #[test]
 fn a_site_that_was_restarted_still_avoids_whom_it_had_quarantined() -> Result<()> {
     let mut network = Network::start(&swarm(2, "40mbit"))?;

@@ -41,8 +41,8 @@ pub struct Plan {
     pub hosts: usize,
     /// The `reseed` right of each site's grant.
     pub reseed: &'static str,
-    /// Whether all sites are one customer's: then each is told of all others, else of sixteen.
-    pub one_tenant: bool,
+    /// How many sites, in their order, are one customer's. Of the same customer's each is told of all, of others of sixteen.
+    pub sites_per_tenant: usize,
     /// The origin's limits and the like.
     pub origin: NodeConfig,
     /// Each site node's; by default it follows the channel.
@@ -59,7 +59,7 @@ impl Default for Plan {
             sites: 1,
             hosts: 1,
             reseed: "all",
-            one_tenant: false,
+            sites_per_tenant: 1,
             origin: NodeConfig::default(),
             site: NodeConfig {
                 follow: true,
@@ -280,11 +280,7 @@ impl Network {
             "--reseed",
             plan.reseed,
         ]);
-        let tenant = if plan.one_tenant {
-            "tenant".to_owned()
-        } else {
-            format!("tenant{number}")
-        };
+        let tenant = format!("tenant{}", index / plan.sites_per_tenant + 1);
         grant.args(["--tenant", &tenant, "--site", &name]).arg(&request);
         Finished::of(grant.arg("--output").arg(&granted), VERB)?.success()?;
         keeper.run(["join".as_ref(), granted.as_os_str()])?;

@@ -71,7 +71,7 @@ fn once(size: u64) -> Result<(f64, usize)> {
         sites: 1 + NEIGHBOURS,
         hosts: 0,
         // Of another customer's sites a node is told of sixteen at the most: these would never all meet.
-        one_tenant: true,
+        sites_per_tenant: usize::MAX,
         ..Plan::default()
     };
     plan.site.upload = Some("all".to_owned());

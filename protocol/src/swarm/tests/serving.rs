@@ -41,6 +41,42 @@ fn only_the_audience_is_served_and_others_are_told_to_come_back() {
     );
 }
 
+/// A node's setting unless it is told otherwise; by their grants all five may be fed.
+#[test]
+fn an_uplink_for_the_tenant_serves_its_sites_and_no_other_tenants() {
+    let neighbours = [
+        (Distance::Site, true),
+        (Distance::Tenant, true),
+        (Distance::Region, false),
+        (Distance::Other, false),
+        (Distance::Origin, false),
+    ];
+    for (distance, is_served) in neighbours {
+        let mut bench = Bench::with_layout(Role::Site, all(64));
+        bench.meet(A, distance);
+        let ask_and_look = |bench: &mut Bench, serve: u64| {
+            bench.ask(serve, A, RangeSet::from(0..1));
+            let answer = bench.out.iter().find_map(|output| match output {
+                Output::Serve { serve: given, .. } if *given == ServeId(serve) => Some(true),
+                Output::Refuse {
+                    serve: refused,
+                    reason: Refusal::Busy(_),
+                } if *refused == ServeId(serve) => Some(false),
+                _ => None,
+            });
+            answer.expect("an answer at once")
+        };
+        assert!(ask_and_look(&mut bench, 1), "{distance:?}: its grant allows it");
+        take_all(&mut bench, &[A]);
+        let limits = Limits {
+            upload: UploadAudience::Tenant,
+            ..bench.swarm.limits
+        };
+        bench.input(Input::Limits(limits));
+        assert_eq!(ask_and_look(&mut bench, 2), is_served, "{distance:?}");
+    }
+}
+
 #[test]
 fn four_neighbours_are_served_at_a_time_and_the_budget_holds_though_nobody_reads() {
     let mut bench = Bench::new(Role::Site);
