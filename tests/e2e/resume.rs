@@ -274,6 +274,7 @@ fn a_disk_that_is_as_of_an_earlier_moment_is_believed_and_neighbours_learn_what_
     let mut plan = following("40mbit");
     plan.sites = 2;
     plan.site.upload = Some("all".to_owned());
+    plan.site.log = Some("info");
     let mut network = Network::start(&plan)?;
     let mut tree = Tree::new(network.folder("release")?, 6)?;
     tree.file("large", 24 << 20)?.small_files(40, 4 << 10, 32 << 10)?;
@@ -287,6 +288,9 @@ fn a_disk_that_is_as_of_an_earlier_moment_is_believed_and_neighbours_learn_what_
     copied?.success()?;
     let later = node.wait_transfer("1.0.0", "more than then", SOON, |now| now.have > 12 << 20)?;
     node.kill()?;
+    // From here on the two have each other alone: the origin would make up for whatever they believe of each other.
+    network.origin.stop()?;
+    let node = &mut network.sites[0].node;
     fs::remove_dir_all(&store)?;
     fs::rename(&earlier, &store)?;
     node.start()?;
@@ -297,11 +301,35 @@ fn a_disk_that_is_as_of_an_earlier_moment_is_believed_and_neighbours_learn_what_
         back.from("resumed"),
         later.have
     );
+    have_the_same_and_believe_no_more(&network)?;
+    network.origin.start()?;
     for (number, site) in network.sites.iter().enumerate() {
         site.node.wait_staged("1.0.0", SOON)?;
         let into = network.folder(&format!("out{number}"))?;
         site.fetch(&format!("{PRODUCT}@1.0.0"), &into)?;
         same(tree.root(), &into)?;
+    }
+    Ok(())
+}
+
+/// Waits until the first site has again what the second has, and fails if either was asked for what it has not.
+fn have_the_same_and_believe_no_more(network: &Network) -> Result<()> {
+    let now = |site: usize| {
+        let transfer = network.sites[site].node.transfer("1.0.0")?;
+        transfer.context("a transfer")
+    };
+    let both = wait::until("both to have the same", SOON, || {
+        let (first, second) = (now(0)?, now(1)?);
+        Ok((first.have == second.have).then_some(first))
+    })?;
+    ensure!(
+        both.have < both.wanted && both.from("other") > 0,
+        "it has what its neighbour has, which is not all: {both:?}"
+    );
+    for site in &network.sites {
+        let lines = site.node.process()?.lines();
+        let belief = lines.iter().find(|line| line.contains("have_was_false"));
+        ensure!(belief.is_none(), "{}: {belief:?}", site.node.actor.name());
     }
     Ok(())
 }
