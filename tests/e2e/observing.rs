@@ -54,7 +54,9 @@ fn status_watch_log_and_metrics_say_the_same_of_a_transfer() -> Result<()> {
 
     let watched = watch.terminate(SOON)?.success()?;
     tells_the_transfer(&watched.objects()?, &manifest, &json!({ "origin": total }))?;
-    tells_the_transfer(&log_of(first)?, &manifest, &json!({ "origin": total }))?;
+    let log = log_of(first)?;
+    tells_the_transfer(&log, &manifest, &json!({ "origin": total }))?;
+    names_whom_a_request_asked_for_what(&log, &network.origin.status()?["node"]["peer"], &manifest)?;
 
     network.origin.stop()?;
     network.sites[1].node.start()?;
@@ -244,6 +246,26 @@ fn log_of(node: &Node) -> Result<Vec<Value>> {
             Ok(object)
         })
         .collect()
+}
+
+/// Fails unless what is said of a request for payload stands in the spans of the node, the peer, the transfer and the request.
+fn names_whom_a_request_asked_for_what(log: &[Value], peer: &Value, manifest: &Value) -> Result<()> {
+    let is_asked = |line: &Value| {
+        let spans = line["spans"].as_array().into_iter().flatten();
+        spans
+            .map(|span| &span["name"])
+            .eq(["node", "peer", "transfer", "request"])
+    };
+    let of_payload = |line: &&Value| is_asked(line) && line["spans"][2]["part"] == "payload";
+    let line = log.iter().find(of_payload).context("a line about a request")?;
+    let shown = line["spans"][2]["manifest"].as_str().context("a manifest")?;
+    ensure!(
+        line["spans"][1]["peer"] == *peer
+            && manifest.as_str().is_some_and(|whole| whole.starts_with(shown))
+            && line["spans"][3]["request"].is_u64(),
+        "the origin {peer} was asked for {manifest}: {line}"
+    );
+    Ok(())
 }
 
 /// The same, and progress from less to more before the end.

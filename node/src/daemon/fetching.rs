@@ -4,6 +4,7 @@
 //! Invariant (AI-5): a group is reported only after its hash check and its write. Nothing is decided here: what is
 //! asked of whom, and when to stop, comes from the scheduler.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use samara_protocol::wire::data::{ENCODING_RAW, EndStatus, GroupHeader};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use tracing::Span;
 
 use super::report::{Report, Verified};
 use crate::net::{Buffer, ReplyFrame, ReplySource};
@@ -46,6 +48,17 @@ enum Ending {
     Disk(StoreError),
 }
 
+impl fmt::Display for Ending {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Done => f.write_str("all has come"),
+            Self::Cancelled => f.write_str("it was taken back"),
+            Self::Failed(_, what) => f.write_str(what),
+            Self::Disk(error) => error.fmt(f),
+        }
+    }
+}
+
 /// Frames to be verified, and the verifier that travels with them to the worker and back.
 struct Batch {
     verifier: LayoutVerifier,
@@ -64,6 +77,8 @@ impl Fetching {
     /// Runs until the reply ends or is taken back.
     pub(super) async fn run(mut self) {
         let ending = self.receive().await;
+        // Its span says whose, of what and which.
+        tracing::debug!("a request ended: {ending}");
         let report = match ending {
             Ending::Done => Report::FetchDone { request: self.request },
             Ending::Cancelled => return,
@@ -112,16 +127,9 @@ impl Fetching {
                 ending = early.or(ending);
             }
             if let Some(verifier) = verifier.take_if(|_| !batch.is_empty()) {
-                let (store, id) = (self.store.clone(), self.id);
-                working = Some(tokio::task::spawn_blocking(move || {
-                    check(
-                        Batch {
-                            verifier,
-                            frames: batch,
-                        },
-                        &store,
-                        id,
-                    )
+                working = Some(self.work(Batch {
+                    verifier,
+                    frames: batch,
                 }));
             }
             if let Some(ending) = ending {
@@ -132,6 +140,12 @@ impl Fetching {
                 return early.unwrap_or(ending);
             }
         }
+    }
+
+    /// Has a worker verify and write a batch, in the request's span: what the store says of it names the request too.
+    fn work(&self, batch: Batch) -> JoinHandle<Checked> {
+        let (store, id, span) = (self.store.clone(), self.id, Span::current());
+        tokio::task::spawn_blocking(move || span.in_scope(|| check(batch, &store, id)))
     }
 
     /// Waits for a batch and reports what it brought.
