@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use samara_tests::Finished;
 use samara_tests::network::{Actor, Network, Plan, VERB};
 use samara_tests::tree::Tree;
@@ -12,9 +12,32 @@ use serde_json::Value;
 type Case<'a> = (&'a [&'a str], i32, &'a str);
 
 fn refused(actor: &Actor, cases: &[Case<'_>]) -> Result<()> {
+    refused_by(cases, |arguments| actor.attempt(arguments))
+}
+
+/// Tries every case twice, for people and for programs.
+fn refused_by(cases: &[Case<'_>], attempt: impl Fn(&[&str]) -> Result<Finished>) -> Result<()> {
+    let mut stuck = Vec::new();
     for (arguments, code, word) in cases {
-        judge(&actor.attempt(*arguments)?, &arguments.join(" "), *code, word)?;
+        let line = arguments.join(" ");
+        judge(&attempt(arguments)?, &line, *code, word)?;
+        let in_json = attempt(&[*arguments, &["--json"]].concat())?;
+        ensure!(in_json.code() == Some(*code), "`{line} --json`: {}", in_json.status);
+        // What is wrong with the arguments themselves is said on stderr alone, with the usage below it.
+        if *code == 2 && in_json.stdout.is_empty() {
+            continue;
+        }
+        let error = in_json.json()?["error"].clone();
+        let has = |key: &str| error[key].as_str().is_some_and(|text| !text.trim().is_empty());
+        ensure!(
+            has("culprit") && has("what") && error["code"] == *code,
+            "`{line}` blames nobody: {error}"
+        );
+        if !has("way_out") {
+            stuck.push(format!("{line}: {error}"));
+        }
     }
+    ensure!(stuck.is_empty(), "no way out:\n{}", stuck.join("\n"));
     Ok(())
 }
 
@@ -69,10 +92,9 @@ fn words_that_are_no_command_and_values_that_are_none() -> Result<()> {
 /// The same with the vendor's keys, which no case may change.
 fn vendor_refused(network: &Network, cases: &[Case<'_>]) -> Result<()> {
     let before = samara_tests::tree::scan(&network.keys)?;
-    for (arguments, code, word) in cases {
-        let finished = Finished::of(&mut network.vendor_command(*arguments), VERB)?;
-        judge(&finished, &arguments.join(" "), *code, word)?;
-    }
+    refused_by(cases, |arguments| {
+        Finished::of(&mut network.vendor_command(arguments), VERB)
+    })?;
     let after = samara_tests::tree::scan(&network.keys)?;
     ensure!(after == before, "and nothing has changed");
     Ok(())
@@ -235,6 +257,83 @@ fn a_command_without_a_node_says_where_it_looked() -> Result<()> {
         "{}",
         status.stderr
     );
+    Ok(())
+}
+
+#[test]
+fn doctor_finds_what_is_wrong_and_says_what_to_do_about_each_of_it() -> Result<()> {
+    let network = Network::prepare(&Plan::default())?;
+    let host = &network.sites[0].hosts[0];
+    let key = network.exchange("open.key");
+    fs::write(&key, "x")?;
+    // A home that is not there, a file that is not there, and one that is no configuration.
+    let nowhere = Actor::new(&network.folder("x")?, "gone", None)?;
+    fs::remove_dir(nowhere.home())?;
+    for (actor, file, failed) in [
+        (&nowhere, None, "home"),
+        (host, Some("/nonexistent.toml".into()), "config"),
+        (host, Some(key), "config"),
+    ] {
+        let mut doctor = actor.command();
+        doctor.args(["doctor", "--json"]);
+        if let Some(file) = &file {
+            doctor.arg("--config").arg(file);
+        }
+        let finished = Finished::of(&mut doctor, VERB)?;
+        ensure!(finished.code() == Some(1), "{} {}", finished.status, finished.stderr);
+        let found = finished.json()?;
+        let checks = found["checks"].as_array().context("checks")?;
+        let of = |verdict: &str| {
+            checks
+                .iter()
+                .filter(|check| check["verdict"] == verdict)
+                .collect::<Vec<_>>()
+        };
+        ensure!(
+            found["healthy"] == false && of("failed").iter().any(|check| check["name"] == failed),
+            "{failed} has failed: {found:#}"
+        );
+        for check in [of("failed"), of("warning")].concat() {
+            let has = |key: &str| check[key].as_str().is_some_and(|text| !text.is_empty());
+            ensure!(has("what") && has("way_out"), "no way out: {check}");
+        }
+    }
+    ensure!(!nowhere.home().exists(), "and nothing was made");
+    let none = Actor::new(&network.folder("x")?, "nobody", None)?;
+    refused(&none, &[(&["doctor", "everything"], 2, "everything")])
+}
+
+#[test]
+fn a_site_key_is_made_once_and_a_site_that_is_none_has_nobody() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let actor = Actor::new(folder.path(), "keeper", None)?;
+    let empty = actor.run(["site", "list", "--json"])?.json()?;
+    ensure!(
+        empty["members"] == serde_json::json!([]) && empty["products"] == serde_json::json!([]),
+        "{empty}"
+    );
+    ensure!(!actor.home().join("site").exists(), "looking makes nothing");
+    let request = folder.path().join("site.request").display().to_string();
+    let init = ["site", "init", "--json", "-o", &request];
+    let first = actor.run(init)?.json()?;
+    let made = (samara_tests::tree::scan(actor.home())?, fs::read(&request)?);
+    fs::remove_file(&request)?;
+    let second = actor.run(init)?.json()?;
+    ensure!(first == second, "the same key: {first} {second}");
+    let again = (samara_tests::tree::scan(actor.home())?, fs::read(&request)?);
+    ensure!(made == again, "the request again, and nothing else");
+    refused(
+        &actor,
+        &[
+            (&["site", "init", "-o", "/nonexistent/site.request"], 2, "/nonexistent"),
+            (&["site", "list", "everybody"], 2, "everybody"),
+        ],
+    )?;
+    // A key that is none is never replaced by a new one.
+    let key = actor.home().join("site/site.key");
+    fs::write(&key, "mine")?;
+    refused(&actor, &[(&init[..2], 5, "site.key")])?;
+    ensure!(fs::read(&key)? == b"mine", "and it is left alone");
     Ok(())
 }
 

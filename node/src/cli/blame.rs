@@ -20,7 +20,7 @@ impl From<AccessError> for CliError {
             AccessError::Io { path, source } => Self::io(&path, &source),
             AccessError::Exposed { path, reason } => Self::new(ExitStatus::Denied, path.display(), reason)
                 .way_out("run `chmod 600` on it, and take a new key if others may have read it"),
-            AccessError::Damaged { path, reason } => Self::new(ExitStatus::Unverified, path.display(), reason),
+            AccessError::Damaged { path, reason } => Self::worded(ExitStatus::Unverified, path.display(), reason),
             AccessError::Absent { path, way_out } => {
                 Self::new(ExitStatus::Absent, path.display(), "not there").way_out(way_out)
             }
@@ -30,7 +30,7 @@ impl From<AccessError> for CliError {
             AccessError::NoProduct { name, way_out } => {
                 Self::new(ExitStatus::Absent, name, "no such product is known here").way_out(way_out)
             }
-            AccessError::Trust { name, source } => Self::new(ExitStatus::Unverified, name, source),
+            AccessError::Trust { name, source } => Self::worded(ExitStatus::Unverified, name, source),
             AccessError::Join(error) => join(&error, "the join file"),
         }
     }
@@ -58,7 +58,7 @@ impl From<WriteError> for CliError {
             WriteError::Refused(_) => (ExitStatus::Unverified, "the signed metadata".to_owned()),
             WriteError::NoChange(_) | WriteError::Incomplete => (ExitStatus::Failure, "the product".to_owned()),
         };
-        Self::new(status, culprit, error)
+        Self::worded(status, culprit, error)
     }
 }
 
@@ -67,9 +67,9 @@ impl From<EnrolError> for CliError {
         match error {
             EnrolError::Access(error) => error.into(),
             EnrolError::NoRight { .. } | EnrolError::HostsOnly | EnrolError::Revoked { .. } => {
-                Self::new(ExitStatus::Denied, "enrolment", error)
+                Self::worded(ExitStatus::Denied, "enrolment", error)
             }
-            EnrolError::NoGrant { .. } | EnrolError::NoMember { .. } => Self::new(ExitStatus::Absent, "site", error),
+            EnrolError::NoGrant { .. } | EnrolError::NoMember { .. } => Self::worded(ExitStatus::Absent, "site", error),
             EnrolError::Statement(error) => Self::failure("the statement", error),
         }
     }
@@ -82,7 +82,7 @@ pub(super) fn join(error: &JoinError, file: impl std::fmt::Display) -> CliError 
         JoinError::OtherKey { .. } => ExitStatus::Denied,
         _ => ExitStatus::Unverified,
     };
-    CliError::new(status, file, error)
+    CliError::worded(status, file, error)
 }
 
 /// What a verb says when its engine does not start.
@@ -100,7 +100,7 @@ pub(super) fn start(error: StartError, culprit: impl std::fmt::Display) -> CliEr
     }
 }
 
-/// What a verb says when a store refuses. Its texts have the way out behind the last semicolon.
+/// What a verb says when a store refuses.
 pub(super) fn store(error: &StoreError, culprit: impl std::fmt::Display) -> CliError {
     let status = match error {
         StoreError::Io { path, source, .. } => return CliError::own_file(path, source),
@@ -109,11 +109,7 @@ pub(super) fn store(error: &StoreError, culprit: impl std::fmt::Display) -> CliE
         StoreError::Damaged(_) | StoreError::Unexpected { .. } => ExitStatus::Unverified,
         _ => ExitStatus::Failure,
     };
-    let text = error.to_string();
-    match text.rsplit_once("; ") {
-        Some((what, way_out)) => CliError::new(status, culprit, what).way_out(way_out),
-        None => CliError::new(status, culprit, text),
-    }
+    CliError::worded(status, culprit, error)
 }
 
 /// What a verb says when the running node does not take something.

@@ -43,6 +43,6 @@ impl From<ConfigError> for CliError {
         let what = text
             .strip_prefix(&culprit)
             .map_or(text.as_str(), |rest| rest.trim_start_matches(": "));
-        Self::usage(&culprit, what)
+        Self::worded(ExitStatus::Usage, &culprit, what)
     }
 }

@@ -30,6 +30,15 @@ impl CliError {
         }
     }
 
+    /// The same from an error of a layer below, whose text has its way out, if any, behind the last semicolon.
+    pub fn worded(status: ExitStatus, culprit: impl fmt::Display, error: impl fmt::Display) -> Self {
+        let text = error.to_string();
+        match text.rsplit_once("; ") {
+            Some((what, way_out)) => Self::new(status, culprit, what).way_out(way_out),
+            None => Self::new(status, culprit, text),
+        }
+    }
+
     /// A failure without a code of its own.
     pub fn failure(culprit: impl fmt::Display, what: impl fmt::Display) -> Self {
         Self::new(ExitStatus::Failure, culprit, what)

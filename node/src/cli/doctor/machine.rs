@@ -9,6 +9,7 @@ use samara_protocol::units::show_bytes;
 
 use crate::access::{AccessError, Machine, Standing};
 use crate::admin::api::{Check, Verdict};
+use crate::cli::CliError;
 use crate::config::Settings;
 use crate::daemon::credentials_check;
 
@@ -51,7 +52,12 @@ pub(super) fn configuration(file: Option<&Path>, home: &Path) -> (Check, Option<
             found("config", Verdict::Ok, format!("{} is good", file.display())),
             Some(settings),
         ),
-        Err(error) => (found("config", Verdict::Failed, error.to_string()), None),
+        Err(error) => {
+            let error = CliError::from(error);
+            let what = format!("{}: {}", error.culprit(), error.what());
+            let check = found("config", Verdict::Failed, what);
+            (way_out(check, error.hint().unwrap_or("look at that line")), None)
+        }
     }
 }
 

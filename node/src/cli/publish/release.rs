@@ -12,7 +12,7 @@ use samara_protocol::manifest::list::{self, EncodedList};
 use samara_protocol::manifest::platform::{Platform, PlatformSet};
 use semver::Version;
 
-use crate::cli::CliError;
+use crate::cli::{CliError, ExitStatus};
 use crate::release::scan::{ScanOptions, ScanRoot, scan};
 
 /// A release that is ready to be signed.
@@ -38,8 +38,9 @@ pub(super) fn prepare(
         .map(|root| root.path.display().to_string())
         .collect::<Vec<_>>()
         .join(", ");
-    let scanned =
-        scan(&roots, &ScanOptions::default()).map_err(|error| CliError::usage(&culprit, error.to_string()))?;
+    // Each of what it names has its own way out beside it.
+    let refused = |error| CliError::usage(&culprit, error).way_out("put that right and publish again");
+    let scanned = scan(&roots, &ScanOptions::default()).map_err(refused)?;
     let mut entries = scanned.entries;
     let list = list::encode(&mut entries).map_err(|error| CliError::usage(&culprit, error.to_string()))?;
     let payload = totals(&entries).map_err(|error| CliError::usage(&culprit, error))?;
@@ -107,8 +108,9 @@ fn roots(path: Option<&Path>, platforms: &[String]) -> Result<Vec<ScanRoot>, Cli
         };
         let (names, folder) = text.split_once('=').ok_or_else(usage)?;
         let set: Result<Vec<Platform>, _> = names.split(',').map(str::parse).collect();
-        let set = set.map_err(|error| CliError::usage("--platform", format!("{error}")))?;
-        let platforms = PlatformSet::new(set).map_err(|error| CliError::usage("--platform", error.to_string()))?;
+        let set = set.map_err(|error| CliError::worded(ExitStatus::Usage, "--platform", error))?;
+        let platforms =
+            PlatformSet::new(set).map_err(|error| CliError::worded(ExitStatus::Usage, "--platform", error))?;
         roots.push(ScanRoot {
             path: folder.into(),
             platforms,
