@@ -19,3 +19,6 @@ pub use error::AccessError;
 pub use machine::Machine;
 pub use product::ProductHome;
 pub use standing::Standing;
+
+#[cfg(test)]
+mod tests;

@@ -177,6 +177,12 @@ impl Site {
         disk::write_json(&self.dir.join(REGISTER), register, Readers::Owner)
     }
 
+    /// The number after one of the register's.
+    fn next(&self, number: u64) -> Result<u64, AccessError> {
+        let damaged = || AccessError::damaged(&self.dir.join(REGISTER), "it has counted to the end of its numbers");
+        number.checked_add(1).ok_or_else(damaged)
+    }
+
     /// Held from reading the register to storing it: another who enrols or revokes at this moment waits.
     fn turn(&self) -> Result<File, AccessError> {
         disk::make_dir(&self.dir)?;
@@ -215,7 +221,7 @@ impl Site {
         };
         member.revoked = true;
         let member = member.clone();
-        register.sequence += 1;
+        register.sequence = self.next(register.sequence)?;
         let list = revocations(&register, key.public());
         let envelope = Envelope::sign(&list, &[&key])?;
         self.save_register(&register)?;
@@ -354,7 +360,7 @@ impl Enroller {
         if known.is_some_and(|member| member.revoked) {
             return Err(EnrolError::Revoked { node: terms.node });
         }
-        register.serial += 1;
+        register.serial = self.site.next(register.serial)?;
         let not_after = self.until.map_or(terms.not_after, |until| terms.not_after.min(until));
         let enrolment = Enrolment {
             schema: 0,

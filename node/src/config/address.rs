@@ -178,7 +178,50 @@ pub(super) fn is_host_name(name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    const GOOD: [&str; 4] = [
+        "0.0.0.0:7170",
+        "tcp://[2001:db8::1]:1",
+        "quic://node-1.example.com:7170",
+        "10.0.0.5:65535",
+    ];
+
+    /// What is taken is written as the same, and has no more in it than a host and a port.
+    fn taken_or_refused_with_the_text(text: &str) -> Result<(), TestCaseError> {
+        match text.parse::<Address>() {
+            Ok(address) => {
+                let shown = address.to_string();
+                prop_assert_eq!(shown.parse(), Ok(address.clone()), "{}", shown);
+                for multiaddr in address.multiaddrs() {
+                    let is_plain = |byte: u8| byte.is_ascii_graphic();
+                    prop_assert!(multiaddr.bytes().all(is_plain), "{multiaddr:?}");
+                    prop_assert!([5, 6].contains(&multiaddr.split('/').count()), "{multiaddr:?}");
+                }
+            }
+            Err(error) => prop_assert!(error.to_string().contains(text), "{}", error),
+        }
+        Ok(())
+    }
+
+    proptest! {
+        #[test]
+        fn a_random_text_is_no_address_or_one_that_is_written_the_same(text in "\\PC{0,40}|[a-z0-9.:/\\[\\]%_-]{0,30}") {
+            taken_or_refused_with_the_text(&text)?;
+        }
+
+        #[test]
+        fn a_good_address_with_some_letters_changed_is_no_address_or_one_that_is_written_the_same(
+            which in 0..GOOD.len(), at in any::<prop::sample::Index>(), len in 0_usize..4, with in "[ -~\\r\\n]{0,4}"
+        ) {
+            let mut text = GOOD[which].to_owned();
+            let start = at.index(text.len());
+            text.replace_range(start..(start + len).min(text.len()), &with);
+            taken_or_refused_with_the_text(&text)?;
+        }
+    }
 
     #[test]
     fn addresses_read_as_written_and_become_multiaddrs() {

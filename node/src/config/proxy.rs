@@ -103,7 +103,55 @@ impl Serialize for Proxy {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    const GOOD: [&str; 3] = [
+        "http://bob:s3cret@10.0.0.1:3128/",
+        "http://proxy.example.com:3128",
+        "http://[::1]:3128",
+    ];
+
+    /// What is taken is handed to the network as the same, and words about it never have the password.
+    fn taken_or_refused_in_silence(text: &str) -> Result<(), TestCaseError> {
+        let said = match text.parse::<Proxy>() {
+            Ok(proxy) => {
+                let whole = proxy.with_password();
+                prop_assert_eq!(whole.parse::<Proxy>(), Ok(proxy.clone()), "{}", whole);
+                prop_assert!(proxy.port != 0 && proxy.host.bytes().all(|byte| byte.is_ascii_graphic()));
+                let credentials = proxy.credentials.clone();
+                prop_assert_eq!(credentials.is_some(), proxy.to_string().contains("***@"));
+                prop_assert_eq!(serde_json::to_value(&proxy).ok(), Some(proxy.to_string().into()));
+                format!("{proxy} {proxy:?}")
+            }
+            Err(error) => error.to_string(),
+        };
+        prop_assert!(!said.contains("s3cret"), "{}", said);
+        Ok(())
+    }
+
+    proptest! {
+        #[test]
+        fn a_random_text_is_no_proxy_or_one_that_is_written_the_same(
+            text in "\\PC{0,40}|(http://)?([a-z:@]{0,10}s3cret@)?[a-z0-9.:/@\\[\\]%_-]{0,30}"
+        ) {
+            // In the place of the host it is no password, and is shown.
+            prop_assume!(text.rsplit_once('@').is_none_or(|(_, place)| !place.contains("s3cret")));
+            taken_or_refused_in_silence(&text)?;
+        }
+
+        #[test]
+        fn a_good_proxy_with_some_letters_changed_is_no_proxy_or_one_that_is_written_the_same(
+            which in 0..GOOD.len(), at in any::<prop::sample::Index>(), len in 0_usize..4, with in "[ -~\\r\\n]{0,4}"
+        ) {
+            let mut text = GOOD[which].to_owned();
+            let start = at.index(text.len());
+            text.replace_range(start..(start + len).min(text.len()), &with);
+            prop_assume!(text.contains('@') || !text.contains("s3cret"));
+            taken_or_refused_in_silence(&text)?;
+        }
+    }
 
     #[test]
     fn a_proxy_is_read_and_its_password_never_shown() {

@@ -159,7 +159,47 @@ fn write(path: &Path, snapshot: &Snapshot) {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    /// A file of any bytes counts as none, or is one that the scheduler can be given and that is written the same.
+    fn counts_as_none_or_is_bounded(bytes: &[u8]) -> Result<(), TestCaseError> {
+        let dir = tempfile::tempdir().expect("a folder");
+        let standings = Standings::at(dir.path());
+        std::fs::write(&standings.path, bytes).expect("written");
+        let loaded = standings.load();
+        let is_bounded = |record: &PeerRecord| record.quarantine_left <= QUARANTINE_MAX;
+        prop_assert!(loaded.peers.len() <= STANDINGS_MAX && loaded.peers.iter().all(is_bounded));
+        prop_assert_eq!(read(&standings.path).is_err() && !loaded.peers.is_empty(), false);
+        write(&standings.path, &loaded);
+        let written = read(&standings.path).expect("reads").expect("is there");
+        let at = WallTime(written.at);
+        prop_assert_eq!(restored(written, at), loaded);
+        Ok(())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(128))]
+
+        #[test]
+        fn a_file_of_random_bytes_counts_as_none(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+            counts_as_none_or_is_bounded(&bytes)?;
+        }
+
+        #[test]
+        fn a_good_file_with_some_bytes_changed_counts_as_none_or_is_kept_within_bounds(
+            at in any::<prop::sample::Index>(), len in 0_usize..12, with in "[0-9]{1,22}|-[0-9]{1,20}|.{0,12}"
+        ) {
+            let dir = tempfile::tempdir().expect("a folder");
+            let path = Standings::at(dir.path()).path;
+            write(&path, &snapshot(900));
+            let mut bytes = std::fs::read(&path).expect("reads");
+            let start = at.index(bytes.len());
+            bytes.splice(start..(start + len).min(bytes.len()), with.into_bytes());
+            counts_as_none_or_is_bounded(&bytes)?;
+        }
+    }
 
     fn snapshot(left: u64) -> Snapshot {
         let record = |number: u8| PeerRecord {

@@ -36,6 +36,12 @@ fn parse_multiaddr(text: &str) -> Option<Address> {
         .take_while(|part| !matches!(part, Protocol::P2p(_)))
         .collect();
     host_and_port(&address)?;
+    // The name goes to resolvers and proxies as it is.
+    if let Some(Protocol::Dns(name) | Protocol::Dns4(name) | Protocol::Dns6(name)) = address.iter().next()
+        && !is_name(&name)
+    {
+        return None;
+    }
     let parts: Vec<_> = address.iter().skip(1).collect();
     match parts.as_slice() {
         [Protocol::Tcp(_)] => Some(Address {
@@ -55,11 +61,16 @@ fn split(text: &str) -> Option<(Protocol<'static>, u16)> {
         return Some((ip(socket.ip()), socket.port()));
     }
     let (host, port) = text.rsplit_once(':')?;
-    let is_name = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '.' || c == '_';
-    if host.is_empty() || host.len() > 253 || !host.chars().all(is_name) {
+    if !is_name(host) {
         return None;
     }
     Some((Protocol::Dns(host.to_owned().into()), port.parse().ok()?))
+}
+
+/// Whether a text has the letters and the length of a DNS name.
+fn is_name(text: &str) -> bool {
+    let is_of_one = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '.' || c == '_';
+    (1..=253).contains(&text.len()) && text.chars().all(is_of_one)
 }
 
 const fn ip(ip: IpAddr) -> Protocol<'static> {
@@ -125,7 +136,74 @@ pub(super) fn show(address: &Multiaddr) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    const GOOD: [&str; 6] = [
+        "192.0.2.7:4001",
+        "[2001:db8::1]:4001",
+        "origin.example.com:443",
+        "/ip4/192.0.2.7/udp/4001/quic-v1/p2p/12D3KooWD3eckifWpRn9wQpMG9R9hX3sD158z7EqHWmweQAJU5SA",
+        "/dns/origin.example.com/tcp/443",
+        "/ip6/::1/udp/1/quic-v1",
+    ];
+
+    /// What is taken is the same when it is read again, and shows no more than a host and a port.
+    fn taken_or_named(text: &str) -> Result<(), TestCaseError> {
+        let address = match parse(text) {
+            Ok(address) => address,
+            Err(error) => {
+                prop_assert!(error.to_string().contains(text), "{}", error);
+                return Ok(());
+            }
+        };
+        prop_assert!(address.tcp.is_some() || address.quic.is_some());
+        for one in address.tcp.iter().chain(&address.quic) {
+            let again = parse(&one.to_string()).map_err(|error| TestCaseError::fail(error.to_string()))?;
+            prop_assert!(
+                again.tcp.as_ref() == Some(one) || again.quic.as_ref() == Some(one),
+                "{one}"
+            );
+            let shown = host_and_port(one);
+            prop_assert!(
+                shown
+                    .as_ref()
+                    .is_some_and(|shown| shown.bytes().all(|byte| byte.is_ascii_graphic())),
+                "{shown:?}"
+            );
+            prop_assert!(port(one).is_some() && port(&with_port(one, 7)).is_some());
+        }
+        prop_assert!(address.quic.as_ref().and_then(tcp_socket).is_none());
+        Ok(())
+    }
+
+    proptest! {
+        #[test]
+        fn a_random_text_is_no_address_or_one_that_is_read_back(
+            text in "\\PC{0,40}|[a-z0-9.:/\\[\\]%_-]{0,30}|/(dns|dns4|dns6|ip4|ip6)/[^/]{0,20}/(tcp|udp)/[0-9]{1,5}(/quic-v1)?"
+        ) {
+            taken_or_named(&text)?;
+        }
+
+        #[test]
+        fn a_good_address_with_some_letters_changed_is_no_address_or_one_that_is_read_back(
+            which in 0..GOOD.len(), at in any::<prop::sample::Index>(), len in 0_usize..4, with in "[ -~\\r\\n]{0,4}"
+        ) {
+            let mut text = GOOD[which].to_owned();
+            let start = at.index(text.len());
+            text.replace_range(start..(start + len).min(text.len()), &with);
+            taken_or_named(&text)?;
+        }
+
+        #[test]
+        fn random_bytes_that_are_a_multiaddr_show_themselves(bytes in proptest::collection::vec(any::<u8>(), 0..40)) {
+            if let Ok(address) = Multiaddr::try_from(bytes) {
+                prop_assert!(!show(&address).is_empty() || address.is_empty());
+                let _ = (ip_of(&address), tcp_socket(&address), port(&address), with_port(&address, 1));
+            }
+        }
+    }
 
     #[test]
     fn written_addresses_have_a_tcp_and_a_quic_form() {

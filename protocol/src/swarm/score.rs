@@ -77,7 +77,7 @@ impl Standings {
         self.blame(peer, 0);
         let standing = self.0.entry(peer).or_default();
         let length = base * 4u32.pow(standing.quarantines.min(3));
-        standing.quarantines += 1;
+        standing.quarantines = standing.quarantines.saturating_add(1);
         standing.blame = BLAME_MAX / 2;
         standing.quarantined_until = Some(now.after(length));
         length
@@ -107,6 +107,22 @@ mod tests {
                 standings.praise(&PEER);
             }
         }
+    }
+
+    /// As a file can say that was not written by us.
+    #[test]
+    fn the_worst_standing_that_there_can_be_is_quarantined_once_more() {
+        let mut standings = Standings::default();
+        let worst = Standing {
+            blame: u32::MAX,
+            quarantined_until: Some(Timestamp(u64::MAX)),
+            quarantines: u32::MAX,
+        };
+        standings.0.insert(PEER, worst);
+        assert!(standings.blame(PEER, BLAME_INVALID));
+        let length = standings.quarantine(PEER, Timestamp::ZERO, DisconnectReason::ServedGarbage);
+        assert_eq!(length, Duration::from_secs(900) * 64);
+        assert_eq!(standings.0[&PEER].quarantines, u32::MAX);
     }
 
     #[test]
