@@ -163,7 +163,7 @@ fn doctor(actor: &Actor) -> Result<Value> {
 
 /// Enrols a machine that has made its request, until so many seconds from now, and joins there.
 fn enrol_for(seconds: u32, member: &Actor, kind: &str, network: &Network) -> Result<()> {
-    let (request, join) = (network.exchange("short.request"), network.exchange("short.join"));
+    let [request, join] = ["request", "join"].map(|what| network.exchange(&format!("short-{kind}.{what}")));
     let mut clock = std::process::Command::new("date");
     let end = Finished::of(
         clock.args(["-u", "-d", &format!("+{seconds} seconds"), "+%FT%TZ"]),
