@@ -56,7 +56,7 @@ pub const CHANNEL_RELEASES_MAX: usize = 4096;
 pub const CONTACT_ADDRESSES_MAX: usize = 8;
 /// Bytes of one address, and of a region's name.
 pub const CONTACT_TEXT_BYTES_MAX: usize = 160;
-/// Sites of a product whose lists of revoked nodes are remembered.
+/// Sites of a product whose lists of revoked nodes are remembered; a machine's own site always is, as one more if need be.
 pub const SITES_REMEMBERED_MAX: usize = 256;
 /// How long after a site's list the next one of that site is taken: each is made durable while everything else waits.
 pub const SITE_REVOCATIONS_INTERVAL: Duration = Duration::from_secs(10);

@@ -25,6 +25,7 @@ use samara_protocol::trust::dsse::Envelope;
 use samara_protocol::trust::enrolment::SiteRevocations;
 use samara_protocol::trust::files::MetadataFiles;
 use samara_protocol::trust::join::Joined;
+use samara_protocol::trust::key::PublicKey;
 use samara_protocol::trust::product::{Changed, ProductTrust};
 use serde::{Deserialize, Serialize};
 
@@ -215,22 +216,7 @@ impl ProductHome {
             grant: joined.credentials.grant.clone(),
             enrolments: joined.credentials.enrolments.clone(),
         })?;
-        self.merge_contacts(contacts)
-    }
-
-    /// Adds contacts to those that are known; of one node the newest stays.
-    fn merge_contacts(&self, offered: &[Envelope]) -> Result<(), AccessError> {
-        let mut newest: BTreeMap<NodeId, (u64, Envelope)> = BTreeMap::new();
-        for envelope in self.contacts()?.iter().chain(offered) {
-            let Ok(contact) = Contact::open(envelope) else {
-                continue;
-            };
-            let known = newest.get(&contact.node);
-            if known.is_none_or(|(sequence, _)| *sequence < contact.sequence) {
-                newest.insert(contact.node, (contact.sequence, envelope.clone()));
-            }
-        }
-        self.save_contacts(newest.values().map(|(_, envelope)| envelope))
+        self.save_contacts(contacts, &BTreeMap::new())
     }
 
     /// What this machine is in the product; nothing when it has not joined.
@@ -247,6 +233,7 @@ impl ProductHome {
     /// When the system refuses.
     pub fn save_membership(&self, membership: &Membership) -> Result<(), AccessError> {
         disk::make_dir(&self.dir)?;
+        let _lock = disk::lock(&self.dir.join(LOCK))?;
         disk::write_json(&self.dir.join(MEMBERSHIP), membership, Readers::Owner)
     }
 
@@ -262,12 +249,30 @@ impl ProductHome {
             .collect())
     }
 
-    /// Stores contacts, instead of those before.
+    /// Stores contacts beside those that somebody else has stored: of one node the newest stays. What is in `forgotten`, with
+    /// the sequence that it had, the caller knew and has no use for; it goes, unless somebody has stored a newer one.
     ///
     /// # Errors
-    /// When the system refuses.
-    pub fn save_contacts<'a>(&self, contacts: impl IntoIterator<Item = &'a Envelope>) -> Result<(), AccessError> {
-        self.save_lines(CONTACTS, contacts.into_iter().take(CONTACTS_MAX))
+    /// When the system refuses, or what is stored cannot be read.
+    pub fn save_contacts<'a>(
+        &self,
+        contacts: impl IntoIterator<Item = &'a Envelope>,
+        forgotten: &BTreeMap<NodeId, u64>,
+    ) -> Result<(), AccessError> {
+        disk::make_dir(&self.dir)?;
+        let _lock = disk::lock(&self.dir.join(LOCK))?;
+        let mut stored = self.contacts()?;
+        stored.retain(|envelope| {
+            let is_gone = |contact: Contact| {
+                forgotten
+                    .get(&contact.node)
+                    .is_some_and(|known| contact.sequence <= *known)
+            };
+            Contact::open(envelope).is_ok_and(|contact| !is_gone(contact))
+        });
+        let offered: Vec<&Envelope> = contacts.into_iter().collect();
+        let newest = newest(offered.into_iter().chain(&stored));
+        self.save_lines(CONTACTS, newest.into_iter().take(CONTACTS_MAX))
     }
 
     /// The newest list of revoked nodes of each site that has one.
@@ -275,7 +280,7 @@ impl ProductHome {
     /// # Errors
     /// When they cannot be read.
     pub fn site_revocations(&self) -> Result<Vec<(SiteRevocations, Envelope)>, AccessError> {
-        let envelopes = self.lines(SITE_REVOCATIONS, SITES_REMEMBERED_MAX * (ENVELOPE_BYTES_MAX + 1))?;
+        let envelopes = self.lines(SITE_REVOCATIONS, (SITES_REMEMBERED_MAX + 1) * (ENVELOPE_BYTES_MAX + 1))?;
         let opened = envelopes.into_iter().filter_map(|envelope| {
             let list = SiteRevocations::open(&envelope).ok()?;
             Some((list, envelope))
@@ -284,7 +289,7 @@ impl ProductHome {
     }
 
     /// Takes a site's list when it is newer than the stored one; says whether it was. Whether the site has a grant is
-    /// for the caller to know: at most [`SITES_REMEMBERED_MAX`] sites are remembered.
+    /// for the caller to know: at most [`SITES_REMEMBERED_MAX`] sites are remembered. This machine's own site always is.
     ///
     /// # Errors
     /// When it is not signed by the key it names, or cannot be stored.
@@ -300,8 +305,10 @@ impl ProductHome {
         {
             return Ok(false);
         }
+        let before = stored.len();
         stored.retain(|(known, _)| known.site_key != list.site_key);
-        if stored.len() >= SITES_REMEMBERED_MAX {
+        let is_full = stored.len() == before && before >= SITES_REMEMBERED_MAX;
+        if is_full && !self.is_own_site(list.site_key)? {
             return Err(AccessError::damaged(
                 &path,
                 "it holds the lists of as many sites as it may",
@@ -310,6 +317,17 @@ impl ProductHome {
         stored.push((list, envelope.clone()));
         self.save_lines(SITE_REVOCATIONS, stored.iter().map(|(_, envelope)| envelope))?;
         Ok(true)
+    }
+
+    /// Whether a site is the one that this machine's grant is for.
+    fn is_own_site(&self, site_key: PublicKey) -> Result<bool, AccessError> {
+        let Some((membership, trust)) = self.membership()?.zip(self.load()?) else {
+            return Ok(false);
+        };
+        let granted = trust
+            .grant_authority()
+            .and_then(|authority| authority.open(&membership.grant).ok());
+        Ok(granted.is_some_and(|(grant, _)| grant.site_key == site_key))
     }
 
     fn write_metadata(&self, files: &MetadataFiles, wall: WallTime) -> Result<(), AccessError> {
@@ -341,6 +359,23 @@ impl ProductHome {
         }
         disk::write(&self.dir.join(name), &bytes, Readers::Owner)
     }
+}
+
+/// Of each node the newest contact, in the place of its first one; what does not open is left out.
+fn newest<'a>(contacts: impl IntoIterator<Item = &'a Envelope>) -> Vec<&'a Envelope> {
+    let (mut places, mut newest): (BTreeMap<NodeId, usize>, Vec<(u64, &Envelope)>) = Default::default();
+    for envelope in contacts {
+        let Ok(contact) = Contact::open(envelope) else {
+            continue;
+        };
+        let place = *places.entry(contact.node).or_insert(newest.len());
+        match newest.get_mut(place) {
+            Some(known) if known.0 < contact.sequence => *known = (contact.sequence, envelope),
+            Some(_) => {}
+            None => newest.push((contact.sequence, envelope)),
+        }
+    }
+    newest.into_iter().map(|(_, envelope)| envelope).collect()
 }
 
 /// The time of acceptance and the files.

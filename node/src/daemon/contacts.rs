@@ -24,6 +24,8 @@ pub(super) struct Contacts {
     all: BTreeMap<NodeId, Known>,
     /// Whether there are some that the home does not have.
     changed: bool,
+    /// The sequences of those that the home has, as far as this node knows: a verb may have stored others since.
+    kept: BTreeMap<NodeId, u64>,
     /// Counts what is told.
     heard: u64,
     /// Makes the choice among many another one at each node: nobody gets in front by picking its name.
@@ -68,12 +70,21 @@ pub(super) struct Learned {
     pub(super) gone: Vec<NodeId>,
 }
 
+/// What the home is to have.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Unkept {
+    pub(super) contacts: Vec<Envelope>,
+    /// The sequences of those that it had and that are to go.
+    pub(super) forgotten: BTreeMap<NodeId, u64>,
+}
+
 impl Contacts {
     pub(super) fn new(product: ProductId) -> Self {
         Self {
             product,
             all: BTreeMap::new(),
             changed: false,
+            kept: BTreeMap::new(),
             heard: 0,
             choice: RandomState::new(),
         }
@@ -89,6 +100,7 @@ impl Contacts {
             let Ok(contact) = Contact::open(&envelope) else {
                 continue;
             };
+            self.kept.insert(contact.node, contact.sequence);
             let known = self.all.get(&contact.node);
             let newer = known.is_none_or(|known| known.contact.sequence < contact.sequence);
             if newer && contact.may_be_carried_for(self.product) {
@@ -188,14 +200,21 @@ impl Contacts {
     }
 
     /// What is to be written down, if that has changed: what somebody vouches for, those first that count for most.
-    pub(super) fn take_unkept(&mut self) -> Option<Vec<Envelope>> {
+    pub(super) fn take_unkept(&mut self) -> Option<Unkept> {
         if !std::mem::take(&mut self.changed) {
             return None;
         }
-        let mut kept: Vec<&Known> = self.all.values().collect();
-        kept.retain(|known| known.vouched >= Vouched::Tenant);
-        kept.sort_by_key(|known| Reverse(known.vouched));
-        Some(kept.into_iter().map(|known| known.envelope.clone()).collect())
+        let mut vouched: Vec<&Known> = self.all.values().collect();
+        vouched.retain(|known| known.vouched >= Vouched::Tenant);
+        vouched.sort_by_key(|known| Reverse(known.vouched));
+        let sequence = |known: &&Known| (known.contact.node, known.contact.sequence);
+        let kept = vouched.iter().map(sequence).collect();
+        let mut forgotten = std::mem::replace(&mut self.kept, kept);
+        forgotten.retain(|node, _| !self.kept.contains_key(node));
+        Some(Unkept {
+            contacts: vouched.into_iter().map(|known| known.envelope.clone()).collect(),
+            forgotten,
+        })
     }
 
     /// Whom to be connected with, as many as there may be neighbours. A leaf goes to its site's nodes; to an origin only

@@ -339,12 +339,12 @@ impl Product {
     /// being able to keep them costs a dial, nothing else.
     fn keep_contacts(&mut self) {
         let is_keeping = self.keeping.as_ref().is_some_and(|task| !task.is_finished());
-        let Some(envelopes) = (!is_keeping).then(|| self.contacts.take_unkept()).flatten() else {
+        let Some(unkept) = (!is_keeping).then(|| self.contacts.take_unkept()).flatten() else {
             return;
         };
         let home = self.home.clone();
         self.keeping = Some(tokio::task::spawn_blocking(move || {
-            let _ = home.save_contacts(&envelopes);
+            let _ = home.save_contacts(&unkept.contacts, &unkept.forgotten);
         }));
     }
 

@@ -1,5 +1,6 @@
 use samara_protocol::trust::contact::Audience;
 use samara_protocol::trust::enrolment::MemberKind;
+use samara_protocol::trust::grant::{Grant, Reseed, Rights, SiteId, TenantId};
 use samara_protocol::trust::key::SigningKey;
 use samara_protocol::trust::product::TrustError;
 use samara_protocol::trust::role::Role;
@@ -188,7 +189,7 @@ fn contacts_come_back_and_what_is_no_contact_is_left_out() {
     };
     let good = Envelope::sign(&contact, &[&node]).expect("signed");
     let forged = Envelope::sign(&contact, &[&new_key()]).expect("signed");
-    home.save_contacts([&good, &forged]).expect("stored");
+    home.save_contacts([&good, &forged], &BTreeMap::new()).expect("stored");
     assert_eq!(home.contacts().expect("read"), std::slice::from_ref(&good));
     // A join file made before does not put the older address back.
     let newer = Envelope::sign(
@@ -199,9 +200,126 @@ fn contacts_come_back_and_what_is_no_contact_is_left_out() {
         &[&node],
     )
     .expect("signed");
-    home.save_contacts([&newer]).expect("stored");
-    home.merge_contacts(&[good]).expect("stored");
+    home.save_contacts([&newer], &BTreeMap::new()).expect("stored");
+    home.save_contacts([&good], &BTreeMap::new()).expect("stored");
     assert_eq!(home.contacts().expect("read"), [newer]);
+}
+
+fn contact(node: &SigningKey, sequence: u64) -> Envelope {
+    let contact = Contact {
+        schema: 0,
+        product: None,
+        node: node.node_id(),
+        kind: MemberKind::Node,
+        addresses: vec!["/ip4/192.0.2.1/tcp/7170".to_owned()],
+        region: None,
+        audience: Audience::Site,
+        sequence,
+        not_after: NOW,
+    };
+    Envelope::sign(&contact, &[node]).expect("signed")
+}
+
+#[test]
+fn what_a_verb_stores_stays_when_the_daemon_stores_and_what_it_has_forgotten_goes() {
+    let (fixture, nodes) = (Fixture::new(), [new_key(), new_key()]);
+    let home = fixture.home();
+    let (mine, joined) = (contact(&nodes[0], 1), contact(&nodes[1], 5));
+    home.save_contacts([&joined], &BTreeMap::new()).expect("stored");
+    let store = |forgotten: u64| {
+        let forgotten = BTreeMap::from([(nodes[1].node_id(), forgotten)]);
+        home.save_contacts([&mine], &forgotten).expect("stored");
+        home.contacts().expect("read")
+    };
+    // An older one was forgotten, not this.
+    assert_eq!(store(4), [mine.clone(), joined]);
+    assert_eq!(store(5), std::slice::from_ref(&mine));
+    home.save_contacts([&mine], &BTreeMap::new()).expect("stored");
+    assert_eq!(home.contacts().expect("read"), [mine], "it does not come back");
+}
+
+#[test]
+fn of_contacts_that_many_store_at_once_none_is_lost() {
+    let fixture = Fixture::new();
+    let nodes: Vec<SigningKey> = (0..8).map(|_| new_key()).collect();
+    std::thread::scope(|scope| {
+        for node in &nodes {
+            let home = fixture.home();
+            scope.spawn(move || {
+                for sequence in 0..5 {
+                    home.save_contacts([&contact(node, sequence)], &BTreeMap::new())
+                        .expect("stored");
+                }
+            });
+        }
+    });
+    let stored = fixture.home().contacts().expect("read");
+    let mut newest: Vec<NodeId> = stored
+        .iter()
+        .map(|envelope| Contact::open(envelope).expect("one"))
+        .filter(|contact| contact.sequence == 4)
+        .map(|contact| contact.node)
+        .collect();
+    newest.sort_unstable();
+    let mut all: Vec<NodeId> = nodes.iter().map(SigningKey::node_id).collect();
+    all.sort_unstable();
+    assert_eq!((newest, stored.len()), (all, nodes.len()));
+}
+
+#[test]
+fn the_own_sites_list_is_taken_when_others_have_taken_all_places() {
+    let fixture = Fixture::new();
+    let (home, own) = (fixture.home(), new_key());
+    home.update(fixture.trust.files(), NOW).expect("stored");
+    let grant = Grant {
+        schema: 0,
+        product: fixture.trust.product(),
+        tenant: TenantId([1; 16]),
+        site: SiteId([2; 16]),
+        site_key: own.public(),
+        channels: vec!["stable".parse().expect("a name")],
+        rights: Rights {
+            fetch: true,
+            reseed: Reseed::Own,
+            publish: false,
+            origin: false,
+        },
+        not_before: None,
+        not_after: NOW.plus_seconds(1000),
+    };
+    let granting = Vendor::at(&fixture.dir.path().join("vendor"))
+        .key(Role::Grants)
+        .expect("there");
+    home.save_membership(&Membership {
+        schema: 0,
+        name: "acme/app".to_owned(),
+        product: fixture.trust.product(),
+        grant: Envelope::sign(&grant, &[&granting]).expect("signed"),
+        enrolments: Vec::new(),
+    })
+    .expect("stored");
+    let others: Vec<SigningKey> = (0..SITES_REMEMBERED_MAX).map(|_| new_key()).collect();
+    let lists: Vec<Envelope> = others.iter().map(|site| revocations(site, 1, Vec::new())).collect();
+    home.save_lines(SITE_REVOCATIONS, lists.iter()).expect("stored");
+    assert!(
+        home.learn_revocations(&revocations(&new_key(), 1, Vec::new())).is_err(),
+        "no place"
+    );
+    for sequence in 1..3 {
+        let taken = home.learn_revocations(&revocations(&own, sequence, vec![NodeId([4; 32])]));
+        assert!(taken.expect("its own place"), "{sequence}");
+    }
+    // Those that have a place keep it.
+    assert!(
+        home.learn_revocations(&revocations(&others[0], 2, Vec::new()))
+            .expect("a place")
+    );
+    let stored = home.site_revocations().expect("read");
+    assert_eq!(stored.len(), SITES_REMEMBERED_MAX + 1);
+    assert!(
+        home.learn_revocations(&revocations(&new_key(), 1, Vec::new())).is_err(),
+        "no place"
+    );
 }
 
 #[test]
@@ -225,7 +343,7 @@ fn damage_in_a_products_files_is_named_or_changes_nothing() {
         not_after: NOW.plus_seconds(1000),
     };
     let contact = Envelope::sign(&contact, &[&site]).expect("signed");
-    home.save_contacts([&contact]).expect("stored");
+    home.save_contacts([&contact], &BTreeMap::new()).expect("stored");
     let grant = contact.clone();
     home.save_membership(&Membership {
         schema: 0,

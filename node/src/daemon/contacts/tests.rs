@@ -160,7 +160,9 @@ fn a_full_table_gives_way_to_whoever_counts_for_more_and_no_teller_fills_it() {
         .map(|number| key(number).node_id())
         .collect();
     assert!(first.iter().all(|(node, _)| trusted.contains(node)));
-    assert_eq!(contacts.take_unkept().expect("changed").len(), CONTACTS_PER_TELLER_MAX);
+    let unkept = contacts.take_unkept().expect("changed");
+    assert_eq!(unkept.contacts.len(), CONTACTS_PER_TELLER_MAX);
+    assert!(unkept.forgotten.is_empty(), "the home had none of those that went");
     assert_eq!(contacts.take_unkept(), None);
 }
 
@@ -173,6 +175,24 @@ fn what_has_ended_is_forgotten_unless_its_node_is_there() {
     let gone = contacts.prune(later, |node| node == key(51).node_id());
     assert_eq!(gone, [key(50).node_id()]);
     assert!(knows(&contacts, 51));
+}
+
+#[test]
+fn the_home_is_told_once_what_of_its_contacts_is_forgotten() {
+    let mut contacts = Contacts::new(PRODUCT);
+    let envelopes = nodes(50..52);
+    let envelopes = envelopes.iter().map(|bytes| Envelope::from_bytes(bytes).expect("one"));
+    contacts.restore(envelopes.collect());
+    let (later, teller, own) = (NOW.plus_seconds(2000), origin(2), site(1, 11));
+    let forgotten = |contacts: &mut Contacts| contacts.take_unkept().expect("changed").forgotten;
+    let gone = |number| BTreeMap::from([(key(number).node_id(), 1)]);
+    // One that the home had, then one that was written down since.
+    contacts.prune(later, |node| node == key(51).node_id());
+    assert_eq!(forgotten(&mut contacts), gone(50));
+    contacts.learn(&nodes(52..53), &teller, Some(&own), NOW);
+    assert!(forgotten(&mut contacts).is_empty(), "told already");
+    contacts.prune(later, |node| node == key(51).node_id());
+    assert_eq!(forgotten(&mut contacts), gone(52));
 }
 
 /// An origin that has met four nodes each of thirty sites, of other tenants than the one that asks.
