@@ -230,6 +230,8 @@ impl Swarm {
         groups: &RangeSet,
         bytes: u64,
     ) {
+        // What the request had taken was given back with it, and these bytes have come all the same.
+        self.down.take(now, bytes);
         let Some(transfer) = self.transfers.get_mut(&layout) else {
             return;
         };

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crate::bits::Bits;
 use crate::id::NodeId;
 use crate::limits::GROUP_BYTES;
-use crate::manifest::blocks::BlockTable;
+use crate::manifest::blocks::{Block, BlockTable};
 use crate::time::Timestamp;
 use crate::tree::ranges::RangeSet;
 
@@ -164,13 +164,29 @@ impl Transfer {
         }
     }
 
-    /// Counts bytes that a peer brought, before they are noted: to it, or as wasted when nothing of them is new.
+    /// Counts bytes that a peer brought, before they are noted: what is new to it, the rest as wasted. What comes is told many
+    /// groups at a time, and when several are asked for the same ones part of it may be there already.
     pub(super) fn count(&mut self, peer: NodeId, distance: Distance, groups: &RangeSet, bytes: u64) {
-        if groups.difference(&self.held).is_empty() {
-            self.wasted += bytes;
+        let again = groups.intersection(&self.held);
+        let wasted = if again.count() == groups.count() {
+            bytes
         } else {
-            self.sources.add(peer, distance, bytes);
+            let missing = nominal(groups).saturating_sub(bytes);
+            (nominal(&again) - self.short_of(&again).min(missing)).min(bytes)
+        };
+        self.wasted += wasted;
+        if wasted < bytes {
+            self.sources.add(peer, distance, bytes - wasted);
         }
+    }
+
+    /// Bytes by which groups are shorter than 64 KiB. The table has the bytes of whole blocks; the short group is taken to be a
+    /// block's last one, as it is except where small files are packed.
+    fn short_of(&self, groups: &RangeSet) -> u64 {
+        let blocks = self.blocks_of(groups).into_iter().map(|block| self.table.get(block));
+        let ending = blocks.filter(|block| groups.contains(block.range().end - 1));
+        let short = |block: Block| (u64::from(block.groups) * GROUP_BYTES).saturating_sub(block.bytes);
+        ending.map(|block| short(block).min(GROUP_BYTES - 1)).sum()
     }
 
     /// Notes verified groups; returns the blocks that became whole.
