@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use samara_protocol::id::{LayoutId, ManifestId, NodeId, ProductId, ServeId};
 use samara_protocol::limits::ASKED_RELEASE_KEPT;
 use samara_protocol::swarm::Swarm;
-use samara_protocol::swarm::io::{Distance, FetchFault, Input, Limits};
+use samara_protocol::swarm::io::{FetchFault, Input, Limits};
 use samara_protocol::swarm::step::step;
 use samara_protocol::time::Timestamp;
 use samara_protocol::tree::ranges::RangeSet;
@@ -195,27 +195,30 @@ impl Driver {
                     self.input(Input::FetchDone { request });
                 }
             }
-            Report::FetchFailed { request, fault, what } => {
-                let peer = self.shell.asked_of(request);
+            Report::FetchFailed {
+                request,
+                peer,
+                fault,
+                what,
+            } => {
+                // Whoever wants it: it was sent. What was taken back meanwhile is held against nobody.
+                if fault == FetchFault::Invalid {
+                    self.observer.emit(Event::GroupRejected { peer, what });
+                }
                 if self.shell.is_fetching(request, true) {
                     self.standings.faulted(fault);
-                    if let Some(peer) = peer.filter(|_| fault == FetchFault::Invalid) {
-                        self.observer.emit(Event::GroupRejected { peer, what });
-                    }
                     self.input(Input::FetchFailed { request, fault });
                 }
             }
             Report::WriteFailed { layout, error } => self.on_write_failed(layout, &error),
             Report::ServeSent {
-                peer,
+                distance,
                 serve,
                 groups,
                 bytes,
             } => {
                 self.sent.add(self.clock.now(), bytes);
-                if let Some(distance) = self.distance_of(Some(peer)) {
-                    self.observer.emit(Event::BytesSent { distance, bytes });
-                }
+                self.observer.emit(Event::BytesSent { distance, bytes });
                 self.input(Input::ServeSent { serve, groups, bytes });
             }
             Report::ServeFailed { serve, layout, lost } => {
@@ -248,7 +251,20 @@ impl Driver {
         }
     }
 
-    fn on_verified(&mut self, verified: Verified) {
+    fn on_verified(&mut self, mut verified: Verified) {
+        let (bytes, (_, distance)) = (verified.bytes, verified.from);
+        self.checkpoints.wrote(self.clock.now(), bytes);
+        self.received.add(self.clock.now(), bytes);
+        self.observer.emit(Event::BytesReceived { distance, bytes });
+        // A sync may have failed, or the file gone, between the write and now: that loss was told before. Looked at before
+        // whoever waits is told that all is there: a `fetch` takes the files out at once.
+        let gone = self
+            .store
+            .missing(verified.layout, &verified.groups)
+            .unwrap_or_default();
+        if let Some(layout) = self.shell.layouts.get(&verified.layout) {
+            verified = verified.without(&gone, layout);
+        }
         let Verified {
             request,
             from: (peer, distance),
@@ -256,13 +272,6 @@ impl Driver {
             groups,
             bytes,
         } = verified;
-        self.checkpoints.wrote(self.clock.now(), bytes);
-        self.received.add(self.clock.now(), bytes);
-        self.observer.emit(Event::BytesReceived { distance, bytes });
-        // A sync may have failed, or the file gone, between the write and now: that loss was told before. Looked at before
-        // whoever waits is told that all is there: a `fetch` takes the files out at once.
-        let gone = self.store.missing(layout, &groups).unwrap_or_default();
-        let groups = groups.difference(&gone);
         // Taken back meanwhile: it is verified and written all the same.
         let input = if self.shell.is_fetching(request, false) {
             Input::FetchVerified { request, groups, bytes }
@@ -277,10 +286,6 @@ impl Driver {
         };
         self.input(input);
         self.lost(layout, gone);
-    }
-
-    fn distance_of(&self, peer: Option<NodeId>) -> Option<Distance> {
-        self.peers.get(peer?).map(|known| known.distance)
     }
 
     fn on_fact(&mut self, fact: Fact) {

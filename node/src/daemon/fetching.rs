@@ -84,6 +84,7 @@ impl Fetching {
             Ending::Cancelled => return,
             Ending::Failed(fault, what) => Report::FetchFailed {
                 request: self.request,
+                peer: self.from.0,
                 fault,
                 what,
             },
@@ -91,6 +92,7 @@ impl Fetching {
                 self.report(Report::WriteFailed { layout: self.id, error }).await;
                 Report::FetchFailed {
                     request: self.request,
+                    peer: self.from.0,
                     fault: FetchFault::Local,
                     what: "the disk".to_owned(),
                 }

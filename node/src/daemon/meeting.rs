@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use samara_protocol::id::{NodeId, ProductId};
-use samara_protocol::swarm::io::{Input, PeerInfo};
+use samara_protocol::swarm::io::{Distance, Input, PeerInfo};
 use samara_protocol::trust::enrolment::MemberKind;
 use samara_protocol::trust::files::{MetadataFiles, Summary};
 use samara_protocol::wire::control::ControlMessage;
@@ -43,7 +43,9 @@ impl Driver {
                 reply,
             } => {
                 let known = self.shell.layouts.contains_key(&layout);
-                let serve = self.shell.serve(peer, layout, reply);
+                // Who is not there is sent nothing.
+                let distance = self.peers.get(peer).map_or(Distance::Other, |known| known.distance);
+                let serve = self.shell.serve((peer, distance), layout, reply);
                 if known {
                     self.input(Input::ServeAsked {
                         serve,

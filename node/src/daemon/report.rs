@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use samara_protocol::id::{LayoutId, ManifestId, NodeId, ProductId, RequestId, ServeId};
+use samara_protocol::manifest::layout::Layout;
 use samara_protocol::swarm::io::{Distance, FetchFault};
 use samara_protocol::tree::ranges::RangeSet;
 
@@ -26,6 +27,16 @@ pub(super) struct Verified {
     pub(super) bytes: u64,
 }
 
+impl Verified {
+    /// Leaves out groups that are not held any more by now, and their bytes.
+    pub(super) fn without(mut self, gone: &RangeSet, layout: &Layout) -> Self {
+        let lens = gone.iter().filter_map(|group| layout.group(group));
+        self.bytes -= lens.map(|group| u64::from(group.len())).sum::<u64>().min(self.bytes);
+        self.groups.subtract(gone);
+        self
+    }
+}
+
 /// Something that a task has done, or could not do.
 #[derive(Debug)]
 pub(super) enum Report {
@@ -36,6 +47,8 @@ pub(super) enum Report {
     /// A fetch ended early.
     FetchFailed {
         request: RequestId,
+        /// Whom it asked.
+        peer: NodeId,
         fault: FetchFault,
         what: String,
     },
@@ -43,7 +56,8 @@ pub(super) enum Report {
     WriteFailed { layout: LayoutId, error: StoreError },
     /// Groups of a serve were taken by the socket.
     ServeSent {
-        peer: NodeId,
+        /// How far away the peer was when it asked: it may be gone by now.
+        distance: Distance,
         serve: ServeId,
         groups: RangeSet,
         bytes: u64,
@@ -114,4 +128,39 @@ pub(super) enum FileFault {
     /// It is larger than such a file may be.
     #[error("it is larger than the {0} bytes allowed")]
     TooLarge(u64),
+}
+
+#[cfg(test)]
+mod tests {
+    use samara_protocol::id::{ArtifactId, Part};
+    use samara_protocol::limits::GROUP_BYTES;
+    use samara_protocol::manifest::layout::ArtifactRef;
+
+    use super::*;
+
+    #[test]
+    fn groups_that_are_gone_take_their_bytes_with_them() {
+        let artifact = ArtifactRef {
+            id: ArtifactId([1; 32]),
+            size: 3 * GROUP_BYTES + 1000,
+        };
+        let layout = Layout::single(artifact).expect("one artifact");
+        let verified = || Verified {
+            request: RequestId(1),
+            from: (NodeId([2; 32]), Distance::Tenant),
+            layout: LayoutId {
+                manifest: ManifestId([3; 32]),
+                part: Part::Payload,
+            },
+            groups: RangeSet::from(0..4),
+            bytes: artifact.size,
+        };
+        let left = |gone: std::ops::Range<u32>| {
+            let left = verified().without(&RangeSet::from(gone), &layout);
+            (left.groups, left.bytes)
+        };
+        assert_eq!(left(3..4), (RangeSet::from(0..3), 3 * GROUP_BYTES));
+        assert_eq!(left(0..1), (RangeSet::from(1..4), 2 * GROUP_BYTES + 1000));
+        assert_eq!(left(0..4), (RangeSet::new(), 0));
+    }
 }

@@ -10,10 +10,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesOrdered;
-use samara_protocol::id::{LayoutId, NodeId, ServeId};
+use samara_protocol::id::{LayoutId, ServeId};
 use samara_protocol::limits::{PROOF_BYTES_MAX, SERVE_BYTES_MAX};
 use samara_protocol::manifest::layout::Layout;
-use samara_protocol::swarm::io::Refusal;
+use samara_protocol::swarm::io::{Distance, Refusal};
 use samara_protocol::tree::ranges::RangeSet;
 use samara_protocol::wire::data::{ENCODING_RAW, EndStatus, GroupHeader};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
@@ -92,8 +92,8 @@ impl ServeBudget {
 /// What a serve needs.
 pub(super) struct Serving {
     pub(super) serve: ServeId,
-    /// Whom it answers.
-    pub(super) peer: NodeId,
+    /// How far away the peer is: it may be gone when its bytes are counted.
+    pub(super) distance: Distance,
     pub(super) id: LayoutId,
     pub(super) store: Store,
     /// Payload bytes of a group at the most.
@@ -119,7 +119,7 @@ struct Portion {
 /// The portions of one ask that the socket has not taken yet.
 struct Sending {
     serve: ServeId,
-    peer: NodeId,
+    distance: Distance,
     reports: mpsc::Sender<Report>,
     portions: FuturesOrdered<BoxFuture<'static, (Portion, Option<Vec<u8>>)>>,
     budget: ServeBudget,
@@ -161,7 +161,7 @@ impl Sending {
         drop(permit);
         self.budget.give_back(buffer.ok_or(Broken)?);
         let report = Report::ServeSent {
-            peer: self.peer,
+            distance: self.distance,
             serve: self.serve,
             groups,
             bytes,
@@ -190,7 +190,7 @@ impl Serving {
     async fn answer(mut self) -> Result<(), Broken> {
         let mut sending = Sending {
             serve: self.serve,
-            peer: self.peer,
+            distance: self.distance,
             reports: self.reports.clone(),
             portions: FuturesOrdered::new(),
             budget: self.budget.clone(),

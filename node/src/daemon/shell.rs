@@ -81,14 +81,15 @@ impl Shell {
         }
     }
 
-    /// Starts the task that answers an ask; the scheduler's verdicts go to it.
-    pub(super) fn serve(&mut self, peer: NodeId, layout: LayoutId, sink: ReplySink) -> ServeId {
+    /// Starts the task that answers an ask of a peer so far away; the scheduler's verdicts go to it.
+    pub(super) fn serve(&mut self, to: (NodeId, Distance), layout: LayoutId, sink: ReplySink) -> ServeId {
+        let (peer, distance) = to;
         let (sender, commands) = mpsc::channel(COMMANDS_MAX);
         let serve = sink.serve();
         self.serves.insert(serve, (peer, sender));
         let serving = Serving {
             serve,
-            peer,
+            distance,
             id: layout,
             store: self.store.clone(),
             layout: self.layouts.get(&layout).cloned(),
@@ -109,11 +110,6 @@ impl Shell {
         } else {
             self.fetches.contains_key(&request)
         }
-    }
-
-    /// Whom a fetch asks, for the log.
-    pub(super) fn asked_of(&self, request: RequestId) -> Option<NodeId> {
-        self.fetches.get(&request).map(|(peer, _)| *peer)
     }
 
     /// Ends the task that answers an ask, unless it has been given all that it is to send.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use samara_protocol::id::{ManifestId, Part, ProductId};
+use samara_protocol::id::{ManifestId, NodeId, Part, ProductId};
 use samara_protocol::limits::GROUP_BYTES;
 use samara_protocol::manifest::layout::ArtifactRef;
 use samara_protocol::wire::data::Ask;
@@ -135,7 +135,7 @@ impl Bench {
         let (commands, received) = mpsc::channel(COMMANDS_MAX);
         let serving = Serving {
             serve: sink.serve(),
-            peer: self.asker.local(),
+            distance: Distance::Region,
             id: id(),
             store: self.store.clone(),
             layout: Some(Arc::clone(&self.layout)),
@@ -209,6 +209,20 @@ async fn a_portion_that_the_socket_took_makes_room_for_the_next_of_its_own_ask()
         }
     }
     assert_eq!(groups, [0, 1, 2]);
+    in_time("the task ends", task).await.expect("ends well");
+}
+
+#[tokio::test]
+async fn what_was_sent_is_reported_with_the_distance_at_which_it_was_asked_for() {
+    let mut bench = Bench::new().await;
+    let (source, commands, task) = bench.ask().await;
+    send(&commands, 0..1, false).await;
+    let reported = in_time("a report", bench.reported.recv()).await.expect("there");
+    match reported {
+        Report::ServeSent { distance, bytes, .. } => assert_eq!((distance, bytes), (Distance::Region, GROUP_BYTES)),
+        other => panic!("{other:?}"),
+    }
+    drop((source, commands));
     in_time("the task ends", task).await.expect("ends well");
 }
 
