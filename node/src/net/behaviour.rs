@@ -8,8 +8,8 @@ use std::task::{Context, Poll, Waker};
 use libp2p::core::Endpoint;
 use libp2p::core::transport::PortUse;
 use libp2p::swarm::{
-    CloseConnection, ConnectionClosed, ConnectionDenied, ConnectionId, DialFailure, FromSwarm, ListenFailure,
-    NetworkBehaviour, ToSwarm,
+    CloseConnection, ConnectionClosed, ConnectionDenied, ConnectionId, DialError, DialFailure, FromSwarm,
+    ListenFailure, NetworkBehaviour, ToSwarm,
 };
 use libp2p::{Multiaddr, PeerId};
 use samara_protocol::id::{NodeId, ProductId};
@@ -94,6 +94,16 @@ impl Behaviour {
             Err(ConnectionDenied::new(Denied::PerPeer))
         } else {
             Ok(node)
+        }
+    }
+
+    fn not_dialled(&mut self, failure: &DialFailure<'_>) {
+        self.held.remove(&failure.connection_id);
+        // Where one was under way already, that one still is, and for the same peer.
+        let is_under_way = matches!(failure.error, DialError::DialPeerConditionFalse(_));
+        let peer = failure.peer_id.filter(|_| !is_under_way);
+        if let Some(node) = peer.and_then(|peer| NodeId::from_peer_id_bytes(&peer.to_bytes())) {
+            self.dialling.remove(&node);
         }
     }
 
@@ -202,10 +212,10 @@ impl NetworkBehaviour for Behaviour {
     fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
         match event {
             FromSwarm::ConnectionClosed(ConnectionClosed { connection_id, .. }) => self.forget(connection_id, None),
-            FromSwarm::ListenFailure(ListenFailure { connection_id, .. })
-            | FromSwarm::DialFailure(DialFailure { connection_id, .. }) => {
+            FromSwarm::ListenFailure(ListenFailure { connection_id, .. }) => {
                 self.held.remove(&connection_id);
             }
+            FromSwarm::DialFailure(failure) => self.not_dialled(&failure),
             _ => {}
         }
     }
@@ -250,7 +260,48 @@ fn network_of(address: IpAddr) -> IpAddr {
 
 #[cfg(test)]
 mod tests {
+    use libp2p::swarm::dial_opts::PeerCondition;
+    use tokio::sync::mpsc;
+
     use super::*;
+    use crate::net::dialer::Dialer;
+    use crate::net::{Gate, Introduction, NetConfig, Verdict};
+
+    struct Closed;
+
+    impl Gate for Closed {
+        fn hello(&self, _: NodeId, _: ProductId) -> Option<Introduction> {
+            None
+        }
+
+        fn judge(&self, _: NodeId, _: ProductId, _: &[u8], _: bool) -> Verdict {
+            Verdict::Refuse
+        }
+
+        fn is_banned(&self, _: NodeId) -> bool {
+            false
+        }
+    }
+
+    #[test]
+    fn of_a_dial_that_failed_nothing_is_kept_and_one_that_is_under_way_goes_on() {
+        let (events, _events) = mpsc::channel(1);
+        let (config, dialer) = (NetConfig::new([1; 32]), Dialer::new(7, false));
+        let shared = Shared::new(NodeId([1; 32]), Arc::new(Closed), events, &config, dialer);
+        let mut behaviour = Behaviour::new(Arc::new(shared));
+        let node = NodeId([2; 32]);
+        behaviour.dial_for(node, ProductId([7; 32]));
+        let mut fail = |error: &DialError| {
+            behaviour.on_swarm_event(FromSwarm::DialFailure(DialFailure {
+                peer_id: PeerId::from_bytes(&node.peer_id_bytes()).ok(),
+                error,
+                connection_id: ConnectionId::new_unchecked(1),
+            }));
+            behaviour.dialling.len()
+        };
+        assert_eq!(fail(&DialError::DialPeerConditionFalse(PeerCondition::NotDialing)), 1);
+        assert_eq!(fail(&DialError::Aborted), 0);
+    }
 
     #[test]
     fn the_addresses_of_one_ipv6_network_are_one_stranger_and_those_of_ipv4_are_not() {
