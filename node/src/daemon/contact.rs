@@ -120,14 +120,16 @@ impl Driver {
     }
 
     /// Wants connections with the contacts of a product, as many as there may be neighbours.
-    pub(super) fn dial_contacts(&self, product: ProductId) {
+    /// One that is there is asked to open the product.
+    pub(super) fn dial_contacts(&mut self, product: ProductId) {
+        let now = self.clock.now();
         let Some(known) = self.products.get(product) else {
             return;
         };
         let contacts = known.contacts.to_dial(self.config.leaf, !self.config.dial.is_empty());
         for (node, addresses) in self.config.dial.iter().chain(&contacts) {
-            let there = self.peers.get(*node);
-            if there.is_some_and(|peer| peer.products.contains_key(&product)) {
+            let there = self.peers.get_mut(*node);
+            if there.is_some_and(|peer| !peer.is_to_open(product, now)) {
                 continue;
             }
             if let Err(error) = self.shell.net.want(*node, addresses, product) {

@@ -19,6 +19,11 @@ use samara_protocol::trust::grant::Reseed;
 use tokio::sync::Semaphore;
 
 use super::contacts::Across;
+/// How long a peer that is asked to open a further product and does not is asked for it no more; twice as long after each time.
+/// Each is a stream and a judgement at either end, as at a dial, and so the longest is a dial's as well: about two minutes.
+const COVER_PAUSE: Duration = Duration::from_secs(2);
+/// Doublings of it at the most.
+const COVER_PAUSE_DOUBLINGS_MAX: u32 = 6;
 
 /// Everybody who is admitted.
 #[derive(Debug, Default)]
@@ -56,6 +61,8 @@ pub(super) struct Peer {
     pub(super) distance: Distance,
     /// What it showed for each product.
     pub(super) products: BTreeMap<ProductId, Shown>,
+    /// Products of this node's that it was asked to open: how often, and when it may be asked again.
+    further: BTreeMap<ProductId, (u32, Timestamp)>,
     /// The releases, by their local number, that the scheduler was told it may know of.
     pub(super) told: BTreeSet<u32>,
     /// Releases that it has no room for, by its own word; at most [`TRANSFERS_MAX`].
@@ -131,6 +138,7 @@ impl Peers {
             since,
             distance: Distance::Other,
             products: BTreeMap::new(),
+            further: BTreeMap::new(),
             told: BTreeSet::new(),
             full: BTreeSet::new(),
             asked: BTreeSet::new(),
@@ -288,6 +296,20 @@ impl Peers {
 }
 
 impl Peer {
+    /// Whether it is to be asked to open a product now, which counts as asked. At the next connection all begins anew.
+    pub(super) fn is_to_open(&mut self, product: ProductId, now: Timestamp) -> bool {
+        if self.products.contains_key(&product) {
+            return false;
+        }
+        let (asked, again) = self.further.entry(product).or_default();
+        let is_due = *again <= now;
+        if is_due {
+            *again = now.after(COVER_PAUSE * (1 << (*asked).min(COVER_PAUSE_DOUBLINGS_MAX)));
+            *asked = asked.saturating_add(1);
+        }
+        is_due
+    }
+
     /// What it is covered for in a product.
     pub(super) fn covered(&self, product: ProductId) -> Option<&Covered> {
         self.products.get(&product)?.covered.as_ref()
@@ -432,6 +454,32 @@ mod tests {
         assert_eq!(peers.patience(nodes[1]), FILE_SILENCE_MAX);
         peers.was_in_time(nodes[0]);
         assert_eq!(peers.to_ask(product), nodes);
+    }
+
+    #[test]
+    fn who_does_not_open_a_product_is_asked_less_and_less_often_until_it_comes_again() {
+        let (node, product) = (NodeId([1; 32]), ProductId([7; 32]));
+        let (mut peers, mut asked) = (Peers::default(), Vec::new());
+        peers.insert(node, String::new(), true, Timestamp::ZERO);
+        for second in 0..1000 {
+            let now = Timestamp::ZERO.after(Duration::from_secs(second));
+            let peer = peers.get_mut(node).expect("there");
+            if peer.is_to_open(product, now) {
+                asked.push(second);
+            }
+        }
+        assert_eq!(asked[..8], [0, 2, 6, 14, 30, 62, 126, 254]);
+        assert!(asked[7..].windows(2).all(|pair| pair[1] - pair[0] == 128), "{asked:?}");
+
+        peers.remove(node);
+        peers.insert(node, String::new(), true, Timestamp::ZERO);
+        let peer = peers.get_mut(node).expect("there");
+        assert!(peer.is_to_open(product, Timestamp::ZERO), "a new connection");
+        assert!(peer.is_to_open(ProductId([8; 32]), Timestamp::ZERO), "another product");
+        let shown = Shown::new(Vec::new(), Err(Refusal::NoAuthority));
+        peer.products.insert(product, shown);
+        let later = Timestamp::ZERO.after(Duration::from_secs(1000));
+        assert!(!peer.is_to_open(product, later), "it has");
     }
 
     #[test]
