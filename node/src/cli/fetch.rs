@@ -282,4 +282,33 @@ mod tests {
         };
         assert_eq!(kept(&report), ["also/old", "bin/app", "old"]);
     }
+    #[test]
+    fn the_text_says_where_it_is_and_what_was_removed() {
+        let fetched = |entry: Option<&str>, output: &str, removed| Fetched {
+            product: "acme/app".to_owned(),
+            version: Version::new(1, 0, 0),
+            manifest: ManifestId([1; 32]),
+            entry: entry.map(str::to_owned),
+            output: output.into(),
+            written: 2,
+            unchanged: 1,
+            removed,
+            kept: Vec::new(),
+            moved: Vec::new(),
+            bytes: 5,
+            sources: Vec::new(),
+            seconds: 0.1,
+            verified: true,
+        };
+        let folder = fetched(None, "app", 3).to_string();
+        assert!(folder.starts_with("acme/app@1.0.0 is in app: "), "{folder}");
+        assert!(folder.contains("1 unchanged, 3 removed, 5 B"), "{folder}");
+        let one = fetched(Some("bin/tool"), "app", 0).to_string();
+        assert!(one.contains("is in app") && !one.contains("removed"), "{one}");
+        let stdout = fetched(Some("bin/tool"), "-", 0).to_string();
+        assert!(
+            stdout.starts_with("bin/tool of acme/app@1.0.0 was written to stdout: "),
+            "{stdout}"
+        );
+    }
 }

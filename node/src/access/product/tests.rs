@@ -176,30 +176,13 @@ fn the_newest_list_of_a_site_is_kept_and_an_older_one_is_not_taken() {
 fn contacts_come_back_and_what_is_no_contact_is_left_out() {
     let fixture = Fixture::new();
     let (home, node) = (fixture.home(), new_key());
-    let contact = Contact {
-        schema: 0,
-        product: None,
-        node: node.node_id(),
-        kind: MemberKind::Node,
-        addresses: vec!["/ip4/192.0.2.1/tcp/7170".to_owned()],
-        region: None,
-        audience: Audience::Site,
-        sequence: 1,
-        not_after: NOW,
-    };
-    let good = Envelope::sign(&contact, &[&node]).expect("signed");
-    let forged = Envelope::sign(&contact, &[&new_key()]).expect("signed");
+    let good = contact(&node, 1);
+    let opened = Contact::open(&good).expect("one");
+    let forged = Envelope::sign(&opened, &[&new_key()]).expect("signed");
     home.save_contacts([&good, &forged], &BTreeMap::new()).expect("stored");
     assert_eq!(home.contacts().expect("read"), std::slice::from_ref(&good));
     // A join file made before does not put the older address back.
-    let newer = Envelope::sign(
-        &Contact {
-            sequence: 2,
-            ..contact.clone()
-        },
-        &[&node],
-    )
-    .expect("signed");
+    let newer = contact(&node, 2);
     home.save_contacts([&newer], &BTreeMap::new()).expect("stored");
     home.save_contacts([&good], &BTreeMap::new()).expect("stored");
     assert_eq!(home.contacts().expect("read"), [newer]);
