@@ -134,6 +134,7 @@ impl Swarm {
             Input::Close { layout } => self.close(now, layout),
             Input::Wanted { layout, wanted } => self.wanted(now, layout, wanted),
             Input::Limits(limits) => self.set_limits(now, limits),
+            Input::FetchBegun { request } => self.fetch_begun(now, request),
             Input::FetchVerified { request, groups, bytes } => self.fetch_verified(now, request, &groups, bytes),
             Input::FetchedLate {
                 peer,

@@ -10,6 +10,7 @@ pub mod node;
 pub mod oracle;
 pub mod report;
 pub mod scenario;
+pub mod timeline;
 pub mod topology;
 pub mod world;
 

@@ -79,6 +79,13 @@ impl<T> Links<T> {
         }
     }
 
+    /// What is leaving now from one node to another.
+    #[must_use]
+    pub fn leaving(&self, from: usize, to: usize) -> Option<&T> {
+        let flow = self.index.get(&(from, to))?;
+        self.flows[*flow].queue.front().map(|chunk| &chunk.load)
+    }
+
     /// Takes back chunks that have not begun to leave; the others go on.
     pub fn retain(&mut self, from: usize, to: usize, mut keep: impl FnMut(&T) -> bool) {
         let flow = self.flow(from, to);

@@ -75,6 +75,8 @@ pub struct Ask {
     pub request: RequestId,
     /// Of which layout.
     pub layout: LayoutId,
+    /// Whether any of it was put on the link.
+    pub begun: bool,
 }
 
 /// What the disk truly holds of one layout.

@@ -21,6 +21,7 @@ use samara_protocol::wire::message::SwarmMessage;
 use crate::link::Links;
 use crate::node::Node;
 use crate::scenario::{Behaviour, FaultKind, Scenario, ScenarioError, size};
+use crate::timeline::Timeline;
 use crate::topology::{self, seconds};
 
 /// Everybody is connected at 0; the clock of a release starts this much later.
@@ -51,6 +52,7 @@ struct Load {
     request: RequestId,
     layout: LayoutId,
     groups: RangeSet,
+    first: bool,
     last: bool,
 }
 
@@ -73,6 +75,7 @@ enum Parcel {
     Message(SwarmMessage),
     Ask(RequestId, LayoutId, RangeSet),
     Cancel(RequestId),
+    Begun(RequestId),
     Refusal(RequestId, Refusal),
     /// Groups, those of them that are bad, and whether the reply ends.
     Payload(RequestId, LayoutId, RangeSet, RangeSet, bool),
@@ -105,6 +108,8 @@ pub struct World {
     deadline: Timestamp,
     /// What a node without the group served: a safety violation.
     pub violations: Vec<String>,
+    /// What moved when.
+    pub timeline: Timeline,
 }
 
 impl World {
@@ -134,6 +139,7 @@ impl World {
             latency: Duration::from_secs_f64(scenario.latency_ms / 1e3),
             deadline: Timestamp(u64::MAX),
             violations: Vec::new(),
+            timeline: Timeline::new(50_000),
         };
         if world.nodes.len() > 5 {
             world.check_every = 16 * world.nodes.len() as u64;

@@ -189,6 +189,11 @@ impl Driver {
 
     fn on_report(&mut self, report: Report) {
         match report {
+            Report::FetchBegun { request } => {
+                if self.shell.is_fetching(request, false) {
+                    self.input(Input::FetchBegun { request });
+                }
+            }
             Report::FetchVerified(verified) => self.on_verified(verified),
             Report::FetchDone { request } => {
                 if self.shell.is_fetching(request, true) {

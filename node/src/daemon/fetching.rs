@@ -122,6 +122,9 @@ impl Fetching {
                     continue;
                 }
             };
+            if matches!(frames.first(), Some(ReplyFrame::Begun)) {
+                self.report(Report::FetchBegun { request: self.request }).await;
+            }
             let (batch, mut ending) = sort(&mut frames, &mut due, received.map(|received| received.is_ok()));
             if let Some(job) = working.take() {
                 let (back, early) = self.settle(job).await;
@@ -192,6 +195,7 @@ fn sort(
     let mut batch = Vec::with_capacity(frames.len());
     for frame in frames.drain(..) {
         let ending = match frame {
+            ReplyFrame::Begun => continue,
             ReplyFrame::Group { header, body } => {
                 let in_order = due.ranges().first().is_some_and(|first| first.start == header.group);
                 if header.encoding != ENCODING_RAW || !in_order {

@@ -90,6 +90,7 @@ async fn receive(mut source: ReplySource, name: FileName, patience: Duration) ->
                 bytes.extend_from_slice(&chunk);
                 deadline.got(Instant::now(), chunk.len());
             }
+            ReplyFrame::Begun => {}
             ReplyFrame::End(EndStatus::Done) => return Ok(bytes),
             ReplyFrame::End(EndStatus::Absent) => return Err(FileFault::Absent),
             ReplyFrame::End(_) => return Err(FileFault::Broken),

@@ -40,6 +40,8 @@ impl Verified {
 /// Something that a task has done, or could not do.
 #[derive(Debug)]
 pub(super) enum Report {
+    /// The first bytes of a fetch's reply are here.
+    FetchBegun { request: RequestId },
     /// Groups of a fetch are verified and written.
     FetchVerified(Verified),
     /// A fetch brought all it was asked for.

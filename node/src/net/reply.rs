@@ -21,6 +21,8 @@ pub struct ReplyBroken;
 /// One frame of a reply.
 #[derive(Debug)]
 pub enum ReplyFrame {
+    /// The first group is on its way: its header is here. Comes once, before that group.
+    Begun,
     /// A group: `body` is `header.proof_len` bytes of proof, then the data.
     Group {
         /// The fixed part.
@@ -58,7 +60,7 @@ impl Drop for CancelOnDrop {
 }
 
 impl ReplySource {
-    /// The next frame; [`ReplyFrame::End`] is the last.
+    /// The next frame with something in it; [`ReplyFrame::End`] is the last.
     ///
     /// # Errors
     /// [`ReplyBroken`] when the reply cannot end properly any more, and after its end.
@@ -66,9 +68,13 @@ impl ReplySource {
         if self.ended {
             return Err(ReplyBroken);
         }
-        let frame = self.frames.recv().await.ok_or(ReplyBroken)?;
-        self.ended = matches!(frame, ReplyFrame::End(_));
-        Ok(frame)
+        loop {
+            let frame = self.frames.recv().await.ok_or(ReplyBroken)?;
+            self.ended = matches!(frame, ReplyFrame::End(_));
+            if !matches!(frame, ReplyFrame::Begun) {
+                return Ok(frame);
+            }
+        }
     }
 
     /// Adds the frames that are there to `frames`, at least one and at most `limit`: fewer wake-ups than [`Self::next`].

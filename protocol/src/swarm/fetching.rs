@@ -70,13 +70,20 @@ impl Swarm {
         if !peer.source.is_ready(now) || peer.source.requests.len() >= REQUESTS_PER_PEER_MAX {
             return false;
         }
-        let near = (peer.info.distance != Distance::Site).then(|| self.near(now));
         let mut order: Vec<(u8, LayoutId)> = Vec::new();
-        for layout in peer.lines.keys() {
-            if let Some(transfer) = self.transfers.get(layout).filter(|transfer| !transfer.is_full()) {
+        for (layout, line) in &peer.lines {
+            let open = self.transfers.get(layout).filter(|transfer| !transfer.is_full());
+            if let Some(transfer) = open
+                && line.view.is_some()
+                && self.has_room(&peer.source, transfer)
+            {
                 order.push((u8::MAX - transfer.priority, *layout));
             }
         }
+        if order.is_empty() {
+            return self.steal_for(now, id);
+        }
+        let near = (peer.info.distance != Distance::Site).then(|| self.near(now));
         order.sort_unstable();
         for (_, layout) in order {
             let Some(groups) = self.choose(now, id, layout, near.as_ref()) else {
@@ -88,18 +95,25 @@ impl Swarm {
         self.steal_for(now, id)
     }
 
+    /// Whether the window at a peer has room: mostly, when a neighbour says that it has something, it has not.
+    fn has_room(&self, source: &Source, transfer: &Transfer) -> bool {
+        let ahead = self.outstanding(source, transfer.priority);
+        let window = source.window.size().max(floor(transfer));
+        ahead == 0 || window.saturating_sub(ahead) >= least(transfer)
+    }
+
     /// What to ask of `id` on `layout` now, if anything.
     fn choose(&mut self, now: Timestamp, id: NodeId, layout: LayoutId, near: Option<&Near>) -> Option<RangeSet> {
-        let sources = self.sources_of(now, &layout);
+        let several = self.has_several_sources(now, &layout);
         let peer = self.peers.get(&id)?;
         let transfer = self.transfers.get(&layout)?;
         let view = peer.view(&layout)?;
         let ahead = self.outstanding(&peer.source, transfer.priority);
         let limit = self.down.rate().map(|rate| rate.0);
-        let span = span(&peer.source, ahead, transfer, sources, limit)?;
+        let span = span(&peer.source, ahead, transfer, several, limit)?;
         let choice = Choice {
             bytes: span,
-            in_order: sources <= 1,
+            in_order: !several,
             leave: near
                 .and_then(|near| near.iter().find(|(of, _)| *of == layout))
                 .map(|(_, bits)| bits),
@@ -110,6 +124,9 @@ impl Swarm {
 
     /// Bytes under way from a peer of transfers that are at least as urgent: the others do not stand in the way.
     fn outstanding(&self, source: &Source, priority: u8) -> u64 {
+        if self.transfers.len() == 1 {
+            return source.outstanding;
+        }
         let requests = source.requests.iter().filter_map(|id| self.requests.get(id));
         let urgent = requests.filter(|request| {
             let transfer = self.transfers.get(&request.layout);
@@ -118,12 +135,12 @@ impl Swarm {
         urgent.map(|request| nominal(&request.left)).sum()
     }
 
-    /// How many neighbours could be asked for something of this layout.
-    pub(super) fn sources_of(&self, now: Timestamp, layout: &LayoutId) -> usize {
+    /// Whether more than one neighbour could be asked for something of this layout.
+    fn has_several_sources(&self, now: Timestamp, layout: &LayoutId) -> bool {
         let useful = self.peers.values().filter(|peer| {
             peer.info.serves && peer.source.is_ready(now) && peer.view(layout).is_some_and(|view| view.have_count > 0)
         });
-        useful.count()
+        useful.take(2).count() > 1
     }
 
     /// What the own site's other nodes have and can be asked for: nobody else is asked for that.
@@ -184,25 +201,38 @@ impl Swarm {
         self.requests.insert(request, running);
     }
 
+    /// A peer has begun to answer: its first group is on its way, which takes a while over a narrow link.
+    pub(super) fn fetch_begun(&mut self, now: Timestamp, id: RequestId) {
+        let Some(request) = self.requests.get_mut(&id) else {
+            return;
+        };
+        let first = !std::mem::replace(&mut request.begun, true);
+        let Some(peer) = self.peers.get_mut(&request.peer).filter(|_| first) else {
+            return;
+        };
+        peer.heard = now;
+        let source = &mut peer.source;
+        if request.alone {
+            let took = now.since(request.asked);
+            source.rtt = Some(source.rtt.map_or(took, |rtt| rtt.min(took)));
+        }
+        source.last_byte = now;
+    }
+
     /// Groups of a fetch are verified and written.
     pub(super) fn fetch_verified(&mut self, now: Timestamp, id: RequestId, groups: &RangeSet, bytes: u64) {
+        self.fetch_begun(now, id);
         let Some(request) = self.requests.get_mut(&id) else {
             return;
         };
         let (layout, from) = (request.layout, request.peer);
         let came = request.left.intersection(groups);
         request.left.subtract(&came);
-        let first = !std::mem::replace(&mut request.begun, true);
-        let (alone, asked) = (request.alone, request.asked);
         let (Some(peer), Some(transfer)) = (self.peers.get_mut(&from), self.transfers.get_mut(&layout)) else {
             return;
         };
         peer.heard = now;
         let source = &mut peer.source;
-        if first && alone {
-            let took = now.since(asked);
-            source.rtt = Some(source.rtt.map_or(took, |rtt| rtt.min(took)));
-        }
         source.outstanding -= nominal(&came);
         source.last_byte = now;
         source.in_vain = Duration::ZERO;
@@ -397,6 +427,11 @@ fn floor(transfer: &Transfer) -> u64 {
     (2 * transfer.block_bytes()).clamp(2 * GROUP_BYTES, SPAN_MIN)
 }
 
+/// Less is not asked for while something is under way.
+fn least(transfer: &Transfer) -> u64 {
+    transfer.block_bytes().min(SPAN_MIN)
+}
+
 /// Bytes that the measured rate justifies.
 fn cap(source: &Source) -> u64 {
     let time = PIPELINE_TIME + source.rtt_or_guess();
@@ -405,16 +440,12 @@ fn cap(source: &Source) -> u64 {
 }
 
 /// How large the next request to this peer may be; nothing when enough is under way.
-fn span(source: &Source, ahead: u64, transfer: &Transfer, sources: usize, limit: Option<u64>) -> Option<u64> {
-    let share = if sources > 1 {
-        transfer.left / SPAN_SHARE
-    } else {
-        u64::MAX
-    };
+fn span(source: &Source, ahead: u64, transfer: &Transfer, several: bool, limit: Option<u64>) -> Option<u64> {
+    let share = if several { transfer.left / SPAN_SHARE } else { u64::MAX };
     let window = source.window.size().max(floor(transfer));
     let window = window.min(share.max(floor(transfer)));
     let room = window.saturating_sub(ahead);
-    let least = transfer.block_bytes().min(SPAN_MIN);
+    let least = least(transfer);
     if room < least && ahead > 0 {
         return None;
     }

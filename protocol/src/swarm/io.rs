@@ -168,6 +168,11 @@ pub enum Input {
     },
     /// The operator's limits changed.
     Limits(Limits),
+    /// The first bytes of a running fetch's reply are here: a group of it is on its way.
+    FetchBegun {
+        /// Which fetch.
+        request: RequestId,
+    },
     /// Groups of a running fetch are verified and written (volatile).
     FetchVerified {
         /// Which fetch.

@@ -19,11 +19,8 @@ use super::peer::{Peer, View};
 use super::rate::time_for;
 use super::transfer::{Transfer, nominal};
 
-/// In the end game a request rests this long where it is before an idle peer may take it over.
+/// A request rests this long where it is before an idle peer may take it over, and so much sooner it has to come there.
 const MOVE_AFTER: Duration = Duration::from_millis(100);
-
-/// The same while there is still something to ask for.
-const REST: Duration = Duration::from_secs(1);
 
 impl Swarm {
     /// A peer is stalled: what it was asked for may be asked of others.
@@ -86,16 +83,18 @@ impl Swarm {
     /// The request that would come last where it is and much sooner from `thief`; and whether it has begun.
     fn worst(&self, now: Timestamp, thief: &Peer, id: NodeId) -> Option<(RequestId, bool)> {
         let mut worst: Option<(Duration, RequestId, bool)> = None;
+        let mut about: Option<(LayoutId, &Transfer, &View, bool)> = None;
         for (key, request) in &self.requests {
-            let (Some(transfer), Some(view)) = (self.transfers.get(&request.layout), thief.view(&request.layout))
-            else {
-                continue;
-            };
-            let rest = if is_end_game(transfer) { MOVE_AFTER } else { REST };
-            if request.peer == id || request.shared || now.since(request.asked) < rest {
+            if request.shared || request.peer == id || now.since(request.asked) < MOVE_AFTER {
                 continue;
             }
-            let Some(holder) = self.peers.get(&request.peer) else {
+            if about.is_none_or(|(layout, ..)| layout != request.layout) {
+                let transfer = self.transfers.get(&request.layout);
+                about = transfer
+                    .zip(thief.view(&request.layout))
+                    .map(|(transfer, view)| (request.layout, transfer, view, is_end_game(transfer)));
+            }
+            let (Some((_, transfer, view, ends)), Some(holder)) = (about, self.peers.get(&request.peer)) else {
                 continue;
             };
             // Where nothing is known, what was waited already is the best guess.
@@ -108,7 +107,13 @@ impl Swarm {
                 continue;
             }
             let here = expected(thief, nominal(&request.left));
-            let gain = if request.begun { 4 } else { 3 };
+            let is_reliable = thief.source.in_vain.is_zero();
+            let gain = match (request.begun, ends && is_reliable) {
+                (true, _) => 4,
+                (false, false) => 3,
+                // Where nothing else is left to ask for, an idle peer is lost time.
+                (false, true) => 1,
+            };
             if there > here * gain + MOVE_AFTER
                 && is_had(transfer, view, request)
                 && !(request.begun && transfer.shared > 0 && self.is_copy(request))

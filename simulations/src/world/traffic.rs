@@ -2,6 +2,7 @@
 
 use samara_protocol::id::{LayoutId, NodeId, RequestId, ServeId};
 use samara_protocol::limits::GROUP_BYTES;
+use samara_protocol::swarm::config::Role;
 use samara_protocol::swarm::event::Event as Fact;
 use samara_protocol::swarm::io::{FetchFault, Input, Output, Refusal};
 use samara_protocol::tree::ranges::RangeSet;
@@ -37,6 +38,11 @@ impl World {
                     self.step(to, Input::ServeCancelled { serve });
                 }
             }
+            Parcel::Begun(request) => {
+                if self.nodes[to].fetches.contains_key(&request) {
+                    self.step(to, Input::FetchBegun { request });
+                }
+            }
             Parcel::Refusal(request, reason) => {
                 if self.nodes[to].fetches.remove(&request).is_some() {
                     let fault = match reason {
@@ -63,7 +69,15 @@ impl World {
         }
         let serve = ServeId(self.next_serve);
         self.next_serve += 1;
-        self.nodes[node].asks.insert(serve, Ask { by, request, layout });
+        self.nodes[node].asks.insert(
+            serve,
+            Ask {
+                by,
+                request,
+                layout,
+                begun: false,
+            },
+        );
         let peer = self.nodes[by].nature.id;
         self.step(
             node,
@@ -158,6 +172,10 @@ impl World {
             return;
         };
         self.nodes[from].sent += bytes;
+        let by_origin = self.nodes[from].nature.role == Role::Origin;
+        self.timeline.sent(self.now, bytes, by_origin);
+        self.begins(from, to);
+        self.begins(from, to);
         let bad = self.bad_of(from, load.layout, &load.groups);
         let parcel = Parcel::Payload(load.request, load.layout, load.groups.clone(), bad, load.last);
         self.send(from, to, parcel);
@@ -225,11 +243,15 @@ impl World {
 
     /// Groups leave in small chunks, so that they can be verified and passed on as they come.
     pub(super) fn serve(&mut self, node: usize, serve: ServeId, groups: &RangeSet, last: bool) {
-        let Some(ask) = self.nodes[node].asks.get(&serve).cloned() else {
+        let Some(entry) = self.nodes[node].asks.get_mut(&serve) else {
             return;
         };
+        let ask = entry.clone();
+        entry.begun = true;
         let all: Vec<u32> = groups.iter().collect();
-        let piece = (all.len() / 4).max(1);
+        let block = self.releases.iter().find(|release| release.layout == ask.layout);
+        let block = block.map_or(1, |release| release.table.get(0).groups as usize);
+        let piece = (all.len() / 4).max(block);
         let pieces = all.chunks(piece).count();
         for (at, chunk) in all.chunks(piece).enumerate() {
             let groups: RangeSet = chunk.iter().map(|group| *group..*group + 1).collect();
@@ -237,11 +259,24 @@ impl World {
                 serve,
                 request: ask.request,
                 layout: ask.layout,
+                first: !ask.begun && at == 0,
                 last: last && at + 1 == pieces,
                 groups,
             };
             let bytes = chunk.len() as u64 * GROUP_BYTES;
+            let idle = self.links.leaving(node, ask.by).is_none();
             self.links.push(self.now, node, ask.by, Chunk { bytes, load });
+            if idle {
+                self.begins(node, ask.by);
+            }
+        }
+    }
+
+    /// The first bytes of a reply leave when what went before it has left.
+    fn begins(&mut self, from: usize, to: usize) {
+        let begun = self.links.leaving(from, to).filter(|load| load.first);
+        if let Some(request) = begun.map(|load| load.request) {
+            self.send(from, to, Parcel::Begun(request));
         }
     }
 
@@ -249,6 +284,7 @@ impl World {
         if let Fact::TransferComplete { layout, sources, .. } = fact {
             let now = self.now;
             self.nodes[node].finished.insert(layout, now);
+            self.timeline.finished.push(now);
             self.nodes[node].sources.insert(layout, sources);
         }
     }

@@ -205,7 +205,7 @@ async fn a_portion_that_the_socket_took_makes_room_for_the_next_of_its_own_ask()
         match in_time("a frame", source.next()).await.expect("the reply goes on") {
             ReplyFrame::Group { header, .. } => groups.push(header.group),
             ReplyFrame::End(status) => break assert_eq!(status, EndStatus::Done),
-            ReplyFrame::File { .. } => panic!("groups were asked for"),
+            ReplyFrame::Begun | ReplyFrame::File { .. } => panic!("groups were asked for"),
         }
     }
     assert_eq!(groups, [0, 1, 2]);

@@ -80,8 +80,12 @@ pub(super) async fn manage(session: Arc<Session>, mut orders: mpsc::Receiver<Ask
 #[derive(Default)]
 struct Table(Mutex<HashMap<u32, Open>>);
 
-/// Where the frames of one ask's reply go, and its place.
-type Open = (mpsc::Sender<ReplyFrame>, OwnedSemaphorePermit);
+/// Where the frames of one ask's reply go, and whether a group of it has come.
+struct Open {
+    frames: mpsc::Sender<ReplyFrame>,
+    begun: bool,
+    _place: OwnedSemaphorePermit,
+}
 
 impl Table {
     fn with<T>(&self, f: impl FnOnce(&mut HashMap<u32, Open>) -> T) -> T {
@@ -116,7 +120,12 @@ async fn write(
                 let Some((AskOrder { ask, frames, cancelled }, place)) = order else { return Ok(()) };
                 let id = next_id;
                 next_id = next_id.wrapping_add(1);
-                table.with(|table| table.insert(id, (frames, place)));
+                let open = Open {
+                    frames,
+                    begun: false,
+                    _place: place,
+                };
+                table.with(|table| table.insert(id, open));
                 cancels.push(async move { cancelled.cancelled_owned().map(|()| id).await }.boxed());
                 AskFrame::Ask { id, ask }
             }
@@ -145,10 +154,14 @@ async fn read(
         session.live.touch();
         let header = ReplyHeader::decode(&header)?;
         let id = header.id();
-        let Some(frames) = table.with(|table| table.get(&id).map(|open| open.0.clone())) else {
+        let Some(frames) = table.with(|table| table.get(&id).map(|open| open.frames.clone())) else {
             return Err(SessionError::Protocol("a reply to what was not asked"));
         };
         let len = header.body_len();
+        if matches!(header, ReplyHeader::Group(_)) && table.with(|table| begins(table, id)) {
+            // Over a narrow link the rest of the group takes a while.
+            let _ = frames.send(ReplyFrame::Begun).await;
+        }
         let frame = match header {
             ReplyHeader::End(end) => {
                 table.with(|table| table.remove(&id));
@@ -167,6 +180,12 @@ async fn read(
         // Fails when the source was dropped: the rest until the end is read and dropped.
         let _ = frames.send(frame).await;
     }
+}
+
+/// Whether this is the first of a reply's groups.
+fn begins(table: &mut HashMap<u32, Open>, id: u32) -> bool {
+    let open = table.get_mut(&id);
+    open.is_some_and(|open| !std::mem::replace(&mut open.begun, true))
 }
 
 impl Session {

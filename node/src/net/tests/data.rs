@@ -162,6 +162,34 @@ async fn many_asks_run_at_once_and_each_gets_its_own_reply() {
 }
 
 #[tokio::test]
+async fn a_reply_is_known_to_have_begun_before_its_first_group_is_here() {
+    let (asker, mut server) = pair().await;
+    let mut source = asker.net.ask(server.id, ask(0..2));
+    let (_, reply) = expect_ask(&mut server).await;
+    let first = group_frame(&reply, 0, &[], &[5; 60_000]);
+    let (start, rest) = first.split_at(ReplyHeader::BYTES + 1000);
+    reply.send(start.to_vec()).await.expect("takes it");
+    let mut frames = Vec::new();
+    in_time("a frame", source.next_many(&mut frames, 16))
+        .await
+        .expect("there");
+    assert!(matches!(frames[..], [ReplyFrame::Begun]), "{frames:?}");
+    reply.send(rest.to_vec()).await.expect("takes it");
+    reply
+        .send(group_frame(&reply, 1, &[], b"last"))
+        .await
+        .expect("takes it");
+    reply.end(EndStatus::Done).await.expect("ends");
+    while !matches!(frames.last(), Some(ReplyFrame::End(_))) {
+        in_time("a frame", source.next_many(&mut frames, 16))
+            .await
+            .expect("there");
+    }
+    let begun = frames.iter().filter(|frame| matches!(frame, ReplyFrame::Begun)).count();
+    assert_eq!((frames.len(), begun), (4, 1), "{frames:?}");
+}
+
+#[tokio::test]
 async fn dropping_the_source_stops_the_responder_and_the_stream_goes_on() {
     let (asker, mut server) = pair().await;
     let mut source = asker.net.ask(server.id, ask(0..100_000));

@@ -288,6 +288,10 @@ impl Shell {
 
     fn deliver(bench: &mut Bench, at: u8) -> Option<RequestId> {
         let request = Self::one_running(bench, at)?;
+        if at.is_multiple_of(3) {
+            bench.input(Input::FetchBegun { request });
+            return None;
+        }
         let left = bench.swarm.requests[&request].left.clone();
         let groups = transfer::first_groups(&left, u64::from(at % 4) + 1);
         let (bytes, is_last) = (groups.count() * GROUP_BYTES, groups == left);

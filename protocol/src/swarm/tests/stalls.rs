@@ -144,3 +144,37 @@ fn a_stalled_peer_is_tried_again_when_others_have_brought_what_it_was_asked_for(
     assert!(bench.fetches().len() > before, "it is the only one that has the rest");
     assert_eq!(bench.disconnected(), None);
 }
+
+#[test]
+fn what_waits_in_a_queue_moves_to_an_idle_peer_and_what_has_begun_stays() {
+    for begun in [false, true] {
+        let mut bench = Bench::with_layout(Role::Site, RangeSet::from(1..64));
+        bench.meet(A, Distance::Other);
+        bench.status(A, &all(64), 64);
+        let (request, peer, _) = bench.fetches().last().cloned().expect("A is asked");
+        assert_eq!(peer, A);
+        bench.meet(B, Distance::Other);
+        bench.status(B, &all(64), 64);
+        if begun {
+            bench.input(Input::FetchBegun { request });
+        }
+        bench.pass(Duration::from_millis(400));
+        let asked_b = bench.fetches().iter().any(|(_, peer, _)| *peer == B);
+        assert_eq!(asked_b, !begun, "B has nothing else to do");
+        assert_eq!(bench.out.contains(&Output::CancelFetch { request }), !begun);
+    }
+}
+
+#[test]
+fn the_first_bytes_of_a_reply_tell_the_round_trip_and_not_the_time_that_a_group_takes() {
+    let mut bench = Bench::with_layout(Role::Site, RangeSet::from(1..64));
+    bench.meet(A, Distance::Other);
+    bench.status(A, &all(64), 64);
+    let (request, ..) = bench.fetches().last().cloned().expect("A is asked");
+    bench.pass(Duration::from_millis(20));
+    bench.input(Input::FetchBegun { request });
+    bench.pass(Duration::from_millis(700));
+    bench.deliver(A);
+    let rtt = bench.swarm.peers[&A].source.rtt.expect("measured");
+    assert!(rtt < Duration::from_millis(200), "{rtt:?}");
+}

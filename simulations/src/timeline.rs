@@ -1,0 +1,42 @@
+//! What moved when: bytes out of all nodes and out of the origins, and how many nodes had finished.
+
+use samara_protocol::time::Timestamp;
+
+/// Samples of a run at equal distances.
+#[derive(Debug, Clone)]
+pub struct Timeline {
+    /// Between two samples.
+    pub interval_us: u64,
+    /// Payload bytes that left any node in each interval.
+    pub sent: Vec<u64>,
+    /// Of these, those that left an origin.
+    pub from_origins: Vec<u64>,
+    /// Times at which a node had all of a release, ascending.
+    pub finished: Vec<Timestamp>,
+}
+
+impl Timeline {
+    /// An empty one with a sample every `interval_us` microseconds.
+    #[must_use]
+    pub const fn new(interval_us: u64) -> Self {
+        Self {
+            interval_us,
+            sent: Vec::new(),
+            from_origins: Vec::new(),
+            finished: Vec::new(),
+        }
+    }
+
+    /// Bytes have left a node.
+    pub(crate) fn sent(&mut self, now: Timestamp, bytes: u64, by_origin: bool) {
+        let at = usize::try_from(now.0 / self.interval_us).unwrap_or(usize::MAX);
+        if self.sent.len() <= at {
+            self.sent.resize(at + 1, 0);
+            self.from_origins.resize(at + 1, 0);
+        }
+        self.sent[at] += bytes;
+        if by_origin {
+            self.from_origins[at] += bytes;
+        }
+    }
+}
