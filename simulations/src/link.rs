@@ -36,7 +36,8 @@ pub struct Links<T> {
     up: Vec<f64>,
     down: Vec<f64>,
     flows: Vec<Flow<T>>,
-    index: BTreeMap<(usize, usize), usize>,
+    /// Of each sender, the flow to each receiver.
+    index: Vec<BTreeMap<u32, u32>>,
     /// Flows with something to send, by sender and by receiver.
     out: Vec<Vec<usize>>,
     into: Vec<Vec<usize>>,
@@ -53,7 +54,7 @@ impl<T> Links<T> {
             up,
             down,
             flows: Vec::new(),
-            index: BTreeMap::new(),
+            index: vec![BTreeMap::new(); nodes],
             out: vec![Vec::new(); nodes],
             into: vec![Vec::new(); nodes],
             due: Vec::new(),
@@ -82,8 +83,8 @@ impl<T> Links<T> {
     /// What is leaving now from one node to another.
     #[must_use]
     pub fn leaving(&self, from: usize, to: usize) -> Option<&T> {
-        let flow = self.index.get(&(from, to))?;
-        self.flows[*flow].queue.front().map(|chunk| &chunk.load)
+        let flow = self.index[from].get(&narrow(to))?;
+        self.flows[*flow as usize].queue.front().map(|chunk| &chunk.load)
     }
 
     /// Takes back chunks that have not begun to leave; the others go on.
@@ -133,7 +134,7 @@ impl<T> Links<T> {
 
     fn flow(&mut self, from: usize, to: usize) -> usize {
         let next = self.flows.len();
-        let at = *self.index.entry((from, to)).or_insert(next);
+        let at = *self.index[from].entry(narrow(to)).or_insert(narrow(next)) as usize;
         if at == next {
             self.flows.push(Flow {
                 from,
@@ -220,6 +221,10 @@ impl<T> Links<T> {
                 .push((Timestamp(entry.at.0 + micros.max(1)), flow, entry.version));
         }
     }
+}
+
+fn narrow(number: usize) -> u32 {
+    u32::try_from(number).expect("fewer than 2^32 nodes and flows")
 }
 
 #[expect(clippy::cast_precision_loss, reason = "sizes below 2^53")]

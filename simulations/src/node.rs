@@ -109,10 +109,10 @@ pub struct Node {
     pub fetches: BTreeMap<RequestId, Fetch>,
     /// What was asked of it.
     pub asks: BTreeMap<ServeId, Ask>,
-    /// Whom it knows, and to whom it is connected.
+    /// Whom it knows.
     pub knows: BTreeSet<usize>,
-    /// See `knows`.
-    pub connected: BTreeSet<usize>,
+    /// To whom it is connected, and by which connection.
+    pub connected: BTreeMap<usize, u32>,
     /// When it was told to fetch each layout, and when it had all.
     pub told: BTreeMap<LayoutId, Timestamp>,
     /// See `told`.
@@ -148,7 +148,7 @@ impl Node {
             fetches: BTreeMap::new(),
             asks: BTreeMap::new(),
             knows: BTreeSet::new(),
-            connected: BTreeSet::new(),
+            connected: BTreeMap::new(),
             told: BTreeMap::new(),
             finished: BTreeMap::new(),
             sources: BTreeMap::new(),

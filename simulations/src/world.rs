@@ -1,13 +1,14 @@
 //! The event queue and its loop: everything that happens, in order of time and then of cause.
 
+mod agenda;
 mod lives;
 mod traffic;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use samara_protocol::id::{LayoutId, ManifestId, Part, RequestId, ServeId};
+use samara_protocol::id::{LayoutId, ManifestId, NodeId, Part, RequestId, ServeId};
 use samara_protocol::limits::GROUP_BYTES;
 use samara_protocol::manifest::blocks::{Block, BlockTable};
 use samara_protocol::rng::Rng;
@@ -17,6 +18,8 @@ use samara_protocol::swarm::step;
 use samara_protocol::time::Timestamp;
 use samara_protocol::tree::ranges::RangeSet;
 use samara_protocol::wire::message::SwarmMessage;
+
+use agenda::Agenda;
 
 use crate::link::Links;
 use crate::node::Node;
@@ -59,7 +62,7 @@ struct Load {
 #[derive(Debug)]
 enum Event {
     /// Something reaches a node from a node, if the connection that it was sent on still stands.
-    Reach(usize, usize, u64, Parcel),
+    Reach(usize, usize, u32, Parcel),
     Left(usize, u64),
     Timer(usize),
     Checkpoint(usize, u32),
@@ -97,11 +100,12 @@ pub struct World {
     /// Whether every step is followed by a check of the whole state, or one in so many.
     pub check_every: u64,
     links: Links<Load>,
-    agenda: BTreeMap<(Timestamp, u64), Event>,
-    next: u64,
+    agenda: Agenda<Event>,
     next_serve: u64,
     /// Counts connections, so that what was under way on an old one is lost.
-    connections: BTreeMap<(usize, usize), u64>,
+    connections: u32,
+    /// Everybody by identity.
+    by_id: HashMap<NodeId, usize>,
     rng: Rng,
     hash: blake3::Hasher,
     latency: Duration,
@@ -122,6 +126,11 @@ impl World {
         let releases = releases(scenario)?;
         let up = nodes.iter().map(|node| node.nature.rates.up).collect();
         let down = nodes.iter().map(|node| node.nature.rates.down).collect();
+        let by_id = nodes
+            .iter()
+            .enumerate()
+            .map(|(at, node)| (node.nature.id, at))
+            .collect();
         let mut world = Self {
             scenario: scenario.clone(),
             releases,
@@ -130,10 +139,10 @@ impl World {
             now: Timestamp::ZERO,
             steps: 0,
             check_every: 1,
-            agenda: BTreeMap::new(),
-            next: 0,
+            agenda: Agenda::new(),
             next_serve: 0,
-            connections: BTreeMap::new(),
+            connections: 0,
+            by_id,
             rng: Rng::new(scenario.seed ^ 0x776f_726c),
             hash: blake3::Hasher::new(),
             latency: Duration::from_secs_f64(scenario.latency_ms / 1e3),
@@ -151,7 +160,7 @@ impl World {
 
     /// Runs until every honest node has everything, or the deadline.
     pub fn run(&mut self) {
-        while let Some(((at, _), event)) = self.agenda.pop_first() {
+        while let Some((at, event)) = self.agenda.pop() {
             self.now = at;
             if at > self.deadline {
                 return;
@@ -259,8 +268,7 @@ impl World {
     }
 
     fn at(&mut self, at: Timestamp, event: Event) {
-        self.agenda.insert((at, self.next), event);
-        self.next += 1;
+        self.agenda.push(at, event);
     }
 
     fn is_over(&self) -> bool {
@@ -283,7 +291,7 @@ impl World {
     fn happen(&mut self, event: Event) {
         match event {
             Event::Reach(from, to, connection, parcel) => {
-                if self.connection(from, to) == Some(connection) {
+                if self.connection(to, from) == Some(connection) {
                     self.reach(from, to, parcel);
                 }
             }
@@ -303,11 +311,9 @@ impl World {
         }
     }
 
-    fn connection(&self, a: usize, b: usize) -> Option<u64> {
-        let stands = self.nodes[a].connected.contains(&b);
-        stands
-            .then(|| self.connections.get(&(a.min(b), a.max(b))).copied())
-            .flatten()
+    /// The number of the connection between two nodes, if it stands.
+    fn connection(&self, a: usize, b: usize) -> Option<u32> {
+        self.nodes[a].connected.get(&b).copied()
     }
 
     /// One step of one node's scheduler, and everything that it wants done.

@@ -210,6 +210,8 @@ pub(super) struct Source {
     /// How long it was last waited for in vain; nothing once it brought a byte.
     pub(super) in_vain: Duration,
     pub(super) stalled: bool,
+    /// When it was last looked for what it could take over from others.
+    pub(super) sought: Option<Timestamp>,
     /// Not asked before this.
     pub(super) backoff_until: Option<Timestamp>,
     /// Failures in a row; the backoff doubles with each.
@@ -231,6 +233,7 @@ impl Source {
             last_byte: now,
             in_vain: Duration::ZERO,
             stalled: false,
+            sought: None,
             backoff_until: None,
             failures: 0,
             blamed: None,

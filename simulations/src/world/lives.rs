@@ -73,13 +73,13 @@ impl World {
     }
 
     pub(super) fn connect(&mut self, a: usize, b: usize) {
-        let apart = !self.nodes[a].connected.contains(&b);
+        let apart = !self.nodes[a].connected.contains_key(&b);
         if !apart || !self.nodes[a].alive || !self.nodes[b].alive {
             return;
         }
-        *self.connections.entry((a.min(b), a.max(b))).or_default() += 1;
-        self.nodes[a].connected.insert(b);
-        self.nodes[b].connected.insert(a);
+        self.connections += 1;
+        self.nodes[a].connected.insert(b, self.connections);
+        self.nodes[b].connected.insert(a, self.connections);
         for (one, other) in [(a, b), (b, a)] {
             let peer = self.nodes[other].nature.id;
             let info = topology::info(&self.nodes[one].nature, &self.nodes[other].nature);
@@ -98,7 +98,7 @@ impl World {
 
     /// Both sides see the connection go; `again` makes it come back.
     pub(super) fn disconnect(&mut self, a: usize, b: usize, again: Option<Duration>) {
-        if !self.nodes[a].connected.contains(&b) && !self.nodes[b].connected.contains(&a) {
+        if !self.nodes[a].connected.contains_key(&b) && !self.nodes[b].connected.contains_key(&a) {
             return;
         }
         for (one, other) in [(a, b), (b, a)] {
@@ -148,7 +148,7 @@ impl World {
     }
 
     pub(super) fn flood(&mut self, node: usize) {
-        for other in self.nodes[node].connected.clone() {
+        for other in self.nodes[node].connected.clone().into_keys() {
             for _ in 0..100 {
                 let blocks = RangeSet::from(0..1);
                 self.send(node, other, Parcel::Message(SwarmMessage::Lost { number: 0, blocks }));

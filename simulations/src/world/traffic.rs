@@ -289,9 +289,10 @@ impl World {
         }
     }
 
-    pub(super) fn find(&self, node: usize, id: NodeId) -> Option<usize> {
-        let known = self.nodes[node].knows.iter().copied();
-        known.into_iter().find(|other| self.nodes[*other].nature.id == id)
+    /// A neighbour by its identity.
+    fn find(&self, node: usize, id: NodeId) -> Option<usize> {
+        let other = *self.by_id.get(&id)?;
+        self.nodes[node].knows.contains(&other).then_some(other)
     }
 
     pub(super) fn trace(&mut self, node: usize, output: &Output) {
