@@ -12,6 +12,7 @@
 //! | `fetching`, `picker`, `stealing` | the receiver |
 //! | `serving`, `turns`, `rechecks` | the uploader, whose turn it is, and what takers may make it do |
 //! | `seeding` | the origin's once-only rule |
+//! | `rules` | the rules by name |
 //! | `score`, `bucket`, `rate`, `timer` | arithmetic |
 //! | `check`, `stats`, `snapshot` | views of the whole |
 
@@ -27,6 +28,7 @@ mod peer;
 mod picker;
 mod rate;
 mod rechecks;
+pub mod rules;
 pub mod score;
 mod seeding;
 mod serving;
@@ -59,6 +61,7 @@ use fetching::Request;
 use io::{DisconnectReason, Input, Limits, OpenTransfer, Output, PeerInfo};
 use peer::{Line, Peer};
 use rechecks::Rechecks;
+use rules::Rules;
 use score::Standings;
 use serving::{Admission, Serve};
 use timer::Timers;
@@ -70,6 +73,7 @@ pub struct Swarm {
     role: Role,
     me: NodeId,
     limits: Limits,
+    rules: Rules,
     rng: Rng,
     peers: BTreeMap<NodeId, Peer>,
     transfers: BTreeMap<LayoutId, Transfer>,
@@ -98,6 +102,7 @@ impl Swarm {
             role: config.role,
             me,
             limits: config.limits,
+            rules: config.rules,
             rng: Rng::new(seed),
             peers: BTreeMap::new(),
             transfers: BTreeMap::new(),

@@ -6,6 +6,7 @@
 
 pub mod bound;
 pub mod link;
+mod meeting;
 pub mod node;
 pub mod oracle;
 pub mod report;

@@ -23,6 +23,8 @@ struct Flow<T> {
     from: usize,
     to: usize,
     queue: VecDeque<Chunk<T>>,
+    /// The most that it gets, whatever the links have.
+    cap: f64,
     /// Bytes of the first chunk that have not left.
     left: f64,
     rate: f64,
@@ -108,6 +110,25 @@ impl<T> Links<T> {
         self.stop(now, flow);
     }
 
+    /// Changes the rates of a node, in bytes a second; 0 is a link on which nothing moves.
+    pub fn set_rates(&mut self, now: Timestamp, node: usize, up: f64, down: f64) {
+        (self.up[node], self.down[node]) = (up, down);
+        self.share_uplink(now, node);
+        let senders: Vec<usize> = self.into[node].iter().map(|flow| self.flows[*flow].from).collect();
+        for sender in senders {
+            self.share_uplink(now, sender);
+        }
+    }
+
+    /// Holds what goes from one node to another down to so many bytes a second.
+    pub fn limit(&mut self, now: Timestamp, from: usize, to: usize, cap: f64) {
+        let flow = self.flow(from, to);
+        self.flows[flow].cap = cap;
+        if !self.flows[flow].queue.is_empty() {
+            self.share_uplink(now, from);
+        }
+    }
+
     /// When chunks will have left, for flows whose rate changed since the last call: `(when, flow, version)`.
     pub fn take_due(&mut self) -> Vec<(Timestamp, usize, u64)> {
         std::mem::take(&mut self.due)
@@ -140,6 +161,7 @@ impl<T> Links<T> {
                 from,
                 to,
                 queue: VecDeque::new(),
+                cap: f64::INFINITY,
                 left: 0.0,
                 rate: 0.0,
                 at: Timestamp::ZERO,
@@ -184,7 +206,8 @@ impl<T> Links<T> {
                 .map(|other| self.flows[*other].rate)
                 .sum();
             let fair = self.down[to] / exact(self.into[to].len() as u64);
-            caps.push((fair.max(self.down[to] - others), *flow));
+            let cap = fair.max(self.down[to] - others).min(self.flows[*flow].cap);
+            caps.push((cap, *flow));
         }
         caps.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
         let (mut left, mut count) = (self.up[from], caps.len());
@@ -271,6 +294,27 @@ mod tests {
         assert!(
             gone.iter().all(|(at, _)| (999_000..=1_001_000).contains(at)),
             "{gone:?}"
+        );
+    }
+
+    #[test]
+    fn a_link_that_stood_still_goes_on_where_it_was_and_a_held_down_flow_leaves_the_rest() {
+        let mut links = Links::new(vec![1e6; 3], vec![1e6; 3]);
+        links.limit(Timestamp::ZERO, 0, 1, 1e5);
+        links.push(Timestamp::ZERO, 0, 1, chunk(100_000, 1));
+        links.push(Timestamp::ZERO, 0, 2, chunk(900_000, 2));
+        links.set_rates(Timestamp(500_000), 0, 0.0, 0.0);
+        assert!(
+            links
+                .take_due()
+                .iter()
+                .all(|(at, flow, version)| { at.0 < 500_000 || links.flows[*flow].version != *version })
+        );
+        links.set_rates(Timestamp(2_500_000), 0, 1e6, 1e6);
+        let gone = run(&mut links);
+        assert!(
+            gone.iter().all(|(at, _)| (2_999_000..=3_001_000).contains(at)),
+            "half a second before and half after: {gone:?}"
         );
     }
 

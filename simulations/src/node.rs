@@ -7,17 +7,18 @@ use samara_protocol::bits::Bits;
 use samara_protocol::id::{LayoutId, NodeId, RequestId, ServeId};
 use samara_protocol::manifest::blocks::BlockTable;
 use samara_protocol::swarm::Swarm;
-use samara_protocol::swarm::config::{Role, SwarmConfig};
+use samara_protocol::swarm::config::{Role, Rules, SwarmConfig};
 use samara_protocol::swarm::event::Sources;
 use samara_protocol::swarm::io::Limits;
 use samara_protocol::swarm::snapshot::Snapshot;
 use samara_protocol::time::Timestamp;
+use samara_protocol::tree::prove::ReplyProver;
 use samara_protocol::tree::ranges::RangeSet;
 use samara_protocol::units::ByteRate;
 use samara_protocol::wire::message::SwarmMessage;
 
 use crate::bound::Rates;
-use crate::scenario::Behaviour;
+use crate::scenario::{Behaviour, Reach};
 
 /// What a node is and never changes.
 #[derive(Debug, Clone)]
@@ -32,16 +33,30 @@ pub struct Nature {
     pub rates: Rates,
     /// Its operator's limits.
     pub limits: Limits,
+    /// The scheduler's rules.
+    pub rules: Rules,
+    /// What its own way to the network adds to each path, in milliseconds.
+    pub latency_ms: f64,
+    /// The part of its packets that is lost.
+    pub loss: f64,
+    /// Whether it can be dialled.
+    pub reach: Reach,
+    /// Its tenant.
+    pub tenant: u64,
     /// Its reseed domain.
     pub domain: u64,
-    /// Its site; 0 is a site of its own.
+    /// Its site.
     pub site: u64,
+    /// Its region.
+    pub region: u64,
     /// Whether it knows only nodes of its site.
     pub site_only: bool,
     /// The part that it holds at the start.
     pub holds: f64,
     /// When it joins.
     pub joins: Timestamp,
+    /// When it leaves for good.
+    pub leaves: Option<Timestamp>,
 }
 
 impl Nature {
@@ -75,8 +90,12 @@ pub struct Ask {
     pub request: RequestId,
     /// Of which layout.
     pub layout: LayoutId,
+    /// What proves its groups.
+    pub prover: ReplyProver,
     /// Whether any of it was put on the link.
     pub begun: bool,
+    /// Whether the reply breaks off midway.
+    pub breaks: bool,
 }
 
 /// What the disk truly holds of one layout.
@@ -99,8 +118,14 @@ pub struct Node {
     pub swarm: Swarm,
     /// Whether it runs.
     pub alive: bool,
+    /// Whether it has left for good.
+    pub gone: bool,
     /// Which life it lives; what was meant for an earlier one is lost.
     pub life: u32,
+    /// Until when nothing gets through to it or from it.
+    pub cut_until: Timestamp,
+    /// Until when its disk takes nothing.
+    pub full_until: Timestamp,
     /// The timer that counts.
     pub timer: Option<Timestamp>,
     /// Its disk.
@@ -129,6 +154,8 @@ pub struct Node {
     pub wasted: u64,
     /// Control bytes sent.
     pub control: u64,
+    /// Bytes of proofs sent.
+    pub proofs: u64,
     /// Whom it quarantined.
     pub quarantined: BTreeSet<usize>,
 }
@@ -142,7 +169,10 @@ impl Node {
             swarm: Swarm::new(&config, nature.id, seed, Timestamp::ZERO),
             nature,
             alive: false,
+            gone: false,
             life: 0,
+            cut_until: Timestamp::ZERO,
+            full_until: Timestamp::ZERO,
             timer: None,
             disk: BTreeMap::new(),
             fetches: BTreeMap::new(),
@@ -157,6 +187,7 @@ impl Node {
             received: 0,
             wasted: 0,
             control: 0,
+            proofs: 0,
             quarantined: BTreeSet::new(),
         }
     }
@@ -197,7 +228,7 @@ impl Node {
     /// Whether its finishing counts.
     #[must_use]
     pub fn counts(&self) -> bool {
-        self.nature.role != Role::Origin && matches!(self.nature.behaviour, Behaviour::Honest | Behaviour::Rotten)
+        self.nature.role != Role::Origin && self.nature.behaviour.is_honest()
     }
 
     /// What it says when its scheduler wants this said.
@@ -239,6 +270,7 @@ impl Node {
 
 fn config(nature: &Nature) -> SwarmConfig {
     SwarmConfig {
+        rules: nature.rules,
         role: nature.role,
         limits: nature.limits,
     }

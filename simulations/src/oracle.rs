@@ -38,7 +38,7 @@ pub fn judge(world: &World) -> Result<(), Objection> {
         return Err(Objection::Safety(first.clone()));
     }
     let fetchers: Vec<usize> = (0..world.nodes.len())
-        .filter(|node| world.nodes[*node].counts())
+        .filter(|node| world.nodes[*node].counts() && !world.nodes[*node].gone)
         .collect();
     let mut late = Vec::new();
     for node in &fetchers {

@@ -1,10 +1,21 @@
-//! A scenario: what is moved, by whom, over which links, and what goes wrong. TOML; a field that is not known is refused.
+//! A scenario: what is moved, by whom, over which links, and what goes wrong. TOML; a field that is not known is refused,
+//! and so is a value that makes no sense.
+
+mod check;
+mod fault;
+mod nodes;
+mod spread;
 
 use std::path::Path;
 
 use serde::Deserialize;
 
-use samara_protocol::units::{ByteRate, parse_bytes};
+use samara_protocol::swarm::config::Rules;
+use samara_protocol::units::parse_bytes;
+
+pub use fault::{Fault, FaultKind};
+pub use nodes::{Behaviour, Nodes, Reach, Reseed, RoleName};
+pub use spread::{Number, Rate, Spread};
 
 /// What stands in the way of a scenario.
 #[derive(Debug, thiserror::Error)]
@@ -20,7 +31,7 @@ pub enum ScenarioError {
     Parse(String, toml::de::Error),
     /// A value makes no sense.
     #[error("`{0}`: {1}")]
-    Value(&'static str, String),
+    Value(String, String),
 }
 
 /// The whole plan.
@@ -35,13 +46,24 @@ pub struct Scenario {
     /// What moves, most urgent first or not.
     #[serde(default = "one_release")]
     pub release: Vec<Release>,
-    /// One way, in milliseconds.
+    /// One way between any two nodes, in milliseconds; what nodes and regions add comes on top.
     #[serde(default = "default_latency")]
     pub latency_ms: f64,
-    /// Neighbours of a node at the most, the origin's included.
-    #[serde(default = "default_neighbours")]
-    pub neighbours: usize,
-    /// The run fails when an honest node has not finished after so many times the bound plus 60 s.
+    /// One way between nodes of different regions, in milliseconds.
+    #[serde(default)]
+    pub region_latency_ms: f64,
+    /// Neighbours of a node at the most, the origin's included. Without it 32, as a real node has, and 8 where there are more
+    /// than 2,000 nodes, so that the run ends.
+    #[serde(default)]
+    pub neighbours: Option<usize>,
+    /// The part of all replies that break off midway, 0 to 1.
+    #[serde(default)]
+    pub broken_replies: f64,
+    /// `[limits] origin-copies-max` of the origins.
+    #[serde(default)]
+    pub origin_copies_max: Option<u32>,
+    /// The run fails when an honest node has not finished after so many times the bound plus 60 s, counted from the end of
+    /// the last fault.
     #[serde(default = "default_deadline")]
     pub deadline_factor: f64,
     /// Who takes part.
@@ -49,6 +71,9 @@ pub struct Scenario {
     /// What goes wrong.
     #[serde(default)]
     pub fault: Vec<Fault>,
+    /// The scheduler's rules; all of them, unless a baseline or an ablation is measured.
+    #[serde(skip)]
+    pub rules: Rules,
 }
 
 /// A release.
@@ -68,108 +93,6 @@ pub struct Release {
     pub at_s: f64,
 }
 
-/// Alike nodes.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Nodes {
-    /// How many.
-    pub count: usize,
-    /// What they are.
-    pub role: RoleName,
-    /// Link rates, e.g. "50mbit".
-    pub up: String,
-    /// See `up`.
-    pub down: String,
-    /// The reseed domain; 0 is "feeds nobody". Default 1.
-    #[serde(default = "one")]
-    pub domain: u64,
-    /// Nodes with equal numbers above 0 are of one site.
-    #[serde(default)]
-    pub site: u64,
-    /// The part of the release that they hold at the start, 0 to 1.
-    #[serde(default)]
-    pub holds: f64,
-    /// When they join, in seconds.
-    #[serde(default)]
-    pub joins_s: f64,
-    /// How they behave.
-    #[serde(default)]
-    pub behaviour: Behaviour,
-    /// Operator's limits, e.g. "10mbit".
-    #[serde(default)]
-    pub limit_up: Option<String>,
-    /// See `limit_up`.
-    #[serde(default)]
-    pub limit_down: Option<String>,
-    /// For hosts: they know only nodes of their site.
-    #[serde(default)]
-    pub site_only: bool,
-}
-
-/// A node's role.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum RoleName {
-    /// A vendor's node that has everything.
-    Origin,
-    /// A site's node.
-    Site,
-    /// A leaf.
-    Host,
-}
-
-/// How a node behaves.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Behaviour {
-    /// As the scheduler says.
-    #[default]
-    Honest,
-    /// Claims everything and serves bytes that do not verify.
-    Garbage,
-    /// Claims everything and has nothing.
-    LyingHaves,
-    /// Claims everything, takes every ask and sends nothing.
-    Stall,
-    /// Sends a thousand messages a second.
-    Flood,
-    /// Honest, but one group in fifty is bad on its disk until it is told.
-    Rotten,
-    /// Wants everything, keeps nothing of it, never says that it has any, and asks for it again at once.
-    Greedy,
-}
-
-/// Something that goes wrong.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Fault {
-    /// What.
-    pub kind: FaultKind,
-    /// When, in seconds; when `until_s` is later, at a random time between.
-    pub at_s: f64,
-    /// See `at_s`.
-    #[serde(default)]
-    pub until_s: f64,
-    /// To how many random honest sites (`origin-dies`: to all origins).
-    #[serde(default = "one_node")]
-    pub count: usize,
-    /// How long it lasts.
-    #[serde(default)]
-    pub for_s: f64,
-}
-
-/// What goes wrong.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum FaultKind {
-    /// The process is killed: what was written stays.
-    Kill,
-    /// Power fails: what was not durable is lost.
-    Power,
-    /// All origins are gone for good.
-    OriginDies,
-}
-
 fn one_release() -> Vec<Release> {
     vec![Release {
         size: "64MiB".to_owned(),
@@ -183,20 +106,8 @@ const fn default_latency() -> f64 {
     5.0
 }
 
-const fn default_neighbours() -> usize {
-    32
-}
-
 const fn default_deadline() -> f64 {
     4.0
-}
-
-const fn one() -> u64 {
-    1
-}
-
-const fn one_node() -> usize {
-    1
 }
 
 /// The scenarios that the program carries.
@@ -230,9 +141,11 @@ impl Scenario {
     /// Reads the text of a scenario; `name` is for messages.
     ///
     /// # Errors
-    /// When the text is no scenario.
+    /// When the text is no scenario, or a value makes no sense.
     pub fn parse(name: &str, text: &str) -> Result<Self, ScenarioError> {
-        toml::from_str(text).map_err(|error| ScenarioError::Parse(name.to_owned(), error))
+        let scenario: Self = toml::from_str(text).map_err(|error| ScenarioError::Parse(name.to_owned(), error))?;
+        check::check(&scenario)?;
+        Ok(scenario)
     }
 
     /// Sets how many sites there are in the first group of sites.
@@ -241,24 +154,22 @@ impl Scenario {
             nodes.count = count;
         }
     }
+
+    /// How many neighbours a node has at the most.
+    #[must_use]
+    pub fn neighbours(&self) -> usize {
+        let count: usize = self.nodes.iter().map(|nodes| nodes.count).sum();
+        self.neighbours.unwrap_or(if count > MANY_NODES { 8 } else { 32 })
+    }
 }
 
-/// A rate in bytes a second.
-///
-/// # Errors
-/// When the text is no rate.
-pub fn rate(text: &str) -> Result<f64, ScenarioError> {
-    let rate: ByteRate = text
-        .parse()
-        .map_err(|error: samara_protocol::units::UnitError| ScenarioError::Value("rate", error.to_string()))?;
-    #[expect(clippy::cast_precision_loss, reason = "rates are below 2^53")]
-    Ok(rate.0 as f64)
-}
+/// With more nodes than this, each has fewer neighbours unless the scenario says how many.
+const MANY_NODES: usize = 2000;
 
 /// A size in bytes.
 ///
 /// # Errors
 /// When the text is no size.
 pub fn size(text: &str) -> Result<u64, ScenarioError> {
-    parse_bytes(text).map_err(|error| ScenarioError::Value("size", error.to_string()))
+    parse_bytes(text).map_err(|error| ScenarioError::Value("size".to_owned(), error.to_string()))
 }

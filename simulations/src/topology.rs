@@ -1,4 +1,6 @@
-//! Who there is and who knows whom.
+//! Who there is: the nodes of a scenario, each with what it drew, and what two of them are to each other.
+
+use std::collections::BTreeMap;
 
 use samara_protocol::id::NodeId;
 use samara_protocol::rng::Rng;
@@ -8,62 +10,68 @@ use samara_protocol::time::Timestamp;
 use samara_protocol::units::ByteRate;
 
 use crate::bound::Rates;
+use crate::meeting;
 use crate::node::{Nature, Node};
-use crate::scenario::{Nodes, RoleName, Scenario, ScenarioError, rate};
+use crate::scenario::{Nodes, Rate, Reseed, RoleName, Scenario, Spread};
 
-/// Makes all nodes of a scenario.
-///
-/// # Errors
-/// When a rate is none.
-pub fn nodes(scenario: &Scenario) -> Result<Vec<Node>, ScenarioError> {
+/// Makes all nodes of a scenario and says who knows whom.
+#[must_use]
+pub fn nodes(scenario: &Scenario) -> Vec<Node> {
+    let mut names = Names::default();
+    let mut rng = Rng::new(scenario.seed ^ 0x6e61_7475);
     let mut nodes = Vec::new();
     for group in &scenario.nodes {
-        for _ in 0..group.count {
+        for at in 0..group.count {
             let number = nodes.len() as u64;
-            let nature = nature(group, scenario.seed, number)?;
+            let mut nature = nature(group, scenario, number, &mut rng);
+            names.place(group, at, &mut nature);
             nodes.push(Node::new(nature, scenario.seed ^ number));
         }
     }
-    if !nodes
-        .iter()
-        .any(|node| node.nature.role == Role::Origin || node.nature.holds > 0.0)
-    {
-        let message = "nobody has anything: one group needs role = \"origin\" or holds above 0".to_owned();
-        return Err(ScenarioError::Value("nodes", message));
-    }
-    acquaint(scenario, &mut nodes);
-    Ok(nodes)
+    meeting::acquaint(scenario, &mut nodes);
+    nodes
 }
 
-fn nature(group: &Nodes, seed: u64, number: u64) -> Result<Nature, ScenarioError> {
+fn nature(group: &Nodes, scenario: &Scenario, number: u64, rng: &mut Rng) -> Nature {
     let role = match group.role {
         RoleName::Origin => Role::Origin,
         RoleName::Site => Role::Site,
         RoleName::Host => Role::Host,
     };
     let mut limits = SwarmConfig::unlimited(role).limits;
-    let limit = |text: &Option<String>| text.as_deref().map(rate).transpose();
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a parsed rate")]
-    let whole = |rate: Option<f64>| rate.map(|rate| ByteRate(rate as u64));
-    limits.up = whole(limit(&group.limit_up)?);
-    limits.down = whole(limit(&group.limit_down)?);
+    let mut limit = |rate: &Option<Spread<Rate>>| rate.as_ref().map(|rate| ByteRate(rate.draw(rng) as u64));
+    limits.up = limit(&group.limit_up);
+    limits.down = limit(&group.limit_down);
+    limits.origin_copies_max = scenario.origin_copies_max.filter(|_| role == Role::Origin);
     let mut hash = blake3::Hasher::new();
-    hash.update(&seed.to_le_bytes()).update(&number.to_le_bytes());
-    Ok(Nature {
+    hash.update(&scenario.seed.to_le_bytes()).update(&number.to_le_bytes());
+    Nature {
         id: NodeId(*hash.finalize().as_bytes()),
         role,
         behaviour: group.behaviour,
         rates: Rates {
-            up: rate(&group.up)?,
-            down: rate(&group.down)?,
+            up: group.up.draw(rng),
+            down: group.down.draw(rng),
         },
         limits,
-        domain: group.domain,
-        site: group.site,
+        rules: scenario.rules,
+        latency_ms: group.latency_ms.draw(rng),
+        loss: group.loss.draw(rng),
+        reach: group.reach,
+        tenant: 0,
+        domain: 0,
+        site: 0,
+        region: 0,
         site_only: group.site_only,
-        holds: if role == Role::Origin { 1.0 } else { group.holds },
-        joins: seconds(group.joins_s),
-    })
+        holds: if role == Role::Origin {
+            1.0
+        } else {
+            group.holds.draw(rng)
+        },
+        joins: seconds(group.joins_s.draw(rng)),
+        leaves: group.leaves_s.as_ref().map(|at| seconds(at.draw(rng))),
+    }
 }
 
 /// Seconds of a scenario as a moment.
@@ -77,52 +85,61 @@ pub fn seconds(seconds: f64) -> Timestamp {
     Timestamp((seconds * 1e6) as u64)
 }
 
-/// Everybody knows everybody who may feed it while that is within the bound; else some at random.
-fn acquaint(scenario: &Scenario, nodes: &mut [Node]) {
-    let mut rng = Rng::new(scenario.seed ^ 0x746f_706f);
-    let count = nodes.len();
-    let max = scenario.neighbours;
-    let mut pairs: Vec<(usize, usize)> = Vec::new();
-    for a in 0..count {
-        for b in a + 1..count {
-            if may_meet(&nodes[a].nature, &nodes[b].nature) {
-                pairs.push((a, b));
-            }
+/// Numbers for the names of tenants, sites and regions.
+#[derive(Debug, Default)]
+struct Names {
+    given: BTreeMap<String, u64>,
+    groups: usize,
+}
+
+impl Names {
+    fn number(&mut self, kind: &str, name: &str) -> u64 {
+        let next = self.given.len() as u64 + 1;
+        *self.given.entry(format!("{kind} {name}")).or_insert(next)
+    }
+
+    /// Says where the node number `at` of a group is.
+    fn place(&mut self, group: &Nodes, at: usize, nature: &mut Nature) {
+        if at == 0 {
+            self.groups += 1;
         }
-    }
-    rng.shuffle(&mut pairs);
-    // One link to an origin is worth more than any other, and own site first.
-    pairs.sort_by_key(|(a, b)| rank(&nodes[*a].nature, &nodes[*b].nature));
-    for (a, b) in pairs {
-        if nodes[a].knows.len() < max && nodes[b].knows.len() < max {
-            nodes[a].knows.insert(b);
-            nodes[b].knows.insert(a);
-        }
+        let (number, site) = (self.groups, at / group.nodes_per_site);
+        nature.site = match &group.site {
+            Some(name) => self.number("site", name),
+            None => self.number("site", &format!("{number}.{site}")),
+        };
+        nature.tenant = match (&group.tenant, group.tenants) {
+            (Some(name), _) => self.number("tenant", name),
+            (None, Some(count)) => self.number("tenant", &format!("{number}.{}", site % count)),
+            (None, None) => self.number("tenant of site", &nature.site.to_string()),
+        };
+        nature.region = match group.region.as_str() {
+            "" => 0,
+            name => self.number("region", name),
+        };
+        // Everybody who may feed everybody is of one domain, of which no tenant has the number.
+        nature.domain = match group.reseed {
+            Reseed::All => ALL,
+            Reseed::Own => nature.tenant,
+            Reseed::None => 0,
+        };
     }
 }
 
-fn rank(a: &Nature, b: &Nature) -> u8 {
-    match distance(a, b) {
-        Distance::Site => 0,
-        Distance::Origin => 1,
-        Distance::Tenant | Distance::Region | Distance::Other => 2,
-    }
-}
+/// The domain of those who may feed everybody.
+const ALL: u64 = u64::MAX;
 
-fn may_meet(a: &Nature, b: &Nature) -> bool {
-    let same_site = a.site != 0 && a.site == b.site;
-    if a.site_only || b.site_only {
-        return same_site;
-    }
-    let feeds = a.domain != 0 && a.domain == b.domain && a.role == Role::Site && b.role == Role::Site;
-    same_site || feeds || a.role == Role::Origin || b.role == Role::Origin
-}
-
-fn distance(of: &Nature, to: &Nature) -> Distance {
-    if of.role == Role::Origin || to.role == Role::Origin {
+/// How far two nodes are from each other.
+#[must_use]
+pub fn distance(of: &Nature, to: &Nature) -> Distance {
+    if to.role == Role::Origin {
         Distance::Origin
-    } else if of.site != 0 && of.site == to.site {
+    } else if of.site == to.site {
         Distance::Site
+    } else if of.tenant == to.tenant {
+        Distance::Tenant
+    } else if of.region != 0 && of.region == to.region {
+        Distance::Region
     } else {
         Distance::Other
     }
@@ -131,15 +148,8 @@ fn distance(of: &Nature, to: &Nature) -> Distance {
 /// What `to` is to `of`.
 #[must_use]
 pub fn info(of: &Nature, to: &Nature) -> PeerInfo {
-    let distance = if to.role == Role::Origin {
-        Distance::Origin
-    } else if of.site != 0 && of.site == to.site {
-        Distance::Site
-    } else {
-        Distance::Other
-    };
     PeerInfo {
-        distance,
+        distance: distance(of, to),
         serves: to.role != Role::Host,
         domain: to.domain,
     }

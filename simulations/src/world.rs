@@ -1,10 +1,11 @@
 //! The event queue and its loop: everything that happens, in order of time and then of cause.
 
 mod agenda;
+mod faults;
 mod lives;
 mod traffic;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,6 +22,7 @@ use samara_protocol::wire::message::SwarmMessage;
 
 use agenda::Agenda;
 
+use crate::bound::{self, Rates};
 use crate::link::Links;
 use crate::node::Node;
 use crate::scenario::{Behaviour, FaultKind, Scenario, ScenarioError, size};
@@ -32,6 +34,8 @@ const WARM_UP: Duration = Duration::from_secs(1);
 const CHECKPOINT: Duration = Duration::from_secs(2);
 /// A broken connection is noticed and made again after this time.
 const REDIAL: Duration = Duration::from_secs(1);
+/// A node whose disk is full tries again after this time.
+const FULL_DISK_RETRY: Duration = Duration::from_secs(5);
 /// Framing of a control message: its length.
 const FRAME: u64 = 4;
 
@@ -69,7 +73,13 @@ enum Event {
     Join(usize),
     Tell(usize, usize),
     Connect(usize, usize),
-    Fault(FaultKind, usize, Duration),
+    /// The fault of this number in the plan comes to a node, so many times more.
+    Fault(usize, usize, usize),
+    /// It may be over; for a half-open path with whom.
+    Healed(FaultKind, usize, usize),
+    /// Whoever is still cut off is hung up on; for a half-open path by whom.
+    Silence(FaultKind, usize, usize),
+    Leave(usize),
     Flood(usize),
 }
 
@@ -82,6 +92,8 @@ enum Parcel {
     Refusal(RequestId, Refusal),
     /// Groups, those of them that are bad, and whether the reply ends.
     Payload(RequestId, LayoutId, RangeSet, RangeSet, bool),
+    /// The reply broke off; so many bytes of it came for nothing.
+    Broken(RequestId, u64),
 }
 
 /// The world.
@@ -108,7 +120,8 @@ pub struct World {
     by_id: HashMap<NodeId, usize>,
     rng: Rng,
     hash: blake3::Hasher,
-    latency: Duration,
+    /// Until when nothing gets through between two nodes.
+    half_open: BTreeMap<(usize, usize), Timestamp>,
     deadline: Timestamp,
     /// What a node without the group served: a safety violation.
     pub violations: Vec<String>,
@@ -122,7 +135,7 @@ impl World {
     /// # Errors
     /// When the scenario makes no sense.
     pub fn new(scenario: &Scenario) -> Result<Self, ScenarioError> {
-        let nodes = topology::nodes(scenario)?;
+        let nodes = topology::nodes(scenario);
         let releases = releases(scenario)?;
         let up = nodes.iter().map(|node| node.nature.rates.up).collect();
         let down = nodes.iter().map(|node| node.nature.rates.down).collect();
@@ -145,7 +158,7 @@ impl World {
             by_id,
             rng: Rng::new(scenario.seed ^ 0x776f_726c),
             hash: blake3::Hasher::new(),
-            latency: Duration::from_secs_f64(scenario.latency_ms / 1e3),
+            half_open: BTreeMap::new(),
             deadline: Timestamp(u64::MAX),
             violations: Vec::new(),
             timeline: Timeline::new(50_000),
@@ -183,28 +196,61 @@ impl World {
     /// operators' limits: Kumar and Ross, and one copy from the origins for each group of nodes that may feed each other.
     #[must_use]
     pub fn bound(&self) -> f64 {
-        let origins = self.nodes.iter().filter(|node| node.nature.role == Role::Origin);
-        let origin_up: f64 = origins.map(|node| node.nature.usable().up).sum();
-        let (mut sites, mut domains, mut alone) = (Vec::new(), BTreeSet::new(), 0.0);
-        for node in self.nodes.iter().filter(|node| node.counts()) {
-            let (nature, mut rates) = (&node.nature, node.nature.usable());
-            if nature.role == Role::Host {
-                rates.up = 0.0;
-            }
-            if nature.domain == 0 || (nature.role == Role::Host && !nature.site_only) {
-                alone += 1.0;
-            } else {
-                domains.insert(nature.domain);
-            }
-            sites.push(rates);
-        }
-        let bytes: u64 = self.releases.iter().map(|release| release.table.bytes()).sum();
-        #[expect(clippy::cast_precision_loss, reason = "sizes and counts below 2^53")]
-        let (bytes, copies) = (bytes as f64, domains.len() as f64 + alone);
+        let origin_up = self.origin_up();
+        let expected = self
+            .nodes
+            .iter()
+            .filter(|node| node.counts() && node.nature.leaves.is_none());
+        let sites: Vec<Rates> = expected.map(|node| node.nature.usable()).collect();
+        let bytes = self.bytes();
         if origin_up == 0.0 {
-            return crate::bound::kumar_ross(bytes, f64::INFINITY, &sites);
+            return bound::kumar_ross(bytes, f64::INFINITY, &sites);
         }
-        crate::bound::kumar_ross(bytes, origin_up, &sites).max(copies * bytes / origin_up)
+        bound::kumar_ross(bytes, origin_up, &sites).max(self.groups() * bytes / origin_up)
+    }
+
+    /// Mundinger, Weber and Weiss: the same for equal links, where a block must be whole before it is passed on.
+    #[must_use]
+    pub fn mundinger(&self) -> Option<f64> {
+        let sites: Vec<Rates> = self
+            .nodes
+            .iter()
+            .filter(|node| node.counts())
+            .map(|node| node.nature.usable())
+            .collect();
+        let blocks: u32 = self.releases.iter().map(|release| release.table.len()).sum();
+        bound::mundinger(self.bytes(), self.origin_up(), &sites, blocks)
+    }
+
+    /// How many copies the origins have to send at the least: one for each group of nodes that may feed each other.
+    #[must_use]
+    pub fn groups(&self) -> f64 {
+        let serving: BTreeMap<u64, u64> = self
+            .nodes
+            .iter()
+            .filter(|node| node.nature.role == Role::Site && node.counts())
+            .map(|node| (node.nature.site, node.nature.domain))
+            .collect();
+        let (mut groups, mut copies) = (BTreeSet::new(), 0_u32);
+        for nature in self.nodes.iter().filter(|node| node.counts()).map(|node| &node.nature) {
+            match serving.get(&nature.site) {
+                Some(0) => copies += u32::from(groups.insert((nature.site, true))),
+                Some(domain) => copies += u32::from(groups.insert((*domain, false))),
+                None => copies += 1,
+            }
+        }
+        f64::from(copies)
+    }
+
+    fn origin_up(&self) -> f64 {
+        let origins = self.nodes.iter().filter(|node| node.nature.role == Role::Origin);
+        origins.map(|node| node.nature.usable().up).sum()
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "sizes below 2^53")]
+    fn bytes(&self) -> f64 {
+        let bytes: u64 = self.releases.iter().map(|release| release.table.bytes()).sum();
+        bytes as f64
     }
 
     fn end(&self) -> Timestamp {
@@ -216,12 +262,17 @@ impl World {
             .max()
             .unwrap_or_default();
         let time = self.bound() * self.scenario.deadline_factor + 60.0;
-        last.max(joins).after(WARM_UP + Duration::from_secs_f64(time))
+        let faults = self.scenario.fault.iter().map(|fault| seconds(fault.end_s()));
+        let last = last.max(joins).max(faults.max().unwrap_or_default());
+        last.after(WARM_UP + Duration::from_secs_f64(time))
     }
 
     fn plan(&mut self) {
         for node in 0..self.nodes.len() {
             self.at(self.nodes[node].nature.joins, Event::Join(node));
+            if let Some(at) = self.nodes[node].nature.leaves {
+                self.at(at.after(WARM_UP), Event::Leave(node));
+            }
             if self.nodes[node].nature.behaviour == Behaviour::Flood {
                 self.at(Timestamp::ZERO.after(WARM_UP), Event::Flood(node));
             }
@@ -229,25 +280,7 @@ impl World {
                 self.give_at_start(node, at);
             }
         }
-        for fault in self.scenario.fault.clone() {
-            let mut victims: Vec<usize> = (0..self.nodes.len())
-                .filter(|node| self.nodes[*node].counts())
-                .collect();
-            self.rng.shuffle(&mut victims);
-            if fault.kind == FaultKind::OriginDies {
-                victims = (0..self.nodes.len())
-                    .filter(|node| self.nodes[*node].nature.role == Role::Origin)
-                    .collect();
-            } else {
-                victims.truncate(fault.count);
-            }
-            for victim in victims {
-                let (from, to) = (seconds(fault.at_s), seconds(fault.until_s.max(fault.at_s)));
-                let at = Timestamp(from.0 + self.rng.below(to.0 - from.0 + 1)).after(WARM_UP);
-                let length = Duration::from_secs_f64(fault.for_s);
-                self.at(at, Event::Fault(fault.kind, victim, length));
-            }
-        }
+        self.plan_faults();
     }
 
     /// What a node holds before anything happens: blocks at random.
@@ -274,6 +307,7 @@ impl World {
     fn is_over(&self) -> bool {
         let done = |node: &Node| {
             !node.counts()
+                || node.gone
                 || self
                     .releases
                     .iter()
@@ -306,7 +340,10 @@ impl World {
             Event::Join(node) => self.join(node),
             Event::Tell(node, release) => self.tell(node, release),
             Event::Connect(a, b) => self.connect(a, b),
-            Event::Fault(kind, node, length) => self.fault(kind, node, length),
+            Event::Fault(number, node, again) => self.fault(number, node, again),
+            Event::Healed(kind, node, other) => self.healed(kind, node, other),
+            Event::Silence(kind, node, other) => self.silence(kind, node, other),
+            Event::Leave(node) => self.leave(node),
             Event::Flood(node) => self.flood(node),
         }
     }
@@ -348,7 +385,7 @@ impl World {
         let all = honest.flat_map(|node| node.quarantined.iter().copied());
         all.filter(|other| {
             let behaviour = self.nodes[*other].nature.behaviour;
-            matches!(behaviour, Behaviour::Honest | Behaviour::Rotten)
+            behaviour.is_honest()
         })
         .collect()
     }
@@ -358,7 +395,7 @@ fn releases(scenario: &Scenario) -> Result<Vec<Release>, ScenarioError> {
     let mut releases = Vec::new();
     for (number, plan) in scenario.release.iter().enumerate() {
         let groups = u32::try_from(size(&plan.size)?.div_ceil(GROUP_BYTES))
-            .map_err(|_| ScenarioError::Value("release.size", "too large".to_owned()))?;
+            .map_err(|_| ScenarioError::Value("release.size".to_owned(), "too large".to_owned()))?;
         let most = plan.blocks.unwrap_or(4096).clamp(1, 4096);
         let mut per_block = 1;
         while groups.div_ceil(per_block) > most {

@@ -2,6 +2,7 @@
 
 use samara_protocol::id::LayoutId;
 use samara_protocol::swarm::io::Distance;
+use samara_simulations::scenario::Spread;
 use samara_simulations::world::World;
 use samara_simulations::{Report, Scenario, oracle, report, run};
 
@@ -73,7 +74,7 @@ fn one_pair_fills_its_link_at_a_gigabyte_a_second() {
     let mut plan = plan;
     plan.latency_ms = 1.0;
     plan.release[0].size = "1GiB".to_owned();
-    plan.nodes[0].up = "1GB/s".to_owned();
+    plan.nodes[0].up = Spread::one(1e9);
     let report = run(&plan).expect("runs");
     assert!(report.last_over_bound <= 1.0 / 0.95, "{report:?}");
     assert!(report.origin_copies <= 1.0, "{report:?}");
@@ -83,7 +84,7 @@ fn one_pair_fills_its_link_at_a_gigabyte_a_second() {
 fn two_hundred_sites_with_crashes_and_liars_finish() {
     let report = run(&Scenario::load("liars-and-crashes").expect("built in")).expect("runs");
     assert_eq!(report.nodes, 180);
-    assert!(report.waste_fraction <= 0.02, "{report:?}");
+    assert!(report.waste_fraction <= 0.03, "{report:?}");
     assert!(report.origin_copies <= 1.2, "{report:?}");
 }
 
@@ -134,7 +135,7 @@ fn sites_behind_narrow_limits_all_finish_after_the_origin_died_with_one_copy_out
         plan.seed = seed;
         plan.set_sites(sites);
         plan.release[0].size = "48MiB".to_owned();
-        plan.nodes[0].up = "100mbit".to_owned();
+        plan.nodes[0].up = Spread::one(12.5e6);
         let (world, report) = play(&plan);
         let last = report.last_over_bound * report.bound_s;
         assert!(
@@ -157,7 +158,7 @@ fn a_site_that_holds_half_serves_its_half() {
         "[[nodes]]\ncount = 1\nrole = \"site\"\nup = \"50mbit\"\ndown = \"100mbit\"\nholds = 0.5\n\
          [[nodes]]\ncount = 1\nrole = \"site\"\nup = \"50mbit\"\ndown = \"100mbit\"\n",
     );
-    plan.nodes[0].up = "10mbit".to_owned();
+    plan.nodes[0].up = Spread::one(1.25e6);
     let (world, _) = play(&plan);
     let layout = world.releases[0].layout;
     let from_site = bytes_from(&world, 2, layout, Distance::Other);
@@ -187,7 +188,7 @@ fn the_operators_limits_are_kept_and_used() {
     };
     let down = play(&limited("limit_down = \"10mbit\"\n")).0;
     let mut plan = limited("");
-    plan.nodes[0].limit_up = Some("10mbit".to_owned());
+    plan.nodes[0].limit_up = Some(Spread::one(1.25e6));
     let up = play(&plan).0;
     for world in [down, up] {
         let took = seconds(&world, 1, 0);
@@ -198,8 +199,8 @@ fn the_operators_limits_are_kept_and_used() {
 #[test]
 fn a_host_takes_from_its_sites_node_what_the_node_has() {
     let (world, _) = play(&scenario(
-        "[[nodes]]\ncount = 1\nrole = \"site\"\nsite = 1\nup = \"1gbit\"\ndown = \"50mbit\"\n\
-         [[nodes]]\ncount = 3\nrole = \"host\"\nsite = 1\nsite_only = true\nup = \"1gbit\"\ndown = \"1gbit\"\n",
+        "[[nodes]]\ncount = 1\nrole = \"site\"\nsite = \"a\"\nup = \"1gbit\"\ndown = \"50mbit\"\n\
+         [[nodes]]\ncount = 3\nrole = \"host\"\nsite = \"a\"\nsite_only = true\nup = \"1gbit\"\ndown = \"1gbit\"\n",
     ));
     let layout = world.releases[0].layout;
     for host in 2..5 {
@@ -293,4 +294,124 @@ fn sites_that_follow_more_releases_than_an_origin_shows_at_a_time_get_them_all()
     // Shown all twenty at once they needed 1.45 of both.
     assert!(report.origin_copies <= 1.2, "{report:?}");
     assert!(report.last_over_bound <= 1.25, "{report:?}");
+}
+
+#[test]
+fn links_that_are_cut_slow_or_half_open_and_full_disks_cost_time_and_nothing_else() {
+    for (kind, extra) in [
+        ("outage", "for_s = 2.0\ntimes = 4\nevery_s = 5.0\n"),
+        ("outage", "for_s = 20.0\n"),
+        ("half-open", "for_s = 4.0\ntimes = 2\nevery_s = 6.0\n"),
+        ("half-open", "for_s = 20.0\n"),
+        ("slow", "for_s = 5.0\nfactor = 0.05\n"),
+        ("disk-full", "for_s = 3.0\n"),
+    ] {
+        let plan = scenario(&format!(
+            "[[nodes]]\ncount = 6\nrole = \"site\"\nup = \"50mbit\"\ndown = \"100mbit\"\n\
+             [[fault]]\nkind = \"{kind}\"\nat_s = 1.0\nuntil_s = 3.0\ncount = 2\n{extra}"
+        ));
+        let (calm, faulty) = (play(&undisturbed(&plan)).1, play(&plan).1);
+        assert_ne!(calm.trace_hash, faulty.trace_hash, "{kind} did something");
+        assert!(faulty.last_over_bound * faulty.bound_s <= 40.0, "{kind}: {faulty:?}");
+        assert!(faulty.origin_copies <= 1.6, "{kind}: {faulty:?}");
+    }
+}
+
+fn undisturbed(plan: &Scenario) -> Scenario {
+    let mut calm = plan.clone();
+    calm.fault.clear();
+    calm
+}
+
+#[test]
+fn a_path_that_loses_packets_gets_what_tcp_makes_of_it() {
+    let plan = |loss: &str| {
+        let mut plan = scenario(&format!(
+            "[[nodes]]\ncount = 1\nrole = \"host\"\nup = \"50mbit\"\ndown = \"100mbit\"\nlatency_ms = 45\nloss = {loss}\n"
+        ));
+        plan.release[0].size = "4MiB".to_owned();
+        plan
+    };
+    // 1.22 · 1460 / (0.1 s · √0.02) are 126 kB/s.
+    let took = seconds(&play(&plan("0.02")).0, 1, 0);
+    assert!((32.0..37.0).contains(&took), "{took}");
+    assert!(seconds(&play(&plan("0")).0, 1, 0) <= 1.5);
+}
+
+#[test]
+fn strangers_get_nothing_and_cost_nothing() {
+    let sites = "[[nodes]]\ncount = 6\nrole = \"site\"\nup = \"50mbit\"\ndown = \"100mbit\"\n";
+    let strangers =
+        "[[nodes]]\ncount = 6\nrole = \"site\"\nup = \"50mbit\"\ndown = \"100mbit\"\nbehaviour = \"stranger\"\n";
+    let (world, report) = play(&scenario(&format!("{sites}{strangers}")));
+    assert!(world.nodes[7..].iter().all(|node| node.received == 0));
+    assert!(world.nodes[7..].iter().any(|node| node.control > 0), "they do talk");
+    assert!(report.last_over_bound <= 1.05, "{report:?}");
+}
+
+#[test]
+fn a_site_of_four_nodes_takes_each_byte_from_afar_once() {
+    let (world, _) = play(&scenario(
+        "[[nodes]]\ncount = 4\nrole = \"site\"\nnodes_per_site = 4\nup = \"50mbit\"\ndown = \"100mbit\"\n",
+    ));
+    assert_eq!(world.nodes[0].sent, 64 << 20, "one copy crosses the WAN");
+}
+
+#[test]
+fn one_reply_in_five_that_breaks_off_costs_a_quarter_more_at_the_most() {
+    let mut plan = Scenario::load("flash-release").expect("built in");
+    plan.set_sites(16);
+    let whole = run(&plan).expect("runs");
+    plan.broken_replies = 0.2;
+    let broken = run(&plan).expect("runs");
+    assert!(broken.waste_fraction > 0.08, "replies did break off: {broken:?}");
+    assert!(broken.last_over_bound <= 1.25 * whole.last_over_bound, "{broken:?}");
+}
+
+#[test]
+fn what_only_nodes_had_that_left_for_good_is_sent_again() {
+    let (world, report) = play(&scenario(
+        "[[nodes]]\ncount = 8\nrole = \"site\"\nup = \"50mbit\"\ndown = \"100mbit\"\n\
+         [[nodes]]\ncount = 4\nrole = \"site\"\nup = \"50mbit\"\ndown = \"100mbit\"\nleaves_s = \"2..6\"\n",
+    ));
+    assert_eq!(world.nodes.iter().filter(|node| node.gone).count(), 4);
+    // What was durable there is waited for, half a minute.
+    assert!(report.last_over_bound * report.bound_s <= 45.0, "{report:?}");
+    assert!(report.origin_copies <= 1.2, "{report:?}");
+}
+
+#[test]
+fn outbound_only_sites_and_hosts_and_tenants_of_their_own_strand_nothing() {
+    let (world, report) = play(&scenario(
+        "[[nodes]]\ncount = 6\nrole = \"site\"\nup = \"50mbit\"\ndown = \"100mbit\"\n\
+         [[nodes]]\ncount = 6\nrole = \"site\"\nreach = \"outbound\"\nup = \"50mbit\"\ndown = \"100mbit\"\n\
+         [[nodes]]\ncount = 4\nrole = \"site\"\nreseed = \"own\"\ntenants = 2\nup = \"50mbit\"\ndown = \"100mbit\"\n\
+         [[nodes]]\ncount = 2\nrole = \"host\"\nup = \"50mbit\"\ndown = \"100mbit\"\n",
+    ));
+    assert!(
+        (world.groups() - 5.0).abs() < 0.1,
+        "all, two tenants, two hosts: {}",
+        world.groups()
+    );
+    assert!(report.origin_copies <= 1.1 * 5.0, "{report:?}");
+    let outbound = world.nodes[7..13].iter().map(|node| node.sent).sum::<u64>();
+    assert!(outbound > 64 << 20, "who cannot be dialled feeds others: {outbound}");
+}
+
+#[test]
+fn two_origins_send_one_copy_together() {
+    let mut plan = scenario(
+        "[[nodes]]\ncount = 1\nrole = \"origin\"\nup = \"50mbit\"\ndown = \"100mbit\"\n\
+         [[nodes]]\ncount = 8\nrole = \"site\"\nup = \"50mbit\"\ndown = \"100mbit\"\n",
+    );
+    // Together they have what one site has: the bound needs no second copy.
+    plan.nodes[0].up = Spread::one(3.125e6);
+    plan.nodes[1].up = Spread::one(3.125e6);
+    let (world, report) = play(&plan);
+    assert!(report.origin_copies <= 1.1, "{report:?}");
+    assert!(
+        world.nodes[1].sent > 16 << 20,
+        "both take part: {}",
+        world.nodes[1].sent
+    );
 }

@@ -51,9 +51,13 @@ impl Swarm {
     pub(super) fn tell_have(&mut self, now: Timestamp, layout: LayoutId, blocks: &RangeSet) {
         if self.role == Role::Origin {
             self.seed_everybody(now, layout);
-            return;
         }
-        self.tell(now, layout, |_, mail| mail.have.union_with(blocks));
+        let role = self.role;
+        self.tell(now, layout, |info, mail| {
+            if is_told_all(role, info) {
+                mail.have.union_with(blocks);
+            }
+        });
     }
 
     pub(super) fn tell_durable(&mut self, now: Timestamp, layout: LayoutId, blocks: &RangeSet) {
@@ -375,6 +379,12 @@ fn next_to_tell(peer: &mut Peer, is_early: bool) -> Option<LayoutId> {
     Some(layout)
 }
 
+/// Whether a peer is told of all that is here: an origin shows it block by block, except to another origin, which shares the
+/// first copies with it and has to know what it can leave to the other.
+fn is_told_all(role: Role, info: &PeerInfo) -> bool {
+    role != Role::Origin || info.distance == Distance::Origin
+}
+
 /// Whether what `info` has counts as a source.
 const fn is_source(info: &PeerInfo) -> bool {
     info.serves
@@ -432,7 +442,7 @@ fn compose(role: Role, now: Timestamp, about: (LayoutId, &Transfer), line: &mut 
     if mail.status {
         line.introduced = true;
         line.told = (line.told.0 + 1, now);
-        if role != Role::Origin && line.fed {
+        if line.fed && is_told_all(role, &line.info) {
             line.shown = transfer.have.clone();
         }
         let both = |other: &Bits| {

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+pub use super::rules::{Rule, Rules};
+
 use super::io::{Limits, UploadAudience};
 
 /// What this node is to the swarm.
@@ -18,6 +20,8 @@ pub enum Role {
 /// The scheduler's configuration.
 #[derive(Debug, Clone)]
 pub struct SwarmConfig {
+    /// The rules that hold: all of them, except where a simulation measures what one earns.
+    pub rules: Rules,
     /// What this node is.
     pub role: Role,
     /// The operator's limits.
@@ -34,7 +38,8 @@ impl SwarmConfig {
             upload: UploadAudience::All,
             origin_copies_max: None,
         };
-        Self { role, limits }
+        let rules = Rules::ALL;
+        Self { rules, role, limits }
     }
 }
 

@@ -18,9 +18,13 @@ use super::io::{DisconnectReason, Distance, FetchFault, Output};
 use super::peer::Source;
 use super::picker::{self, Choice};
 use super::rate::bytes_in;
+use super::rules::Rule;
 use super::score::{BLAME_ABSENT, BLAME_INVALID, backoff};
 use super::timer::Timers;
 use super::transfer::{Transfer, nominal};
+
+/// So many replies in a row may break off before their peer is left alone for a while.
+const BROKEN_FORGIVEN: u32 = 3;
 
 /// A running fetch.
 #[derive(Debug)]
@@ -105,15 +109,17 @@ impl Swarm {
     /// What to ask of `id` on `layout` now, if anything.
     fn choose(&mut self, now: Timestamp, id: NodeId, layout: LayoutId, near: Option<&Near>) -> Option<RangeSet> {
         let several = self.has_several_sources(now, &layout);
+        let shares = several && self.rules.has(Rule::SpanShare);
         let peer = self.peers.get(&id)?;
         let transfer = self.transfers.get(&layout)?;
         let view = peer.view(&layout)?;
         let ahead = self.outstanding(&peer.source, transfer.priority);
         let limit = self.down.rate().map(|rate| rate.0);
-        let span = span(&peer.source, ahead, transfer, several, limit)?;
+        let span = span(&peer.source, ahead, transfer, shares, limit)?;
         let choice = Choice {
             bytes: span,
             in_order: !several,
+            rarest: self.rules.has(Rule::Rarest),
             leave: near
                 .and_then(|near| near.iter().find(|(of, _)| *of == layout))
                 .map(|(_, bits)| bits),
@@ -296,20 +302,24 @@ impl Swarm {
                 let groups = left;
                 self.out
                     .push_back(Output::Event(Event::HaveWasFalse { peer, layout, groups }));
-                self.back_off(now, peer);
+                self.back_off(now, peer, 0);
             }
-            FetchFault::Broken | FetchFault::Local => self.back_off(now, peer),
+            // A few are no reason: what was asked for is asked anew, of whoever is free.
+            FetchFault::Broken => self.back_off(now, peer, BROKEN_FORGIVEN),
+            FetchFault::Local => self.back_off(now, peer, 0),
         }
         self.fill_everybody();
     }
 
-    /// Leaves `peer` alone for longer with each failure in a row.
-    fn back_off(&mut self, now: Timestamp, peer: NodeId) {
+    /// Leaves `peer` alone for longer with each failure in a row, after so many that are forgiven.
+    fn back_off(&mut self, now: Timestamp, peer: NodeId, forgiven: u32) {
         let failures = self.peers.get_mut(&peer).map_or(0, |peer| {
             peer.source.failures += 1;
             peer.source.failures - 1
         });
-        self.pause(now, peer, backoff(failures));
+        if let Some(more) = failures.checked_sub(forgiven) {
+            self.pause(now, peer, backoff(more));
+        }
     }
 
     /// Leaves `peer` alone for about `pause`: up to a quarter longer, so that not all come back at once.
@@ -440,8 +450,8 @@ fn cap(source: &Source) -> u64 {
 }
 
 /// How large the next request to this peer may be; nothing when enough is under way.
-fn span(source: &Source, ahead: u64, transfer: &Transfer, several: bool, limit: Option<u64>) -> Option<u64> {
-    let share = if several { transfer.left / SPAN_SHARE } else { u64::MAX };
+fn span(source: &Source, ahead: u64, transfer: &Transfer, shares: bool, limit: Option<u64>) -> Option<u64> {
+    let share = if shares { transfer.left / SPAN_SHARE } else { u64::MAX };
     let window = source.window.size().max(floor(transfer));
     let window = window.min(share.max(floor(transfer)));
     let room = window.saturating_sub(ahead);

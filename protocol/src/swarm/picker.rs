@@ -21,6 +21,8 @@ pub(super) struct Choice<'a> {
     pub(super) bytes: u64,
     /// Whether to go through in order: there is only one source.
     pub(super) in_order: bool,
+    /// Whether rare blocks go first.
+    pub(super) rarest: bool,
     /// Blocks to leave to cheaper sources.
     pub(super) leave: Option<&'a Bits>,
 }
@@ -36,17 +38,17 @@ pub(super) fn pick(transfer: &Transfer, view: &View, choice: &Choice<'_>, rng: &
         } else {
             u32::try_from(rng.below(open.len() as u64 * 64)).expect("at most 4,096 blocks")
         };
-        let Some(mut block) = best(transfer, &open, start) else {
+        let Some(mut block) = best(transfer, &open, start, choice.rarest) else {
             break;
         };
-        let key = rank(transfer, block);
+        let key = rank(transfer, block, choice.rarest);
         loop {
             open[(block / 64) as usize] &= !(1 << (block % 64));
             let taken = take(transfer, block, left, picked.is_empty());
             left -= taken.count().min(left);
             picked.union_with(&taken);
             let next = block + 1;
-            let runs_on = is_set(&open, next) && rank(transfer, next) == key;
+            let runs_on = is_set(&open, next) && rank(transfer, next, choice.rarest) == key;
             if left == 0 || !runs_on || picked.ranges().len() >= REQUEST_RANGES_MAX {
                 break;
             }
@@ -73,8 +75,9 @@ fn is_set(open: &[u64], block: u32) -> bool {
 }
 
 /// Lower is better: begun blocks, then rare ones.
-fn rank(transfer: &Transfer, block: u32) -> (bool, u16) {
-    (!is_begun(transfer, block), transfer.avail[block as usize])
+fn rank(transfer: &Transfer, block: u32, rarest: bool) -> (bool, u16) {
+    let avail = if rarest { transfer.avail[block as usize] } else { 0 };
+    (!is_begun(transfer, block), avail)
 }
 
 fn is_begun(transfer: &Transfer, block: u32) -> bool {
@@ -83,7 +86,7 @@ fn is_begun(transfer: &Transfer, block: u32) -> bool {
 }
 
 /// The best-ranked open block, the first at or after `start` (and around) among equals.
-fn best(transfer: &Transfer, open: &[u64], start: u32) -> Option<u32> {
+fn best(transfer: &Transfer, open: &[u64], start: u32, rarest: bool) -> Option<u32> {
     let (first, words) = ((start / 64) as usize, open.len());
     let mut best: Option<((bool, u16), u32)> = None;
     for step in 0..=words {
@@ -99,7 +102,7 @@ fn best(transfer: &Transfer, open: &[u64], start: u32) -> Option<u32> {
         while word != 0 {
             let block = u32::try_from(at).expect("at most 64 words") * 64 + word.trailing_zeros();
             word &= word - 1;
-            let key = rank(transfer, block);
+            let key = rank(transfer, block, rarest);
             if best.is_none_or(|(least, _)| key < least) {
                 best = Some((key, block));
             }

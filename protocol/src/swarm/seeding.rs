@@ -24,6 +24,7 @@ use super::event::Event;
 use super::io::{Distance, Output};
 use super::peer::{Line, Peer, Pledge};
 use super::rate::bytes_in;
+use super::rules::Rule;
 use super::transfer::Transfer;
 use placement::Placement;
 pub(super) use placement::{Domain, Seeding};
@@ -85,7 +86,8 @@ impl Swarm {
     fn seed(&mut self, now: Timestamp, id: NodeId, layout: LayoutId) {
         let Some(peer) = self.peers.get(&id) else { return };
         let Some(line) = peer.lines.get(&layout) else { return };
-        let Some(domain) = Domain::of(&line.info) else {
+        let domain = Domain::of(&line.info).filter(|_| self.rules.has(Rule::OnceOnly));
+        let Some(domain) = domain else {
             self.show_all(now, id, layout);
             return;
         };
@@ -94,7 +96,11 @@ impl Swarm {
         }
         let alone = self.is_alone(id, layout, domain);
         let share = self.share_of_origins(&layout);
-        let copies_max = self.limits.origin_copies_max.unwrap_or(u32::MAX);
+        let helps = self.rules.has(Rule::Help);
+        let copies_max = self
+            .limits
+            .origin_copies_max
+            .unwrap_or(if helps { u32::MAX } else { 1 });
         let (Some(peer), Some(transfer)) = (self.peers.get_mut(&id), self.transfers.get_mut(&layout)) else {
             return;
         };
@@ -248,6 +254,7 @@ impl Swarm {
 
     /// Looks at how each domain gets on.
     fn watch(&mut self, now: Timestamp, layout: LayoutId) {
+        let (rank, count) = self.share_of_origins(&layout);
         let Some(transfer) = self.transfers.get_mut(&layout) else {
             return;
         };
@@ -274,8 +281,9 @@ impl Swarm {
                     .want
                     .iter()
                     .filter(|block| have.get(*block) && !view.have.get(*block));
-                unsent = unsent
-                    || (peer.places.contains(&layout) && wanted.take(4096).any(|block| placement.is_unsent(block)));
+                // What another origin should send is sent from here, too, when nothing moves without it.
+                let mut own = wanted.filter(|block| block % count == rank);
+                unsent = unsent || (peer.places.contains(&layout) && own.any(|block| placement.is_unsent(block)));
             }
             placement.progress.look(now, needs, own, unsent);
         }

@@ -20,6 +20,7 @@ use super::config::{
 use super::io::{DisconnectReason, Distance, Output, Refusal, UploadAudience};
 use super::peer::{Peer, Slot, is_local};
 use super::rate::{Meter, bytes_in};
+use super::rules::Rule;
 use super::timer::Timers;
 use super::transfer::{first_groups, nominal};
 
@@ -343,7 +344,7 @@ impl Swarm {
     }
 
     fn probe_slots(&mut self, now: Timestamp) {
-        let is_wanted = self.waiting(false).next().is_some();
+        let is_wanted = self.rules.has(Rule::MoreSlots) && self.waiting(false).next().is_some();
         let admission = &mut self.admission;
         let Some(rate) = admission.meter.rate() else { return };
         if !is_wanted {

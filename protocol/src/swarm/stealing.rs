@@ -17,6 +17,7 @@ use super::fetching::Request;
 use super::io::Output;
 use super::peer::{Peer, View};
 use super::rate::time_for;
+use super::rules::Rule;
 use super::transfer::{Transfer, nominal};
 
 /// A request rests this long where it is before an idle peer may take it over, and so much sooner it has to come there.
@@ -49,6 +50,9 @@ impl Swarm {
 
     /// An idle peer takes over what waits elsewhere; says whether something was asked of it.
     pub(super) fn steal_for(&mut self, now: Timestamp, id: NodeId) -> bool {
+        if !self.rules.has(Rule::TakeOver) {
+            return false;
+        }
         let Some(thief) = self.peers.get(&id) else { return false };
         if !thief.source.requests.is_empty() || thief.source.sought.is_some_and(|at| now.since(at) < SEEK_AFTER) {
             return false;

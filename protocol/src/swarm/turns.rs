@@ -7,6 +7,7 @@ use crate::time::Timestamp;
 use super::Swarm;
 use super::config::{RANDOM_SLOT, Role, SLOT_LOTS, UPLOAD_SLOTS};
 use super::peer::{Peer, Slot, is_local};
+use super::rules::Rule;
 use super::transfer::Transfer;
 
 /// Needs (in millionths) that differ by less are alike: then who was not served for longest goes first.
@@ -24,7 +25,11 @@ impl Swarm {
 
     pub(super) fn fill_slots(&mut self, now: Timestamp) {
         for local in [true, false] {
-            let limit = if local { UPLOAD_SLOTS } else { self.admission.slots };
+            let limit = match self.rules.has(Rule::FourSlots) {
+                true if local => UPLOAD_SLOTS,
+                true => self.admission.slots,
+                false => 1,
+            };
             let mut taken = self.slots_taken(local);
             while taken < limit
                 && let Some(id) = self.next_waiting(local)
@@ -80,7 +85,8 @@ impl Swarm {
             // Nobody else serves what it serves: no herd to fear.
             return waiting.iter().max().map(|urgency| urgency.3);
         }
-        let lots = if self.rng.one_in(RANDOM_SLOT) { 1 } else { SLOT_LOTS };
+        let is_any = self.rng.one_in(RANDOM_SLOT) || !self.rules.has(Rule::Neediest);
+        let lots = if is_any { 1 } else { SLOT_LOTS };
         let mut most = *self.rng.pick(&waiting)?;
         for _ in 1..lots {
             most = most.max(*self.rng.pick(&waiting)?);

@@ -9,11 +9,14 @@ use samara_protocol::tree::ranges::RangeSet;
 use samara_protocol::wire::message::SwarmMessage;
 
 use super::{CHECKPOINT, Event, Parcel, Release, WARM_UP, World};
-use crate::scenario::FaultKind;
+use crate::scenario::Behaviour;
 use crate::topology;
 
 impl World {
     pub(super) fn join(&mut self, node: usize) {
+        if self.nodes[node].gone {
+            return;
+        }
         let seed = self.rng.next_u64();
         self.nodes[node].start(self.now, seed);
         let life = self.nodes[node].life;
@@ -74,13 +77,18 @@ impl World {
 
     pub(super) fn connect(&mut self, a: usize, b: usize) {
         let apart = !self.nodes[a].connected.contains_key(&b);
-        if !apart || !self.nodes[a].alive || !self.nodes[b].alive {
+        if !apart || !self.nodes[a].alive || !self.nodes[b].alive || self.opens_at(a, b) > self.now {
             return;
         }
+        self.hold_down(a, b);
         self.connections += 1;
         self.nodes[a].connected.insert(b, self.connections);
         self.nodes[b].connected.insert(a, self.connections);
         for (one, other) in [(a, b), (b, a)] {
+            if self.nodes[other].nature.behaviour == Behaviour::Stranger {
+                // It thinks that it is in, and nobody let it in.
+                continue;
+            }
             let peer = self.nodes[other].nature.id;
             let info = topology::info(&self.nodes[one].nature, &self.nodes[other].nature);
             self.step(one, Input::PeerUp { peer, info });
@@ -116,16 +124,19 @@ impl World {
         }
     }
 
-    pub(super) fn fault(&mut self, kind: FaultKind, node: usize, length: Duration) {
-        if !self.nodes[node].alive {
-            return;
+    /// A node is gone for good.
+    pub(super) fn leave(&mut self, node: usize) {
+        self.nodes[node].gone = true;
+        if self.nodes[node].alive {
+            self.stop(node, false);
         }
-        self.nodes[node].stop(self.now, kind == FaultKind::Power);
+    }
+
+    /// A node's process ends; with `power` what was not durable is lost.
+    pub(super) fn stop(&mut self, node: usize, power: bool) {
+        self.nodes[node].stop(self.now, power);
         for other in self.nodes[node].knows.clone() {
             self.disconnect(other, node, None);
-        }
-        if kind != FaultKind::OriginDies {
-            self.at(self.now.after(length), Event::Join(node));
         }
     }
 

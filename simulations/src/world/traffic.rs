@@ -5,9 +5,11 @@ use samara_protocol::limits::GROUP_BYTES;
 use samara_protocol::swarm::config::Role;
 use samara_protocol::swarm::event::Event as Fact;
 use samara_protocol::swarm::io::{FetchFault, Input, Output, Refusal};
+use samara_protocol::tree::geometry::{Geometry, GroupIndex};
+use samara_protocol::tree::prove::ReplyProver;
 use samara_protocol::tree::ranges::RangeSet;
 
-use super::{Event, FRAME, Load, Parcel, REDIAL, World};
+use super::{Event, FRAME, FULL_DISK_RETRY, Load, Parcel, REDIAL, World};
 use crate::link::Chunk;
 use crate::node::{Ask, Fetch};
 use crate::scenario::Behaviour;
@@ -15,7 +17,7 @@ use crate::scenario::Behaviour;
 impl World {
     pub(super) fn send(&mut self, from: usize, to: usize, parcel: Parcel) {
         if let Some(connection) = self.connection(from, to) {
-            let at = self.now.after(self.latency);
+            let at = self.opens_at(from, to).after(self.latency(from, to));
             self.at(at, Event::Reach(from, to, connection, parcel));
         }
     }
@@ -52,6 +54,14 @@ impl World {
                     self.step(to, Input::FetchFailed { request, fault });
                 }
             }
+            Parcel::Broken(request, bytes) => {
+                self.nodes[to].received += bytes;
+                self.nodes[to].wasted += bytes;
+                if self.nodes[to].fetches.remove(&request).is_some() {
+                    let fault = FetchFault::Broken;
+                    self.step(to, Input::FetchFailed { request, fault });
+                }
+            }
             Parcel::Payload(request, layout, groups, bad, last) => {
                 self.payload(from, to, (request, layout), &groups, &bad, last);
             }
@@ -65,19 +75,20 @@ impl World {
                 self.send(node, by, Parcel::Refusal(request, Refusal::Absent));
                 return;
             }
-            Behaviour::Honest | Behaviour::Garbage | Behaviour::Flood | Behaviour::Rotten | Behaviour::Greedy => {}
+            _ => {}
         }
         let serve = ServeId(self.next_serve);
         self.next_serve += 1;
-        self.nodes[node].asks.insert(
-            serve,
-            Ask {
-                by,
-                request,
-                layout,
-                begun: false,
-            },
-        );
+        let breaks = self.rng.unit() < self.scenario.broken_replies;
+        let ask = Ask {
+            by,
+            request,
+            layout,
+            prover: self.prover(layout),
+            begun: false,
+            breaks,
+        };
+        self.nodes[node].asks.insert(serve, ask);
         let peer = self.nodes[by].nature.id;
         self.step(
             node,
@@ -108,6 +119,11 @@ impl World {
             return;
         }
         let good = groups.difference(bad);
+        if self.nodes[to].full_until > self.now {
+            self.nodes[to].wasted += bytes;
+            self.give_up(to, layout);
+            return;
+        }
         if self.nodes[to].nature.behaviour == Behaviour::Greedy {
             self.throw_away(to, what, good);
         } else if !good.is_empty() {
@@ -127,6 +143,15 @@ impl World {
             self.step(to, Input::FetchFailed { request, fault });
         } else if last && self.nodes[to].fetches.remove(&request).is_some() {
             self.step(to, Input::FetchDone { request });
+        }
+    }
+
+    /// The disk takes nothing: the node stops, and tries again later.
+    fn give_up(&mut self, node: usize, layout: LayoutId) {
+        self.step(node, Input::Close { layout });
+        let release = self.releases.iter().position(|release| release.layout == layout);
+        if let Some(release) = release {
+            self.at(self.now.after(FULL_DISK_RETRY), Event::Tell(node, release));
         }
     }
 
@@ -176,6 +201,10 @@ impl World {
         self.timeline.sent(self.now, bytes, by_origin);
         self.begins(from, to);
         self.begins(from, to);
+        if self.nodes[from].asks.get(&load.serve).is_some_and(|ask| ask.breaks) {
+            self.break_off(from, to, bytes, &load);
+            return;
+        }
         let bad = self.bad_of(from, load.layout, &load.groups);
         let parcel = Parcel::Payload(load.request, load.layout, load.groups.clone(), bad, load.last);
         self.send(from, to, parcel);
@@ -184,6 +213,24 @@ impl World {
         }
         let (serve, groups) = (load.serve, load.groups);
         self.step(from, Input::ServeSent { serve, groups, bytes });
+    }
+
+    /// A reply ends in the middle of what was leaving.
+    fn break_off(&mut self, from: usize, to: usize, bytes: u64, load: &Load) {
+        let serve = load.serve;
+        self.nodes[from].asks.remove(&serve);
+        self.links.retain(from, to, |other| other.serve != serve);
+        self.send(from, to, Parcel::Broken(load.request, bytes));
+        let groups = load.groups.clone();
+        self.step(from, Input::ServeSent { serve, groups, bytes });
+        self.step(from, Input::ServeCancelled { serve });
+    }
+
+    /// What proves the groups of a reply, which are taken to be of one file.
+    fn prover(&self, layout: LayoutId) -> ReplyProver {
+        let release = self.releases.iter().find(|release| release.layout == layout);
+        let bytes = release.map_or(0, |release| release.table.bytes());
+        ReplyProver::new(Geometry::new(bytes).expect("a layout has at most 2^28 groups"))
     }
 
     pub(super) fn perform(&mut self, node: usize, output: Output) {
@@ -249,6 +296,13 @@ impl World {
         let ask = entry.clone();
         entry.begun = true;
         let all: Vec<u32> = groups.iter().collect();
+        let mut proof = Vec::new();
+        for group in &all {
+            let read = |_| Ok::<_, std::convert::Infallible>([0; 64]);
+            // Groups of one ask ascend.
+            let _ = entry.prover.proof(GroupIndex(*group), &mut proof, read);
+        }
+        self.nodes[node].proofs += proof.len() as u64;
         let block = self.releases.iter().find(|release| release.layout == ask.layout);
         let block = block.map_or(1, |release| release.table.get(0).groups as usize);
         let piece = (all.len() / 4).max(block);
@@ -263,7 +317,8 @@ impl World {
                 last: last && at + 1 == pieces,
                 groups,
             };
-            let bytes = chunk.len() as u64 * GROUP_BYTES;
+            // A reply that breaks off does so in the middle of its first chunk.
+            let bytes = chunk.len() as u64 * GROUP_BYTES / if ask.breaks { 2 } else { 1 };
             let idle = self.links.leaving(node, ask.by).is_none();
             self.links.push(self.now, node, ask.by, Chunk { bytes, load });
             if idle {

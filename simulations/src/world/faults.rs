@@ -1,0 +1,163 @@
+//! What goes wrong: crashes, links that are cut or slow, disks that are full, and how all of it is well again.
+
+use std::time::Duration;
+
+use samara_protocol::swarm::config::Role;
+use samara_protocol::time::Timestamp;
+
+use super::{Event, WARM_UP, World};
+use crate::scenario::FaultKind;
+use crate::topology::seconds;
+
+/// Who is cut off for so long is hung up on, as a node does it.
+const SILENCE: Duration = Duration::from_secs(15);
+/// Payload of a full TCP segment.
+const SEGMENT: f64 = 1460.0;
+
+impl World {
+    pub(super) fn plan_faults(&mut self) {
+        for (number, fault) in self.scenario.fault.clone().into_iter().enumerate() {
+            let origins = fault.kind == FaultKind::OriginDies;
+            let all = 0..self.nodes.len();
+            let mut victims: Vec<usize> = if origins {
+                all.filter(|node| self.nodes[*node].nature.role == Role::Origin)
+                    .collect()
+            } else {
+                all.filter(|node| self.nodes[*node].counts()).collect()
+            };
+            if !origins {
+                self.rng.shuffle(&mut victims);
+                victims.truncate(fault.count);
+            }
+            for victim in victims {
+                let (from, to) = (seconds(fault.at_s), seconds(fault.until_s.max(fault.at_s)));
+                let at = Timestamp(from.0 + self.rng.below(to.0 - from.0 + 1)).after(WARM_UP);
+                self.at(at, Event::Fault(number, victim, fault.times));
+            }
+        }
+    }
+
+    /// A fault comes to a node, and comes again later if it is planned so.
+    pub(super) fn fault(&mut self, number: usize, node: usize, times: usize) {
+        let Some(fault) = self.scenario.fault.get(number).cloned() else {
+            return;
+        };
+        if times > 1 {
+            let again = self.now.after(Duration::from_secs_f64(fault.every_s));
+            self.at(again, Event::Fault(number, node, times - 1));
+        }
+        let end = self.now.after(Duration::from_secs_f64(fault.for_s));
+        match fault.kind {
+            FaultKind::Kill | FaultKind::Power if self.nodes[node].alive => {
+                self.stop(node, fault.kind == FaultKind::Power);
+                self.at(end, Event::Join(node));
+            }
+            FaultKind::OriginDies => self.leave(node),
+            FaultKind::Outage => {
+                let entry = &mut self.nodes[node];
+                entry.cut_until = entry.cut_until.max(end);
+                self.links.set_rates(self.now, node, 0.0, 0.0);
+                self.at(end, Event::Healed(fault.kind, node, node));
+                self.at(self.now.after(SILENCE), Event::Silence(fault.kind, node, node));
+            }
+            FaultKind::HalfOpen => {
+                let neighbours: Vec<usize> = self.nodes[node].connected.keys().copied().collect();
+                let Some(other) = self.rng.pick(&neighbours).copied() else {
+                    return;
+                };
+                self.half_open.insert(pair(node, other), end);
+                self.hold_down(node, other);
+                self.at(end, Event::Healed(fault.kind, node, other));
+                self.at(self.now.after(SILENCE), Event::Silence(fault.kind, node, other));
+            }
+            FaultKind::Slow => {
+                let rates = self.nodes[node].nature.rates;
+                self.links
+                    .set_rates(self.now, node, rates.up * fault.factor, rates.down * fault.factor);
+                self.at(end, Event::Healed(fault.kind, node, node));
+            }
+            FaultKind::DiskFull => {
+                let entry = &mut self.nodes[node];
+                entry.full_until = entry.full_until.max(end);
+            }
+            FaultKind::Kill | FaultKind::Power => {}
+        }
+    }
+
+    /// A fault may be over: another one of its kind may still hold.
+    pub(super) fn healed(&mut self, kind: FaultKind, node: usize, other: usize) {
+        if kind == FaultKind::HalfOpen {
+            if self
+                .half_open
+                .get(&pair(node, other))
+                .is_some_and(|until| *until <= self.now)
+            {
+                self.half_open.remove(&pair(node, other));
+            }
+            self.hold_down(node, other);
+            self.connect(node, other);
+            return;
+        }
+        if self.nodes[node].cut_until > self.now {
+            return;
+        }
+        let rates = self.nodes[node].nature.rates;
+        self.links.set_rates(self.now, node, rates.up, rates.down);
+        for other in self.nodes[node].knows.clone() {
+            self.connect(node, other);
+        }
+    }
+
+    /// Nothing was heard for long: both sides hang up.
+    pub(super) fn silence(&mut self, kind: FaultKind, node: usize, other: usize) {
+        if kind == FaultKind::HalfOpen {
+            if self.half_open.contains_key(&pair(node, other)) {
+                self.disconnect(node, other, None);
+            }
+        } else if self.nodes[node].cut_until > self.now {
+            for other in self.nodes[node].knows.clone() {
+                self.disconnect(other, node, None);
+            }
+        }
+    }
+
+    /// When something that leaves now gets through between two nodes.
+    pub(super) fn opens_at(&self, a: usize, b: usize) -> Timestamp {
+        let path = self.half_open.get(&pair(a, b)).copied().unwrap_or(self.now);
+        path.max(self.nodes[a].cut_until)
+            .max(self.nodes[b].cut_until)
+            .max(self.now)
+    }
+
+    /// How long something is on its way between two nodes.
+    pub(super) fn latency(&self, a: usize, b: usize) -> Duration {
+        let (a, b) = (&self.nodes[a].nature, &self.nodes[b].nature);
+        let regions = if a.region == b.region {
+            0.0
+        } else {
+            self.scenario.region_latency_ms
+        };
+        let ms = self.scenario.latency_ms + regions + a.latency_ms + b.latency_ms;
+        Duration::from_secs_f64(ms / 1e3)
+    }
+
+    /// Holds the flows between two nodes down to what their path lets through: nothing where it is half open, and where
+    /// packets are lost what TCP makes of it (Mathis, Semke, Mahdavi, Ott 1997: `1.22 · segment / (rtt · √loss)`).
+    pub(super) fn hold_down(&mut self, a: usize, b: usize) {
+        let loss = 1.0 - (1.0 - self.nodes[a].nature.loss) * (1.0 - self.nodes[b].nature.loss);
+        let rtt = 2.0 * self.latency(a, b).as_secs_f64().max(1e-4);
+        let cap = if self.half_open.contains_key(&pair(a, b)) {
+            0.0
+        } else if loss > 0.0 {
+            1.22 * SEGMENT / (rtt * loss.sqrt())
+        } else {
+            f64::INFINITY
+        };
+        self.links.limit(self.now, a, b, cap);
+        self.links.limit(self.now, b, a, cap);
+    }
+}
+
+fn pair(a: usize, b: usize) -> (usize, usize) {
+    (a.min(b), a.max(b))
+}
