@@ -21,7 +21,7 @@ fn a_link_that_goes_away_without_a_word_costs_time_and_nothing_else() -> Result<
     let places = ["o", "s1"].map(|name| Place::new(name, Some(60.0), Some(60.0)));
     let star = Arc::new(Star::new(places.into())?);
     let plan = Plan {
-        star: Some(star.clone()),
+        places: Some(star.clone()),
         ..Plan::default()
     };
     let network = Network::start(&plan)?;
@@ -58,10 +58,10 @@ fn a_site_whose_only_way_out_is_a_proxy_fetches_through_it() -> Result<()> {
     }
     let places = ["o", "p", "s1"].map(|name| Place::new(name, None, None));
     let star = Arc::new(Star::new(places.into())?);
-    let proxy = Proxy::start_in(&star, "p")?;
+    let proxy = Proxy::start_in(&*star, "p")?;
     star.only_way_out("s1", "p")?;
     let mut plan = Plan {
-        star: Some(star.clone()),
+        places: Some(star.clone()),
         ..Plan::default()
     };
     plan.site.proxy = Some(proxy.url());
@@ -98,7 +98,7 @@ fn a_site_whose_firewall_lets_no_tcp_out_fetches_over_quic() -> Result<()> {
     let star = Arc::new(Star::new(places.into())?);
     star.no_tcp("s1", "o")?;
     let plan = Plan {
-        star: Some(star.clone()),
+        places: Some(star.clone()),
         ..Plan::default()
     };
     let network = Network::start(&plan)?;

@@ -10,6 +10,7 @@ pub mod hostile;
 pub mod metrics;
 pub mod namespace;
 pub mod network;
+pub mod places;
 pub mod ports;
 pub mod process;
 pub mod proxy;

@@ -12,6 +12,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Context, Result, ensure};
 
+use crate::places::Places;
+
 /// Bytes that a token bucket lets through at once.
 const BURST: &str = "64kb";
 /// How long a packet may wait in the bucket's queue.
@@ -92,9 +94,7 @@ impl Star {
     /// `program` inside a place; its process number is the program's own.
     #[must_use]
     pub fn command(&self, name: &str, program: impl AsRef<std::ffi::OsStr>) -> Command {
-        let mut command = Command::new("ip");
-        command.args(["netns", "exec", &self.namespace(name)]).arg(program);
-        command
+        command(&self.namespace(name), program)
     }
 
     /// The name of a place's namespace, for `ip netns exec`.
@@ -108,22 +108,7 @@ impl Star {
     /// # Errors
     /// When the kernel's table cannot be read.
     pub fn counters(&self, name: &str) -> Result<Counters> {
-        let table = run("ip", &["netns", "exec", &self.namespace(name), "cat", "/proc/net/dev"])?;
-        let line = table
-            .lines()
-            .find_map(|line| line.trim().strip_prefix("eth0:"))
-            .context("no eth0 in /proc/net/dev")?;
-        let fields: Vec<_> = line.split_whitespace().collect();
-        let field = |at: usize| {
-            fields
-                .get(at)
-                .and_then(|text| text.parse().ok())
-                .context("a short line in /proc/net/dev")
-        };
-        Ok(Counters {
-            received: field(0)?,
-            sent: field(8)?,
-        })
+        counters(&self.namespace(name))
     }
 
     /// Runs `act` on a thread inside a place. Threads that it starts, and sockets that it opens, stay there.
@@ -139,10 +124,7 @@ impl Star {
     /// # Errors
     /// When `ip` fails.
     pub fn only_way_out(&self, name: &str, to: &str) -> Result<()> {
-        let space = self.namespace(name);
-        run("ip", &["-n", &space, "route", "flush", "dev", "eth0"])?;
-        let route = format!("{}/32", self.address(to));
-        run("ip", &["-n", &space, "route", "add", &route, "dev", "eth0"]).map(drop)
+        Places::only_way_out(self, name, to)
     }
 
     /// Refuses every TCP packet that a place has for `to`, as a firewall would.
@@ -150,9 +132,7 @@ impl Star {
     /// # Errors
     /// When `ip` fails.
     pub fn no_tcp(&self, name: &str, to: &str) -> Result<()> {
-        let (space, to) = (self.namespace(name), format!("{}/32", self.address(to)));
-        let rule = ["-n", &space, "rule", "add", "to", &to, "ipproto", "tcp", "prohibit"];
-        run("ip", &rule).map(drop)
+        Places::no_tcp(self, name, to)
     }
 
     /// Takes a place's link down, or up again.
@@ -192,14 +172,21 @@ impl Star {
     }
 }
 
+impl Places for Star {
+    fn address(&self, name: &str) -> String {
+        Self::address(self, name)
+    }
+
+    fn namespace(&self, name: &str) -> String {
+        Self::namespace(self, name)
+    }
+}
+
 impl Drop for Star {
     fn drop(&mut self) {
         let names = self.places.iter().map(|place| place.name.as_str()).chain(["hub"]);
         for name in names {
-            // Only those that were made exist; the rest fail and that is fine.
-            let _ = Command::new("ip")
-                .args(["netns", "del", &self.namespace(name)])
-                .output();
+            remove(&self.namespace(name));
         }
     }
 }
@@ -222,7 +209,43 @@ pub fn inside<T: Send>(space: &Path, act: impl FnOnce() -> T + Send) -> Result<T
     std::thread::scope(|scope| scope.spawn(entered).join()).unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
-fn address(index: usize) -> String {
+/// `program` inside the namespace `space`; its process number is the program's own.
+pub(crate) fn command(space: &str, program: impl AsRef<std::ffi::OsStr>) -> Command {
+    let mut command = Command::new("ip");
+    command.args(["netns", "exec", space]).arg(program);
+    command
+}
+
+/// What has gone through `eth0` of the namespace `space` so far.
+///
+/// # Errors
+/// When the kernel's table cannot be read.
+pub(crate) fn counters(space: &str) -> Result<Counters> {
+    let table = run("ip", &["netns", "exec", space, "cat", "/proc/net/dev"])?;
+    let line = table
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("eth0:"))
+        .context("no eth0 in /proc/net/dev")?;
+    let fields: Vec<_> = line.split_whitespace().collect();
+    let field = |at: usize| {
+        fields
+            .get(at)
+            .and_then(|text| text.parse().ok())
+            .context("a short line in /proc/net/dev")
+    };
+    Ok(Counters {
+        received: field(0)?,
+        sent: field(8)?,
+    })
+}
+
+/// Removes a namespace; one that was never made is none, and that is fine.
+pub(crate) fn remove(space: &str) {
+    let _ = Command::new("ip").args(["netns", "del", space]).output();
+}
+
+/// The address of the place with this number, of at most 250.
+pub(crate) fn address(index: usize) -> String {
     format!("10.77.0.{}", index + 2)
 }
 
@@ -235,7 +258,11 @@ fn limit(space: &str, device: &str, mbit: Option<f64>) -> Result<()> {
     run("ip", &[&["netns", "exec", space, "tc"], &bucket[..]].concat()).map(drop)
 }
 
-fn run(program: &str, arguments: &[&str]) -> Result<String> {
+/// Runs `program` to its end; what it printed.
+///
+/// # Errors
+/// What it said when it failed.
+pub(crate) fn run(program: &str, arguments: &[&str]) -> Result<String> {
     let output = Command::new(program)
         .args(arguments)
         .output()

@@ -14,7 +14,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use tempfile::TempDir;
 
-use crate::namespace::Star;
+use crate::places::Places;
 use crate::{Finished, binary};
 
 mod actor;
@@ -50,7 +50,7 @@ pub struct Plan {
     /// Hosts dial the origin themselves and the sites' nodes are not started.
     pub direct: bool,
     /// Place `o` for the origin and `s1`, `s2` .. for the sites and their hosts; without it everything is on loopback.
-    pub star: Option<Arc<Star>>,
+    pub places: Option<Arc<dyn Places>>,
 }
 
 impl Default for Plan {
@@ -66,7 +66,7 @@ impl Default for Plan {
                 ..NodeConfig::default()
             },
             direct: false,
-            star: None,
+            places: None,
         }
     }
 }
@@ -117,7 +117,7 @@ impl Network {
     /// As [`Network::start`].
     pub fn prepare(plan: &Plan) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("samara-test-").tempdir()?;
-        let place = plan.star.as_ref().map(|star| (star.clone(), "o".to_owned()));
+        let place = plan.places.as_ref().map(|places| (places.clone(), "o".to_owned()));
         let origin = Node::new(Actor::new(folder.path(), "origin", place)?, "origin", &plan.origin)?;
         let keys = folder.path().join("vendor");
         let mut network = Self {
@@ -239,11 +239,11 @@ impl Network {
         member.run(["join".as_ref(), join.as_os_str()]).map(drop)
     }
 
-    fn place(&self, site: usize) -> Option<(Arc<Star>, String)> {
+    fn place(&self, site: usize) -> Option<(Arc<dyn Places>, String)> {
         self.plan
-            .star
+            .places
             .as_ref()
-            .map(|star| (star.clone(), format!("s{}", site + 1)))
+            .map(|places| (places.clone(), format!("s{}", site + 1)))
     }
 
     fn grant_origin(&self) -> Result<()> {

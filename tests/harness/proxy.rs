@@ -8,7 +8,7 @@ use std::thread;
 
 use anyhow::Result;
 
-use crate::namespace::Star;
+use crate::places::Places;
 use crate::ports;
 
 /// Where it listens inside a namespace of its own, where every port is free.
@@ -36,13 +36,13 @@ impl Proxy {
         Self::listen(format!("127.0.0.1:{}", ports::free()?))
     }
 
-    /// Listens inside a place of the star, and opens its tunnels from there.
+    /// Listens inside a place, and opens its tunnels from there.
     ///
     /// # Errors
     /// When the place cannot be entered.
-    pub fn start_in(star: &Star, place: &str) -> Result<Self> {
-        let address = format!("{}:{PORT}", star.address(place));
-        star.inside(place, || Self::listen(address))?
+    pub fn start_in(places: &dyn Places, place: &str) -> Result<Self> {
+        let address = format!("{}:{PORT}", places.address(place));
+        places.inside(place, || Self::listen(address))?
     }
 
     /// Its threads stay in the network namespace of the thread that calls this.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use anyhow::Result;
 
 use super::VERB;
-use crate::namespace::Star;
+use crate::places::Places;
 use crate::{Finished, binary};
 
 /// One home, and where its programs run.
@@ -16,7 +16,7 @@ use crate::{Finished, binary};
 pub struct Actor {
     name: String,
     home: PathBuf,
-    place: Option<(Arc<Star>, String)>,
+    place: Option<(Arc<dyn Places>, String)>,
     node: Option<PathBuf>,
 }
 
@@ -25,7 +25,7 @@ impl Actor {
     ///
     /// # Errors
     /// When it cannot be made.
-    pub fn new(base: &Path, name: &str, place: Option<(Arc<Star>, String)>) -> Result<Self> {
+    pub fn new(base: &Path, name: &str, place: Option<(Arc<dyn Places>, String)>) -> Result<Self> {
         let home = base.join(name);
         std::fs::create_dir_all(&home)?;
         Ok(Self {
@@ -65,7 +65,7 @@ impl Actor {
     #[must_use]
     pub fn ip(&self) -> String {
         match &self.place {
-            Some((star, name)) => star.address(name),
+            Some((places, name)) => places.address(name),
             None => "127.0.0.1".to_owned(),
         }
     }
@@ -74,7 +74,7 @@ impl Actor {
     #[must_use]
     pub fn command(&self) -> Command {
         let mut command = match &self.place {
-            Some((star, name)) => star.command(name, binary::samara()),
+            Some((places, name)) => places.command(name, binary::samara()),
             None => Command::new(binary::samara()),
         };
         for (name, _) in std::env::vars_os() {

@@ -23,7 +23,7 @@ pub(crate) fn run(bed: &Bed<'_>, star: &Arc<Star>, barrier: &mut dyn FnMut() -> 
     let plan = Plan {
         sites: bed.sites.len(),
         site,
-        star: Some(star.clone()),
+        places: Some(star.clone()),
         ..Plan::default()
     };
     let network = Network::start(&plan)?;
