@@ -20,7 +20,8 @@ pub mod skip;
 pub mod tree;
 pub mod usage;
 pub mod wait;
+pub mod wan;
 pub mod web;
 
 pub use process::{Finished, Process};
-pub use skip::{runnable, skip};
+pub use skip::{runnable, runnable_with, skip};

@@ -10,7 +10,7 @@ use anyhow::Result;
 use crate::namespace::{self, Counters};
 
 /// Named places, each a network namespace with one address on a device `eth0`: a [`Star`](crate::namespace::Star) round a
-/// bridge, say.
+/// bridge or a [`Wan`](crate::wan::Wan) of emulated links.
 pub trait Places: Debug + Send + Sync {
     /// The address of a place.
     ///

@@ -25,6 +25,12 @@ impl Seed {
         self.next() % bound
     }
 
+    /// A number from 0 up to 1, never 1 itself.
+    #[expect(clippy::cast_precision_loss, reason = "53 bits are what a float holds")]
+    pub const fn unit(&mut self) -> f64 {
+        (self.next() >> 11) as f64 / (1u64 << 53) as f64
+    }
+
     /// Fills `bytes`.
     pub fn fill(&mut self, bytes: &mut [u8]) {
         for part in bytes.chunks_mut(8) {
