@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use samara_tests::namespace::{Place, Star};
-use samara_tests::network::{Network, PRODUCT, Plan};
+use samara_tests::network::{Crossing, Network, PRODUCT, Plan};
 use samara_tests::proxy::Proxy;
 use samara_tests::runnable;
 use samara_tests::tree::{Tree, same};
+use samara_tests::wan::{self, profile};
 
 const SOON: Duration = Duration::from_secs(300);
 
@@ -113,6 +114,27 @@ fn a_site_whose_firewall_lets_no_tcp_out_fetches_over_quic() -> Result<()> {
     let into = network.folder("out")?;
     network.sites[0].fetch(&format!("{PRODUCT}@1.0.0"), &into)?;
     same(tree.root(), &into)
+}
+
+/// 8 Mbit/s, 90 ms there and back, every fiftieth packet lost, eight at a time.
+#[test]
+fn a_site_on_a_weak_mobile_link_gets_its_release() -> Result<()> {
+    if !wan::runnable("a weak mobile link", &[]) {
+        return Ok(());
+    }
+    let crossing = Crossing::of(profile("weak-4g").link(), 1, 1 << 20, SOON)?;
+    println!("weak-4g: {crossing:?}");
+    let down = crossing.traffic.down;
+    ensure!(
+        crossing.took > Duration::from_millis(1048),
+        "faster than the link: {crossing:?}"
+    );
+    ensure!(
+        down.loss > 0 && down.bytes > 1 << 20,
+        "the link was not lossy: {crossing:?}"
+    );
+    ensure!(down.bytes < 2 << 20, "much crossed the link twice: {crossing:?}");
+    Ok(())
 }
 
 /// Publishes 6 MiB and waits until the site has them; all of it must have passed the proxy.

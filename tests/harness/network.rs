@@ -18,9 +18,11 @@ use crate::places::Places;
 use crate::{Finished, binary};
 
 mod actor;
+mod crossing;
 mod node;
 
 pub use actor::Actor;
+pub use crossing::Crossing;
 pub use node::{Node, NodeConfig, Transfer};
 
 /// How long a verb that only computes may take.
