@@ -24,4 +24,4 @@ pub mod wan;
 pub mod web;
 
 pub use process::{Finished, Process};
-pub use skip::{runnable, runnable_with, skip};
+pub use skip::{runnable, skip};

@@ -44,25 +44,12 @@ pub fn find(program: &str) -> Option<std::path::PathBuf> {
 /// As [`skip`].
 #[must_use]
 pub fn runnable(name: &str, programs: &[&str], root: bool) -> bool {
-    runnable_with(name, programs, root, &[])
-}
-
-/// As [`runnable`], and skips unless every file, a device say, is there too.
-///
-/// # Panics
-/// As [`skip`].
-#[must_use]
-pub fn runnable_with(name: &str, programs: &[&str], root: bool, files: &[&str]) -> bool {
     if let Some(missing) = programs.iter().find(|program| !has(program)) {
         skip(name, &format!("`{missing}` is not installed"));
         return false;
     }
     if root && !crate::usage::is_root() {
         skip(name, "needs root");
-        return false;
-    }
-    if let Some(missing) = files.iter().find(|file| !Path::new(file).exists()) {
-        skip(name, &format!("{missing} is not there"));
         return false;
     }
     true

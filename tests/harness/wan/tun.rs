@@ -14,9 +14,7 @@ pub(super) const DEVICE: &str = "/dev/net/tun";
 ///
 /// No header is asked for, so the kernel cuts large segments to the MTU and fills in all checksums before it hands them out.
 pub(super) fn open() -> io::Result<File> {
-    let mut options = OpenOptions::new();
-    options.read(true).write(true).custom_flags(libc::O_NONBLOCK);
-    let file = options.open(DEVICE)?;
+    let file = reach()?;
     let flags = libc::c_short::try_from(libc::IFF_TUN | libc::IFF_NO_PI).map_err(io::Error::other)?;
     // SAFETY: zeroed is a valid ifreq; the kernel reads the name and the flags, and writes only into the request.
     #[expect(unsafe_code, reason = "std knows no ioctl")]
@@ -33,6 +31,13 @@ pub(super) fn open() -> io::Result<File> {
     } else {
         Err(io::Error::last_os_error())
     }
+}
+
+/// Opens the kernel's device, which is no interface yet.
+pub(super) fn reach() -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).custom_flags(libc::O_NONBLOCK);
+    options.open(DEVICE)
 }
 
 /// Waits until one of `files` can be read, or for `limit`; which of them can be, or have been closed at their other end.
