@@ -25,10 +25,10 @@ impl Chain {
         }
     }
 
-    /// Whether the next packet is lost. Draws once, whatever is asked for, so that a change of the loss moves no later draw.
-    pub(super) fn loses(&mut self, loss: &Loss) -> bool {
-        let chance = if self.is_bad { loss.stay() } else { loss.enter() };
-        self.is_bad = self.seed.unit() < chance;
+    /// Whether the next packet is lost, which comes after so long a silence. Draws once, whatever is asked for, so that a change
+    /// of the loss moves no later draw.
+    pub(super) fn loses(&mut self, loss: &Loss, silence: Duration) -> bool {
+        self.is_bad = self.seed.unit() < loss.chance(self.is_bad, silence);
         self.is_bad
     }
 }
@@ -78,11 +78,11 @@ mod tests {
     use super::*;
 
     /// The lengths of the runs of lost packets, and the share of them.
-    fn bursts(loss: Loss, packets: u32) -> (f64, f64) {
+    fn bursts(loss: Loss, packets: u32, silence: Duration) -> (f64, f64) {
         let mut chain = Chain::new(7);
         let (mut lost, mut runs, mut before) = (0u32, 0u32, false);
         for _ in 0..packets {
-            let now = chain.loses(&loss);
+            let now = chain.loses(&loss, silence);
             lost += u32::from(now);
             runs += u32::from(now && !before);
             before = now;
@@ -93,17 +93,46 @@ mod tests {
     #[test]
     fn loss_and_burst_are_those_asked_for() {
         for (mean, burst) in [(0.01, 6.0), (0.02, 8.0), (0.12, 25.0), (0.25, 40.0), (0.5, 1.0)] {
-            let (share, length) = bursts(Loss::bursty(mean, burst), 2_000_000);
+            let (share, length) = bursts(Loss::bursty(mean, burst), 2_000_000, Duration::from_secs(9));
             assert!((share / mean - 1.0).abs() < 0.08, "{share} for {mean} in {burst}");
             assert!((length / burst - 1.0).abs() < 0.08, "{length} for {burst} at {mean}");
         }
         // Each for itself: a second one follows a lost one as often as any other.
-        let (share, length) = bursts(Loss::random(0.2), 1_000_000);
+        let (share, length) = bursts(Loss::random(0.2), 1_000_000, Duration::ZERO);
         assert!(
             (share - 0.2).abs() < 0.002 && (length - 1.25).abs() < 0.01,
             "{share} {length}"
         );
-        assert_eq!(bursts(Loss::default(), 10_000).0, 0.0, "none was asked for");
+        assert_eq!(
+            bursts(Loss::default(), 10_000, Duration::ZERO).0,
+            0.0,
+            "none was asked for"
+        );
+    }
+
+    #[test]
+    fn a_burst_passes_in_silence_too_where_that_counts() {
+        let idle = Duration::from_millis(10);
+        let loss = Loss {
+            idle: Some(idle),
+            ..Loss::bursty(0.25, 40.0)
+        };
+        let (share, length) = bursts(loss, 2_000_000, idle - Duration::from_nanos(1));
+        assert!(
+            (share - 0.25).abs() < 0.02 && (length - 40.0).abs() < 3.0,
+            "busy: {share} {length}"
+        );
+        // Every tenth packet is seen, so the bursts have four.
+        let (share, length) = bursts(loss, 2_000_000, idle * 9);
+        assert!(
+            (share - 0.25).abs() < 0.01 && (length - 4.7).abs() < 0.5,
+            "sparse: {share} {length}"
+        );
+        let (share, length) = bursts(loss, 1_000_000, Duration::from_secs(600));
+        assert!(
+            (share - 0.25).abs() < 0.01 && (length - 1.33).abs() < 0.02,
+            "as good as random: {share} {length}"
+        );
     }
 
     #[test]

@@ -70,7 +70,7 @@ pub(super) struct Lane {
     shape: Shape,
     /// When the outage was set.
     since: Duration,
-    /// When the sender has sent all that it holds.
+    /// When the sender has sent, or had sent, all that it held.
     free: Duration,
     /// Of each packet that is not sent yet: when it will be, and its size.
     waiting: VecDeque<(Duration, u32)>,
@@ -134,11 +134,12 @@ impl Lane {
             self.traffic.oversize += 1;
             return None;
         }
+        let silence = now.saturating_sub(self.free);
         let Some(sent) = self.send(now, bytes) else {
             self.traffic.queue += 1;
             return None;
         };
-        if self.losses.loses(&self.shape.loss) {
+        if self.losses.loses(&self.shape.loss, silence) {
             self.traffic.loss += 1;
             return None;
         }
@@ -181,7 +182,8 @@ impl Lane {
             self.waiting_bytes -= u64::from(sent);
         }
         if self.shape.mbit.is_none() {
-            return Some(now.max(self.free));
+            self.free = self.free.max(now);
+            return Some(self.free);
         }
         let with_it = self.waiting_bytes + u64::from(bytes);
         if with_it > self.shape.queue_bytes() && !self.waiting.is_empty() {

@@ -4,10 +4,17 @@
 //! being without fault: half the round trip is on the way up and half on the way down, and the jitter likewise; rate and loss are
 //! those of each direction. So between such a place and one without a profile the round trip is the one in the table, and
 //! between two of them it is twice that, and each packet runs the risk of being lost twice.
+//!
+//! In one thing this is not what the source's emulator does: while nobody sends, a burst of losses passes by in the time that the
+//! same number of full packets would have taken. There it waits for the next packets, however late they come; a stream that backs
+//! off then meets one burst for minutes, which no link does.
 
 use std::time::Duration;
 
 use super::shape::{Link, Loss, Shape, bytes_in};
+
+/// Bytes of a packet of which bursts are counted.
+const FULL_PACKET: u32 = 1500;
 
 /// One rung of the ladder.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -55,21 +62,20 @@ impl Profile {
     #[must_use]
     pub fn link(&self) -> Link {
         let rtt = Duration::from_secs_f64(self.rtt_ms / 1e3);
-        let shape = Shape {
+        let mut shape = Shape {
             mbit: Some(self.mbit),
             delay: rtt / 2,
             jitter: Duration::from_secs_f64(self.jitter_ms / 2e3),
             loss: Loss {
                 mean: self.loss,
                 burst: self.burst,
+                idle: None,
             },
             ..Shape::default()
         };
-        let queue = shape.queue_bytes().max(bytes_in(self.mbit, rtt));
-        Link::both(Shape {
-            queue: Some(queue),
-            ..shape
-        })
+        shape.loss.idle = Some(shape.time_of(FULL_PACKET));
+        shape.queue = Some(shape.queue_bytes().max(bytes_in(self.mbit, rtt)));
+        Link::both(shape)
     }
 }
 

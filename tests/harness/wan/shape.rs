@@ -46,12 +46,18 @@ pub struct Shape {
 }
 
 /// Which packets are lost: each for itself, or in bursts as in Gilbert's model.
+///
+/// That model knows packets and no time: who sends less because much was lost, one packet after ever longer pauses, sees a burst of
+/// forty last for minutes. On a real link a fade passes whether or not somebody sends; `idle` brings that in.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Loss {
     /// The share of packets that are lost in the long run.
     pub mean: f64,
     /// How many packets in a row are lost at a time, on average; `None`: each packet is lost or not whatever became of the last.
     pub burst: Option<f64>,
+    /// A silence of this length counts for one packet that nobody sees; `None`: silence changes nothing, and which packets are
+    /// lost depends on their number alone. Where the link is busy the two are the same.
+    pub idle: Option<Duration>,
 }
 
 /// Packets that are held back, so that later ones overtake them.
@@ -144,35 +150,43 @@ impl Loss {
     /// Each packet for itself.
     #[must_use]
     pub const fn random(mean: f64) -> Self {
-        Self { mean, burst: None }
+        Self {
+            mean,
+            burst: None,
+            idle: None,
+        }
     }
 
-    /// In bursts of so many packets on average.
+    /// In bursts of so many packets on average, however long they take.
     #[must_use]
     pub const fn bursty(mean: f64, burst: f64) -> Self {
         Self {
             mean,
             burst: Some(burst),
+            idle: None,
         }
     }
 
-    /// The chance that a burst begins with a packet that follows one which was not lost.
+    /// The chance that a packet is lost, which follows one that was or was not, after so long a silence.
     #[must_use]
-    pub fn enter(&self) -> f64 {
-        match self.burst {
-            None => self.mean,
-            Some(burst) => self.mean / (burst * (1.0 - self.mean)),
+    pub fn chance(&self, after_lost: bool, silence: Duration) -> f64 {
+        let unseen = self.idle.map_or(0, |idle| silence.as_nanos() / idle.as_nanos().max(1));
+        // How much of what is known of the last packet still holds for the next one; nothing where each is lost for itself.
+        let memory = self.burst.map_or(0.0, |burst| 1.0 - 1.0 / (burst * (1.0 - self.mean)));
+        let memory = memory.powi(i32::try_from(unseen).unwrap_or(i32::MAX).saturating_add(1));
+        if after_lost {
+            self.mean + (1.0 - self.mean) * memory
+        } else {
+            self.mean - self.mean * memory
         }
-    }
-
-    /// The chance that a packet which follows a lost one is lost too.
-    #[must_use]
-    pub fn stay(&self) -> f64 {
-        self.burst.map_or(self.mean, |burst| 1.0 - 1.0 / burst)
     }
 
     fn check(&self) -> Result<()> {
         let Some(burst) = self.burst else { return Ok(()) };
+        ensure!(
+            self.idle != Some(Duration::ZERO),
+            "silence of no length counts as packets"
+        );
         ensure!(burst.is_finite() && burst >= 1.0, "bursts of {burst} packets");
         // Between two bursts at least one packet gets through.
         let possible = burst / (burst + 1.0);

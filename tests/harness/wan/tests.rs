@@ -14,7 +14,6 @@ const MS: Duration = Duration::from_millis(1);
 const LIMIT: Duration = Duration::from_secs(30);
 /// Bytes sent before all of them are accounted for: fewer than a socket holds with all that the kernel adds to each datagram.
 const BATCH: usize = 20_000;
-const PORT: u16 = 7000;
 
 fn pair(seed: u64, a: Link, b: Link) -> Wan {
     Wan::new(seed, [("a", a), ("b", b)]).expect("root may")
@@ -28,11 +27,12 @@ fn up(shape: Shape) -> Link {
 }
 
 fn socket(wan: &Wan, place: &str) -> UdpSocket {
-    let address = (wan.address(place), PORT);
+    // Any port: a program that another test is about to start may hold a closed one for a moment.
+    let address = format!("{}:0", wan.address(place));
     let socket = wan
-        .inside(place, || UdpSocket::bind((address.0.as_str(), address.1)))
+        .inside(place, || UdpSocket::bind(&address))
         .expect("the place is there")
-        .expect("its port is free");
+        .expect("a port is free");
     socket.set_read_timeout(Some(20 * MS)).expect("more than nothing");
     socket
 }
@@ -40,7 +40,7 @@ fn socket(wan: &Wan, place: &str) -> UdpSocket {
 /// Sends numbered datagrams from `a` to `b`; the numbers that came, in their order. Ends when each has come or is counted.
 fn datagrams(wan: &Wan, count: u32, bytes: usize) -> Vec<u32> {
     let (from, to) = (socket(wan, "a"), socket(wan, "b"));
-    let target = (wan.address("b"), PORT);
+    let target = to.local_addr().expect("it is bound");
     let before = [wan.traffic("a").up, wan.traffic("b").down];
     let mut arrived = Vec::new();
     let (mut datagram, mut buffer) = (vec![0; bytes], [0; 2000]);
@@ -48,8 +48,7 @@ fn datagrams(wan: &Wan, count: u32, bytes: usize) -> Vec<u32> {
     let deadline = Instant::now() + LIMIT;
     for sent in 1..=count {
         datagram[..4].copy_from_slice(&sent.to_le_bytes());
-        from.send_to(&datagram, (target.0.as_str(), target.1))
-            .expect("it is sent");
+        from.send_to(&datagram, target).expect("it is sent");
         while (sent.is_multiple_of(batch) || sent == count) && !is_settled(wan, before, sent, arrived.len()) {
             assert!(
                 Instant::now() < deadline,
@@ -80,11 +79,11 @@ fn echoes(wan: &Wan, count: usize) -> [Vec<Duration>; 2] {
     let (a, b) = (socket(wan, "a"), socket(wan, "b"));
     let mut times = [Vec::new(), Vec::new()];
     for _ in 0..count {
-        for ((from, to, target), times) in [(&a, &b, "b"), (&b, &a, "a")].into_iter().zip(&mut times) {
+        for ((from, to), times) in [(&a, &b), (&b, &a)].into_iter().zip(&mut times) {
+            let target = to.local_addr().expect("it is bound");
             to.set_read_timeout(Some(LIMIT)).expect("more than nothing");
             let started = Instant::now();
-            from.send_to(b"x", (wan.address(target).as_str(), PORT))
-                .expect("it is sent");
+            from.send_to(b"x", target).expect("it is sent");
             to.recv(&mut [0; 8]).expect("it comes");
             times.push(started.elapsed());
         }
