@@ -169,7 +169,7 @@ fn iperf_sees_the_loss_that_was_asked_for() {
             ..Link::default()
         },
     );
-    let said = iperf(&wan, &["-u", "-b", "20M", "-l", "1000", "-t", "3"]);
+    let said = iperf(&wan, &["-u", "-b", "4M", "-l", "200", "-t", "3"]);
     let sum = &said["end"]["sum"];
     let (lost, packets) = (sum["lost_packets"].as_f64(), sum["packets"].as_f64());
     let (lost, packets) = (lost.expect("a number"), packets.expect("a number"));
@@ -177,11 +177,9 @@ fn iperf_sees_the_loss_that_was_asked_for() {
     // Five standard deviations.
     let deviation = (0.05 * 0.95 / packets).sqrt();
     assert!((lost / packets - 0.05).abs() < 5.0 * deviation, "{lost} of {packets}");
-    let dropped = wan.traffic("b").down.loss;
-    assert!(
-        u32::try_from(dropped).is_ok_and(|dropped| f64::from(dropped) >= lost),
-        "{dropped} dropped"
-    );
+    // A receiver that waits for the CPU loses some more; a few of those dropped were not datagrams.
+    let dropped = f64::from(u32::try_from(wan.traffic("b").down.loss).expect("some"));
+    assert!((lost - dropped).abs() < packets / 100.0, "{dropped} dropped: {sum}");
     assert_eq!(wan.overruns().expect("the tables are there"), 0);
 }
 
