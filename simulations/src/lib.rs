@@ -9,6 +9,7 @@ pub mod link;
 mod meeting;
 pub mod node;
 pub mod oracle;
+pub mod picture;
 pub mod report;
 pub mod scenario;
 pub mod timeline;
@@ -35,7 +36,24 @@ pub enum RunError {
     /// The scenario makes no sense.
     #[error(transparent)]
     Scenario(#[from] scenario::ScenarioError),
+    /// The pictures cannot be written.
+    #[error("cannot write pictures into `{0}`: {1}")]
+    Picture(std::path::PathBuf, std::io::Error),
     /// What happened must not happen.
     #[error(transparent)]
     Oracle(#[from] oracle::Objection),
+}
+
+impl RunError {
+    /// What went wrong in a word, for tables.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Scenario(_) => "no scenario",
+            Self::Picture(..) => "no pictures",
+            Self::Oracle(oracle::Objection::Safety(_)) => "unsafe",
+            Self::Oracle(oracle::Objection::Liveness { .. }) => "not finished",
+            Self::Oracle(oracle::Objection::Fairness(_)) => "unfair",
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! A scenario: what is moved, by whom, over which links, and what goes wrong. TOML; a field that is not known is refused,
 //! and so is a value that makes no sense.
 
+mod baseline;
 mod check;
 mod fault;
 mod nodes;
@@ -13,6 +14,7 @@ use serde::Deserialize;
 use samara_protocol::swarm::config::Rules;
 use samara_protocol::units::parse_bytes;
 
+pub use baseline::Baseline;
 pub use fault::{Fault, FaultKind};
 pub use nodes::{Behaviour, Nodes, Reach, Reseed, RoleName};
 pub use spread::{Number, Rate, Spread};
@@ -111,14 +113,21 @@ const fn default_deadline() -> f64 {
 }
 
 /// The scenarios that the program carries.
-pub const BUILT_IN: [(&str, &str); 7] = [
+pub const BUILT_IN: [(&str, &str); 14] = [
     ("flash-release", include_str!("../scenarios/flash-release.toml")),
     ("liars-and-crashes", include_str!("../scenarios/liars-and-crashes.toml")),
     ("greedy-takers", include_str!("../scenarios/greedy-takers.toml")),
     ("origin-dies", include_str!("../scenarios/origin-dies.toml")),
     ("weak-uplinks", include_str!("../scenarios/weak-uplinks.toml")),
     ("spread-uplinks", include_str!("../scenarios/spread-uplinks.toml")),
+    ("spread-100x", include_str!("../scenarios/spread-100x.toml")),
     ("own-only", include_str!("../scenarios/own-only.toml")),
+    ("broken-replies", include_str!("../scenarios/broken-replies.toml")),
+    ("half-hostile", include_str!("../scenarios/half-hostile.toml")),
+    ("one-site", include_str!("../scenarios/one-site.toml")),
+    ("overtaking", include_str!("../scenarios/overtaking.toml")),
+    ("mixed-fleet", include_str!("../scenarios/mixed-fleet.toml")),
+    ("two-origins", include_str!("../scenarios/two-origins.toml")),
 ];
 
 impl Scenario {
@@ -144,8 +153,16 @@ impl Scenario {
     /// When the text is no scenario, or a value makes no sense.
     pub fn parse(name: &str, text: &str) -> Result<Self, ScenarioError> {
         let scenario: Self = toml::from_str(text).map_err(|error| ScenarioError::Parse(name.to_owned(), error))?;
-        check::check(&scenario)?;
+        scenario.check()?;
         Ok(scenario)
+    }
+
+    /// Looks at all values once more, after some were changed.
+    ///
+    /// # Errors
+    /// Names the one that makes no sense.
+    pub fn check(&self) -> Result<(), ScenarioError> {
+        check::check(self)
     }
 
     /// Sets how many sites there are in the first group of sites.

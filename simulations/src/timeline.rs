@@ -39,4 +39,23 @@ impl Timeline {
             self.from_origins[at] += bytes;
         }
     }
+
+    /// What was sent from `start` to the last finish, in so many parts, over what could have been sent with these rates.
+    #[expect(clippy::cast_precision_loss, reason = "bytes below 2^53")]
+    pub(crate) fn busy(&self, start: Timestamp, parts: usize, rates: (f64, f64)) -> (Vec<f64>, Vec<f64>) {
+        let index = |at: Timestamp| {
+            usize::try_from(at.0 / self.interval_us)
+                .unwrap_or(usize::MAX)
+                .min(self.sent.len())
+        };
+        let (from, to) = (index(start), index(self.finished.last().copied().unwrap_or(start)));
+        let part = |samples: &[u64], rate: f64, at: usize| {
+            let (first, last) = (from + (to - from) * at / parts, from + (to - from) * (at + 1) / parts);
+            let time = (last - first).max(1) as f64 * self.interval_us as f64 / 1e6;
+            samples[first..last].iter().sum::<u64>() as f64 / time / rate.max(1.0)
+        };
+        let all = (0..parts).map(|at| part(&self.sent, rates.0, at)).collect();
+        let origins = (0..parts).map(|at| part(&self.from_origins, rates.1, at)).collect();
+        (all, origins)
+    }
 }

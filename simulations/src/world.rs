@@ -3,6 +3,7 @@
 mod agenda;
 mod faults;
 mod lives;
+mod needs;
 mod traffic;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -22,7 +23,6 @@ use samara_protocol::wire::message::SwarmMessage;
 
 use agenda::Agenda;
 
-use crate::bound::{self, Rates};
 use crate::link::Links;
 use crate::node::Node;
 use crate::scenario::{Behaviour, FaultKind, Scenario, ScenarioError, size};
@@ -30,7 +30,7 @@ use crate::timeline::Timeline;
 use crate::topology::{self, seconds};
 
 /// Everybody is connected at 0; the clock of a release starts this much later.
-const WARM_UP: Duration = Duration::from_secs(1);
+pub(crate) const WARM_UP: Duration = Duration::from_secs(1);
 const CHECKPOINT: Duration = Duration::from_secs(2);
 /// A broken connection is noticed and made again after this time.
 const REDIAL: Duration = Duration::from_secs(1);
@@ -192,67 +192,6 @@ impl World {
         self.hash.finalize().to_hex().to_string()
     }
 
-    /// The least time in seconds in which all releases together could reach all honest nodes, by their links and their
-    /// operators' limits: Kumar and Ross, and one copy from the origins for each group of nodes that may feed each other.
-    #[must_use]
-    pub fn bound(&self) -> f64 {
-        let origin_up = self.origin_up();
-        let expected = self
-            .nodes
-            .iter()
-            .filter(|node| node.counts() && node.nature.leaves.is_none());
-        let sites: Vec<Rates> = expected.map(|node| node.nature.usable()).collect();
-        let bytes = self.bytes();
-        if origin_up == 0.0 {
-            return bound::kumar_ross(bytes, f64::INFINITY, &sites);
-        }
-        bound::kumar_ross(bytes, origin_up, &sites).max(self.groups() * bytes / origin_up)
-    }
-
-    /// Mundinger, Weber and Weiss: the same for equal links, where a block must be whole before it is passed on.
-    #[must_use]
-    pub fn mundinger(&self) -> Option<f64> {
-        let sites: Vec<Rates> = self
-            .nodes
-            .iter()
-            .filter(|node| node.counts())
-            .map(|node| node.nature.usable())
-            .collect();
-        let blocks: u32 = self.releases.iter().map(|release| release.table.len()).sum();
-        bound::mundinger(self.bytes(), self.origin_up(), &sites, blocks)
-    }
-
-    /// How many copies the origins have to send at the least: one for each group of nodes that may feed each other.
-    #[must_use]
-    pub fn groups(&self) -> f64 {
-        let serving: BTreeMap<u64, u64> = self
-            .nodes
-            .iter()
-            .filter(|node| node.nature.role == Role::Site && node.counts())
-            .map(|node| (node.nature.site, node.nature.domain))
-            .collect();
-        let (mut groups, mut copies) = (BTreeSet::new(), 0_u32);
-        for nature in self.nodes.iter().filter(|node| node.counts()).map(|node| &node.nature) {
-            match serving.get(&nature.site) {
-                Some(0) => copies += u32::from(groups.insert((nature.site, true))),
-                Some(domain) => copies += u32::from(groups.insert((*domain, false))),
-                None => copies += 1,
-            }
-        }
-        f64::from(copies)
-    }
-
-    fn origin_up(&self) -> f64 {
-        let origins = self.nodes.iter().filter(|node| node.nature.role == Role::Origin);
-        origins.map(|node| node.nature.usable().up).sum()
-    }
-
-    #[expect(clippy::cast_precision_loss, reason = "sizes below 2^53")]
-    fn bytes(&self) -> f64 {
-        let bytes: u64 = self.releases.iter().map(|release| release.table.bytes()).sum();
-        bytes as f64
-    }
-
     fn end(&self) -> Timestamp {
         let last = self.releases.iter().map(|release| release.at).max().unwrap_or_default();
         let joins = self
@@ -376,6 +315,25 @@ impl World {
         } else if at.is_none() {
             entry.timer = None;
         }
+    }
+
+    /// How busy the uplinks of all nodes and those of the origins were, each as so many parts of the time until the last
+    /// had finished, 0 to 1.
+    #[must_use]
+    pub fn busy(&self, parts: usize) -> (Vec<f64>, Vec<f64>) {
+        let rate = |origins: bool| -> f64 {
+            let nodes = self.nodes.iter().map(|node| &node.nature);
+            let nodes = nodes.filter(|nature| nature.role != Role::Host && (!origins || nature.role == Role::Origin));
+            nodes.map(|nature| nature.usable().up).sum()
+        };
+        let start = Timestamp::ZERO.after(WARM_UP);
+        self.timeline.busy(start, parts, (rate(false), rate(true)))
+    }
+
+    /// The number of a node.
+    #[must_use]
+    pub fn number_of(&self, id: &NodeId) -> Option<usize> {
+        self.by_id.get(id).copied()
     }
 
     /// The nodes whom an honest node quarantined though they are honest.

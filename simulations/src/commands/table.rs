@@ -1,0 +1,98 @@
+//! `table`: the figures of docs/scheduler.md, each with the command that runs it alone.
+
+use std::fmt::Write;
+
+use samara_simulations::{RunError, Scenario, run};
+
+/// What is run.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Leaves out those that take minutes.
+    #[arg(long)]
+    quick: bool,
+}
+
+/// A figure: a scenario with its sites, blocks and the limit that it is held to, if there is one.
+struct Figure {
+    scenario: &'static str,
+    sites: Option<usize>,
+    blocks: Option<u32>,
+    is_slow: bool,
+    limit: &'static str,
+}
+
+const fn figure(scenario: &'static str, sites: Option<usize>, limit: &'static str) -> Figure {
+    Figure {
+        scenario,
+        sites,
+        blocks: None,
+        is_slow: false,
+        limit,
+    }
+}
+
+const FIGURES: [Figure; 19] = [
+    figure("flash-release", Some(8), ""),
+    figure("flash-release", Some(16), ""),
+    figure("flash-release", Some(32), ""),
+    figure("flash-release", Some(100), ""),
+    Figure {
+        is_slow: true,
+        ..figure("flash-release", Some(1000), "1.05, 1.05 copies")
+    },
+    Figure {
+        blocks: Some(256),
+        is_slow: true,
+        ..figure("flash-release", Some(10_000), "60 s, 4 GiB")
+    },
+    figure("spread-uplinks", None, "1.10"),
+    figure("spread-100x", None, "1.25"),
+    figure("weak-uplinks", None, "1.10"),
+    figure("broken-replies", None, "1.25 × flash-release 16"),
+    figure("half-hostile", None, "1.25 × flash-release 16, 2 % waste"),
+    figure("liars-and-crashes", None, ""),
+    figure("greedy-takers", None, ""),
+    figure("origin-dies", None, "all finish"),
+    figure("one-site", None, "1 copy"),
+    figure("overtaking", None, ""),
+    figure("own-only", None, "a copy a tenant"),
+    figure("mixed-fleet", None, ""),
+    figure("two-origins", None, "one copy together"),
+];
+
+/// The table as Markdown.
+pub(crate) fn table(args: &Args) -> Result<String, RunError> {
+    let mut out = String::from(
+        "| scenario | sites | blocks | last / bound | p99 | median | origin copies (needed) | control % | proofs % | waste % | wall s | held to |\n\
+         |---|---|---|---|---|---|---|---|---|---|---|---|\n",
+    );
+    for figure in FIGURES.iter().filter(|figure| !(args.quick && figure.is_slow)) {
+        let mut plan = Scenario::load(figure.scenario)?;
+        if let Some(sites) = figure.sites {
+            plan.set_sites(sites);
+        }
+        for release in &mut plan.release {
+            release.blocks = figure.blocks.or(release.blocks);
+        }
+        let started = std::time::Instant::now();
+        let report = run(&plan)?;
+        let wall = started.elapsed().as_secs_f64();
+        let _ = writeln!(
+            out,
+            "| {} | {} | {} | {:.3} | {:.3} | {:.3} | {:.2} ({:.2}) | {:.2} | {:.2} | {:.2} | {wall:.1} | {} |",
+            figure.scenario,
+            report.nodes,
+            report.blocks,
+            report.last_over_bound,
+            report.p99_over_bound,
+            report.p50_over_bound,
+            report.origin_copies,
+            report.copies_needed,
+            report.control_fraction * 100.0,
+            report.proof_fraction * 100.0,
+            report.waste_fraction * 100.0,
+            figure.limit,
+        );
+    }
+    Ok(out)
+}
