@@ -73,6 +73,9 @@ pub struct Scenario {
     /// What goes wrong.
     #[serde(default)]
     pub fault: Vec<Fault>,
+    /// The bound to compare with, in seconds, where it is that of another plan: a baseline is compared with what could be.
+    #[serde(skip)]
+    pub bound_s: Option<f64>,
     /// The scheduler's rules; all of them, unless a baseline or an ablation is measured.
     #[serde(skip)]
     pub rules: Rules,

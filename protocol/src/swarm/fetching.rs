@@ -244,6 +244,7 @@ impl Swarm {
         source.in_vain = Duration::ZERO;
         source.stalled = false;
         source.failures = 0;
+        source.broken = 0;
         source.give_ups = 0;
         source.meter.add(now, bytes);
         let (floor, cap) = (floor(transfer), cap(source));
@@ -302,23 +303,29 @@ impl Swarm {
                 let groups = left;
                 self.out
                     .push_back(Output::Event(Event::HaveWasFalse { peer, layout, groups }));
-                self.back_off(now, peer, 0);
+                self.back_off(now, peer);
             }
-            // A few are no reason: what was asked for is asked anew, of whoever is free.
-            FetchFault::Broken => self.back_off(now, peer, BROKEN_FORGIVEN),
-            FetchFault::Local => self.back_off(now, peer, 0),
+            FetchFault::Broken => self.broke_off(now, peer),
+            FetchFault::Local => self.back_off(now, peer),
         }
         self.fill_everybody();
     }
 
-    /// Leaves `peer` alone for longer with each failure in a row, after so many that are forgiven.
-    fn back_off(&mut self, now: Timestamp, peer: NodeId, forgiven: u32) {
+    /// Leaves `peer` alone for longer with each failure in a row.
+    fn back_off(&mut self, now: Timestamp, peer: NodeId) {
         let failures = self.peers.get_mut(&peer).map_or(0, |peer| {
             peer.source.failures += 1;
             peer.source.failures - 1
         });
-        if let Some(more) = failures.checked_sub(forgiven) {
-            self.pause(now, peer, backoff(more));
+        self.pause(now, peer, backoff(failures));
+    }
+
+    /// A reply broke off. A few are no reason to leave its peer alone: what was asked for is asked anew, of whoever is free.
+    fn broke_off(&mut self, now: Timestamp, id: NodeId) {
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        peer.source.broken += 1;
+        if peer.source.broken > BROKEN_FORGIVEN {
+            self.back_off(now, id);
         }
     }
 
@@ -452,7 +459,13 @@ fn cap(source: &Source) -> u64 {
 /// How large the next request to this peer may be; nothing when enough is under way.
 fn span(source: &Source, ahead: u64, transfer: &Transfer, shares: bool, limit: Option<u64>) -> Option<u64> {
     let share = if shares { transfer.left / SPAN_SHARE } else { u64::MAX };
-    let window = source.window.size().max(floor(transfer));
+    // Of several, one that has brought nothing yet is not trusted with much.
+    let size = if shares && source.meter.rate().is_none() {
+        0
+    } else {
+        source.window.size()
+    };
+    let window = size.max(floor(transfer));
     let window = window.min(share.max(floor(transfer)));
     let room = window.saturating_sub(ahead);
     let least = least(transfer);

@@ -216,6 +216,8 @@ pub(super) struct Source {
     pub(super) backoff_until: Option<Timestamp>,
     /// Failures in a row; the backoff doubles with each.
     pub(super) failures: u32,
+    /// Replies in a row that broke off.
+    pub(super) broken: u32,
     /// When something of it last did not verify.
     pub(super) blamed: Option<Timestamp>,
     /// How often in a row everything was taken back for want of progress.
@@ -236,6 +238,7 @@ impl Source {
             sought: None,
             backoff_until: None,
             failures: 0,
+            broken: 0,
             blamed: None,
             give_ups: 0,
         }

@@ -45,7 +45,7 @@ pub(crate) fn ablate(args: &Args) -> Result<String, RunError> {
         let _ = write!(out, "| {name} |");
         for scenario in &args.scenarios {
             let mut plan = plan(scenario)?;
-            plan.simplify(baseline);
+            plan.simplify(baseline)?;
             let _ = write!(out, " {} |", mean(&plan, args.seeds));
         }
         out.push('\n');

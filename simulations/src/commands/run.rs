@@ -53,7 +53,7 @@ pub(crate) fn run(args: &Args) -> Result<String, RunError> {
         scenario.leave_out(rule)?;
     }
     if let Some(baseline) = args.baseline {
-        scenario.simplify(baseline);
+        scenario.simplify(baseline)?;
     }
     scenario.check()?;
     let started = Instant::now();

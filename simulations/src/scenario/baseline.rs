@@ -3,6 +3,7 @@
 use samara_protocol::swarm::config::Rule;
 
 use super::{Reseed, RoleName, Scenario, ScenarioError};
+use crate::world::World;
 
 /// Something simpler than Samara.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -28,8 +29,12 @@ impl Scenario {
         Ok(())
     }
 
-    /// Turns it into a baseline.
-    pub fn simplify(&mut self, baseline: Baseline) {
+    /// Turns it into a baseline, which is compared with the bound of the plan as it was.
+    ///
+    /// # Errors
+    /// When the plan makes no sense.
+    pub fn simplify(&mut self, baseline: Baseline) -> Result<(), ScenarioError> {
+        self.bound_s = Some(World::new(self)?.bound());
         match baseline {
             Baseline::OriginOnly => {
                 for nodes in self.nodes.iter_mut().filter(|nodes| nodes.role == RoleName::Site) {
@@ -50,5 +55,6 @@ impl Scenario {
                 }
             }
         }
+        Ok(())
     }
 }

@@ -12,6 +12,9 @@ impl World {
     /// operators' limits: Kumar and Ross, and one copy from the origins for each group of nodes that may feed each other.
     #[must_use]
     pub fn bound(&self) -> f64 {
+        if let Some(bound) = self.scenario.bound_s {
+            return bound;
+        }
         let origin_up = self.origin_up();
         let expected = self
             .nodes

@@ -7,6 +7,8 @@ use crate::time::Timestamp;
 
 /// Time in which a domain that has seen everything must make progress by itself before the origin helps.
 const GRACE: Duration = Duration::from_secs(2);
+/// The same for a domain in which nobody has got anything yet: whoever says that it has all of it has not, or is very slow.
+const FIRST_GRACE: Duration = Duration::from_millis(500);
 /// Help that does not raise the domain's pace in this time earns nothing: its downlinks are full.
 const TRIAL: Duration = Duration::from_secs(1);
 /// The origin helps while the domain would need more than this part of the time it took so far.
@@ -80,7 +82,7 @@ impl Progress {
         match self.phase {
             _ if unsent => self.phase = Phase::Sending,
             Phase::Sending => self.watch(now),
-            Phase::Watching(at, ..) if now.since(at) >= GRACE && (is_stuck || now >= self.rests_until) => {
+            Phase::Watching(at, ..) if self.is_time(now.since(at), is_stuck || now >= self.rests_until) => {
                 self.baseline = self.pace(now).0;
                 if !self.is_near_the_end(patience) {
                     self.phase = Phase::Trying(now, self.gained, self.own);
@@ -99,6 +101,11 @@ impl Progress {
             Phase::Helping if self.is_near_the_end(patience) => self.watch(now),
             Phase::Watching(..) | Phase::Trying(..) | Phase::Helping => {}
         }
+    }
+
+    /// Whether it was watched for long enough, and may be helped.
+    fn is_time(&self, watched: Duration, may_help: bool) -> bool {
+        (watched >= GRACE && may_help) || (watched >= FIRST_GRACE && self.gained == 0)
     }
 
     fn watch(&mut self, now: Timestamp) {
