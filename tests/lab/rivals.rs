@@ -14,10 +14,12 @@ use tempfile::TempDir;
 
 use crate::measure::Transfer;
 
-mod torrent;
+pub(crate) mod torrent;
 
 /// How long one transfer may take before it counts as hung.
 pub(crate) const TRANSFER_LIMIT: Duration = Duration::from_secs(900);
+/// Bytes of one piece of the torrent that one pair moves.
+const TORRENT_PIECE: u64 = 1 << 20;
 /// How long a sender may take to be ready.
 const READY_LIMIT: Duration = Duration::from_secs(180);
 
@@ -139,7 +141,7 @@ impl Rqbit {
     fn start(source: &Path) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let torrent = folder.path().join("x.torrent");
-        fs::write(&torrent, torrent::of_file(source)?)?;
+        fs::write(&torrent, torrent::of_file(source, TORRENT_PIECE)?)?;
         let port = ports::free()?;
         let mut command = Self::command(port)?;
         command.args(["download", "--disable-http-api", "--overwrite", "-o"]);

@@ -1,14 +1,16 @@
-//! `lab swarm`: one rate-limited origin and its sites as real processes in network namespaces.
+//! `lab swarm`: one rate-limited origin and its sites as real processes in network namespaces, with Samara and with its rivals.
 //!
-//! The clock runs from the moment the sites, running and connected, are told to fetch, to the last one's verified copy. The
+//! The clock runs from the moment the sites, running and connected, are told to fetch, to the last one's verified copy; each
+//! program's file says what of it is ready before. Programs take turns, so that a slow minute of the machine hits all. The
 //! bound is Kumar and Ross's: the origin must send one copy, each site must receive one, and all uplinks together must carry
 //! one for each site. Interface copies are what left the origin's veth, headers and all, over the file's size.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use samara_protocol::units::ByteRate;
 use samara_tests::namespace::{Place, Star};
 use samara_tests::tree::{b3sum, random_file};
@@ -17,8 +19,16 @@ use serde_json::{Value, json};
 use crate::measure::{median, round};
 
 pub(crate) mod chain;
+mod clock;
 mod http;
+mod libtorrent;
+mod neighbours;
 mod own;
+mod program;
+mod rqbit;
+
+use clock::Clock;
+use program::Program;
 
 /// The shape of the swarm.
 #[derive(Debug, Clone, clap::Args)]
@@ -41,38 +51,80 @@ pub(crate) struct Args {
     /// How often; the median counts.
     #[arg(long, default_value_t = 5)]
     pub(crate) runs: u32,
-    /// What to put on the links: samara, chain (a bare forwarding chain: what the test bed allows), http (nginx and curl).
-    #[arg(long, value_delimiter = ',', default_value = "samara")]
-    pub(crate) tools: Vec<String>,
+    /// Rivals for the same links, in turns with Samara. One that is not installed is null.
+    #[arg(long, value_delimiter = ',', value_enum)]
+    pub(crate) vs: Vec<Program>,
+    /// Tell each site to fetch this many seconds after the one before it; each one's time counts from its own telling.
+    #[arg(long, default_value_t = 0.0)]
+    pub(crate) stagger: f64,
+    /// Leave Samara itself out: to prove the rivals' half.
+    #[arg(long)]
+    pub(crate) rivals_only: bool,
 }
 
-/// One run of one tool.
+/// One run of one program.
 #[derive(Debug, Clone)]
 pub(crate) struct Run {
-    /// Of each site, from the common start.
+    /// Of each site, from its turn.
     pub(crate) finished: Vec<Duration>,
-    /// Payload that the origin says it has sent, where the tool says so.
+    /// Payload that the origin says it has sent, where the program says so.
     pub(crate) origin_payload: Option<u64>,
     /// Where each site's copy lies.
     pub(crate) copies: Vec<PathBuf>,
 }
 
+/// Called when everything is ready, so that what went before is not charged.
+pub(crate) type Barrier<'a> = dyn FnMut() -> Result<()> + 'a;
+
 /// Places, their names, and what to move.
 pub(crate) struct Bed<'a> {
     /// The namespaces.
-    pub(crate) star: &'a Star,
+    pub(crate) star: &'a Arc<Star>,
     /// The sites' names.
     pub(crate) sites: &'a [String],
     /// The file at the origin.
     pub(crate) source: &'a Path,
     /// An empty folder for this run.
     pub(crate) work: &'a Path,
+    /// How long after one site the next is told.
+    pub(crate) stagger: Duration,
+    /// How long a site may take before it counts as hung.
+    pub(crate) limit: Duration,
+}
+
+impl Bed<'_> {
+    /// Passes the barrier and starts the clock.
+    pub(crate) fn start(&self, barrier: &mut Barrier<'_>) -> Result<Clock> {
+        barrier()?;
+        Ok(Clock::start(self.stagger))
+    }
+
+    /// The addresses of every place but `place`, the origin's first: what a tracker would say.
+    pub(crate) fn others(&self, place: &str, port: u16) -> Vec<String> {
+        let places = std::iter::once(ORIGIN).chain(self.sites.iter().map(String::as_str));
+        places
+            .filter(|other| *other != place)
+            .map(|other| format!("{}:{port}", self.star.address(other)))
+            .collect()
+    }
+
+    /// The folder that the file lies in.
+    pub(crate) fn source_folder(&self) -> Result<&Path> {
+        self.source.parent().context("the source lies in a folder")
+    }
+
+    /// The file's name.
+    pub(crate) fn source_name(&self) -> Result<&OsStr> {
+        self.source.file_name().context("the source has a name")
+    }
 }
 
 /// The origin's name in the star.
 pub(crate) const ORIGIN: &str = "o";
-/// How long a run may take: many times the bound of anything that is measured.
-pub(crate) const RUN_LIMIT: Duration = Duration::from_secs(900);
+/// Bytes of one piece of a torrent.
+pub(crate) const PIECE: u64 = 256 << 10;
+/// The least that a run may take before it counts as hung.
+const RUN_LIMIT: f64 = 900.0;
 
 /// Runs it and returns what is printed.
 pub(crate) fn run(args: &Args) -> Result<Value> {
@@ -81,35 +133,92 @@ pub(crate) fn run(args: &Args) -> Result<Value> {
         "lab swarm makes network namespaces: run it as root"
     );
     ensure!(args.sites > 0, "--sites must be at least 1");
+    let stagger = Duration::try_from_secs_f64(args.stagger).context("--stagger")?;
     let folder = crate::work_folder()?;
-    let source = folder.path().join("release.bin");
+    let source = folder.path().join("source").join("release.bin");
+    std::fs::create_dir_all(source.parent().context("a folder")?)?;
     random_file(&source, args.size, 1)?;
     let hash = b3sum(&source)?;
-    let bound = bound(args);
-    let mut out = serde_json::Map::new();
-    out.insert("bound_s".to_owned(), json!(round(bound)));
-    for tool in &args.tools {
-        let mut rows = Vec::new();
-        for number in 0..args.runs {
-            let work = folder.path().join(format!("{tool}{number}"));
+    let mut outcomes: Vec<_> = contenders(args).into_iter().map(Outcome::of).collect();
+    for number in 1..=args.runs {
+        for (program, outcome) in &mut outcomes {
+            // Whoever is not there or has failed is not asked again.
+            let Outcome::Rows(rows) = outcome else { continue };
+            let work = folder.path().join(program.name());
             std::fs::create_dir_all(&work)?;
-            let row = once(tool, args, &source, &work, &hash).with_context(|| format!("{tool}, run {}", number + 1))?;
-            crate::note(&format!(
-                "{tool} run {}: last {:.2} s, {:.3} interface copies",
-                number + 1,
-                row.last,
-                row.interface_copies
-            ));
-            rows.push(row);
+            let row = once(*program, args, stagger, &source, &work, &hash)
+                .with_context(|| format!("{}, run {number}", program.name()));
             std::fs::remove_dir_all(&work)?;
+            match row {
+                Ok(row) => {
+                    crate::note(&format!(
+                        "{} run {number}: last {:.2} s, {:.3} interface copies",
+                        program.name(),
+                        row.last,
+                        row.interface_copies
+                    ));
+                    rows.push(row);
+                }
+                Err(error) if *program == Program::Samara => return Err(error),
+                Err(error) => {
+                    crate::note(&format!("{error:#}"));
+                    *outcome = Outcome::Failed(format!("{error:#}"));
+                }
+            }
         }
-        out.insert(tool.clone(), summary(&rows, bound));
     }
-    out.insert("sites".to_owned(), json!(args.sites));
-    out.insert("size".to_owned(), json!(args.size));
-    Ok(Value::Object(out))
+    Ok(report(args, &outcomes))
 }
 
+/// What became of one program.
+enum Outcome {
+    Missing,
+    Failed(String),
+    Rows(Vec<Row>),
+}
+
+impl Outcome {
+    fn of(program: Program) -> (Program, Self) {
+        let outcome = if program.is_installed() {
+            Self::Rows(Vec::new())
+        } else {
+            Self::Missing
+        };
+        (program, outcome)
+    }
+}
+
+/// Samara and the rivals that were asked for, each once, in the order of their turns.
+fn contenders(args: &Args) -> Vec<Program> {
+    let own = (!args.rivals_only).then_some(Program::Samara);
+    let mut programs: Vec<Program> = Vec::new();
+    for program in own.into_iter().chain(args.vs.iter().copied()) {
+        if !programs.contains(&program) {
+            programs.push(program);
+        }
+    }
+    programs
+}
+
+fn report(args: &Args, outcomes: &[(Program, Outcome)]) -> Value {
+    let bound = bound(args);
+    let mut out = serde_json::Map::new();
+    for (program, outcome) in outcomes {
+        let value = match outcome {
+            Outcome::Missing => Value::Null,
+            Outcome::Failed(error) => json!({ "error": error }),
+            Outcome::Rows(rows) => summary(rows, bound),
+        };
+        out.insert(program.name().to_owned(), value);
+    }
+    out.insert("bound_s".to_owned(), json!(round(bound)));
+    out.insert("sites".to_owned(), json!(args.sites));
+    out.insert("size".to_owned(), json!(args.size));
+    out.insert("stagger_s".to_owned(), json!(args.stagger));
+    Value::Object(out)
+}
+
+#[derive(Debug)]
 struct Row {
     last: f64,
     mean: f64,
@@ -119,7 +228,7 @@ struct Row {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "sizes far below 2^53")]
-fn once(tool: &str, args: &Args, source: &Path, work: &Path, hash: &str) -> Result<Row> {
+fn once(program: Program, args: &Args, stagger: Duration, source: &Path, work: &Path, hash: &str) -> Result<Row> {
     let sites: Vec<String> = (1..=args.sites).map(|number| format!("s{number}")).collect();
     let mut places = vec![Place::new(ORIGIN, Some(mbit(args.origin_up)), None)];
     places.extend(
@@ -127,25 +236,22 @@ fn once(tool: &str, args: &Args, source: &Path, work: &Path, hash: &str) -> Resu
             .iter()
             .map(|name| Place::new(name, Some(mbit(args.site_up)), Some(mbit(args.site_down)))),
     );
+    neighbours::make_room(places.len())?;
     let star = Arc::new(Star::new(places)?);
     let bed = Bed {
         star: &star,
         sites: &sites,
         source,
         work,
+        stagger,
+        limit: run_limit(args),
     };
     let mut before = None;
-    // Called at the barrier, so that connecting beforehand is not charged.
     let mut barrier = || -> Result<()> {
         before = Some(star.counters(ORIGIN)?.sent);
         Ok(())
     };
-    let run = match tool {
-        "samara" => own::run(&bed, &star, &mut barrier)?,
-        "chain" => chain::run(&bed, &mut barrier)?,
-        "http" => http::run(&bed, &mut barrier)?,
-        other => bail!("no tool `{other}`; known: samara, chain, http"),
-    };
+    let run = program.run(&bed, &mut barrier)?;
     let sent = star.counters(ORIGIN)?.sent - before.context("the barrier was reached")?;
     let seconds: Vec<f64> = run.finished.iter().map(Duration::as_secs_f64).collect();
     let mut verified = run.copies.len() == sites.len();
@@ -160,6 +266,13 @@ fn once(tool: &str, args: &Args, source: &Path, work: &Path, hash: &str) -> Resu
         interface_copies: sent as f64 / size,
         verified,
     })
+}
+
+/// Many times the bound, and never less than twice what one copy after the other takes: that is how HTTP does it.
+#[expect(clippy::cast_precision_loss, reason = "sizes and rates far below 2^53")]
+fn run_limit(args: &Args) -> Duration {
+    let one_by_one = args.sites as f64 * args.size as f64 / args.origin_up.0 as f64;
+    Duration::from_secs_f64((2.0 * one_by_one).max(RUN_LIMIT))
 }
 
 fn summary(rows: &[Row], bound: f64) -> Value {
@@ -202,7 +315,9 @@ mod tests {
             site_down: rate(down),
             size: mib << 20,
             runs: 1,
-            tools: Vec::new(),
+            vs: Vec::new(),
+            stagger: 0.0,
+            rivals_only: false,
         }
     }
 
@@ -220,5 +335,53 @@ mod tests {
             (bound(&args(8, 1000, 1000, 100, 64)) - 5.369).abs() < 0.01,
             "each downlink"
         );
+    }
+
+    #[test]
+    fn a_run_may_take_as_long_as_one_copy_after_the_other_needs() {
+        assert_eq!(run_limit(&args(8, 50, 50, 100, 64)), Duration::from_secs(900));
+        let long = run_limit(&args(32, 50, 50, 100, 256)).as_secs_f64();
+        assert!((long - 2748.8).abs() < 1.0, "32 times 43 s, twice: {long}");
+    }
+
+    #[test]
+    fn samara_runs_first_and_nobody_runs_twice() {
+        let mut args = args(8, 50, 50, 100, 64);
+        args.vs = vec![Program::Chain, Program::Rqbit, Program::Chain];
+        assert_eq!(contenders(&args), [Program::Samara, Program::Chain, Program::Rqbit]);
+        args.rivals_only = true;
+        assert_eq!(contenders(&args), [Program::Chain, Program::Rqbit]);
+    }
+
+    #[test]
+    fn whoever_is_missing_or_has_failed_costs_the_others_nothing() {
+        let row = |last, mean| Row {
+            last,
+            mean,
+            payload_copies: None,
+            interface_copies: 2.5,
+            verified: true,
+        };
+        let bound = bound(&args(8, 50, 50, 100, 64));
+        let rows = vec![
+            row(bound * 2.0, bound),
+            row(bound * 4.0, bound),
+            row(bound * 3.0, bound),
+        ];
+        let report = report(
+            &args(8, 50, 50, 100, 64),
+            &[
+                (Program::Libtorrent, Outcome::Rows(rows)),
+                (Program::Rqbit, Outcome::Failed("rqbit, run 2: it ended".to_owned())),
+                (Program::Http, Outcome::Missing),
+            ],
+        );
+        assert_eq!(report["libtorrent"]["last_over_bound"], 3.0);
+        assert_eq!(report["libtorrent"]["mean_over_bound"], 1.0);
+        assert_eq!(report["libtorrent"]["origin_interface_copies"], 2.5);
+        assert_eq!(report["libtorrent"]["runs"], json!([2.0, 4.0, 3.0]));
+        assert_eq!(report["rqbit"], json!({"error": "rqbit, run 2: it ended"}));
+        assert!(report["http"].is_null() && report.as_object().is_some_and(|keys| keys.contains_key("http")));
+        assert_eq!(report["sites"], 8);
     }
 }

@@ -6,10 +6,10 @@ use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
-use samara_tests::{Process, wait};
+use anyhow::{Context, Result, ensure};
+use samara_tests::Process;
 
-use super::{Bed, ORIGIN, RUN_LIMIT, Run};
+use super::{Barrier, Bed, ORIGIN, Run};
 
 const PORT: u16 = 7000;
 
@@ -61,39 +61,39 @@ pub(crate) fn link(link: &Link) -> Result<()> {
 }
 
 /// Starts the links from the last to the first, then lets the origin send.
-pub(crate) fn run(bed: &Bed<'_>, barrier: &mut dyn FnMut() -> Result<()>) -> Result<Run> {
+pub(crate) fn run(bed: &Bed<'_>, barrier: &mut Barrier<'_>) -> Result<Run> {
+    ensure!(
+        bed.stagger.is_zero(),
+        "every link of a chain forwards at once: it cannot be staggered"
+    );
     let own = std::env::current_exe()?;
     let mut links = Vec::new();
-    let mut copies = Vec::new();
     for (index, site) in bed.sites.iter().enumerate().rev() {
         let mut command = bed.star.command(site, &own);
         command.args(["chain-link", "--listen", &bed.star.address(site)]);
         if let Some(next) = bed.sites.get(index + 1) {
             command.args(["--next", &bed.star.address(next)]);
         }
-        let copy = bed.work.join(site);
-        let process = Process::start(command.arg(&copy))?;
+        let process = Process::start(command.arg(bed.work.join(site)))?;
         process.line("the link to listen", Duration::from_secs(10), |line| {
             line.contains("listening")
         })?;
         links.push(process);
-        copies.push(copy);
     }
-    barrier()?;
-    let started = Instant::now();
+    // In the order of the sites.
+    links.reverse();
+    let clock = bed.start(barrier)?;
     let mut origin = bed.star.command(ORIGIN, &own);
     let first = bed.star.address(&bed.sites[0]);
     let origin = Process::start(origin.args(["chain-link", "--next", &first]).arg(bed.source))?;
-    let mut finished = Vec::new();
-    for process in links.iter().rev() {
-        wait::until("a link to end", RUN_LIMIT, || Ok((!process.is_running()).then_some(())))?;
-        finished.push(started.elapsed());
-        process.finish(Duration::from_secs(5))?.success()?;
-    }
+    let finished = clock.each(&links, |link| {
+        link.finish(bed.limit)?.success()?;
+        Ok(Instant::now())
+    })?;
     origin.finish(Duration::from_secs(5))?.success()?;
     Ok(Run {
         finished,
         origin_payload: None,
-        copies,
+        copies: bed.sites.iter().map(|site| bed.work.join(site)).collect(),
     })
 }

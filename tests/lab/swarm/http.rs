@@ -3,41 +3,34 @@
 use std::time::Instant;
 
 use anyhow::Result;
+use samara_tests::skip::has;
 use samara_tests::{Process, web};
 
-use super::{Bed, ORIGIN, RUN_LIMIT, Run};
+use super::{Barrier, Bed, ORIGIN, Run};
 
-/// All sites at once.
-pub(crate) fn run(bed: &Bed<'_>, barrier: &mut dyn FnMut() -> Result<()>) -> Result<Run> {
+/// Whether both are there.
+pub(crate) fn is_installed() -> bool {
+    has("nginx") && has("curl")
+}
+
+/// Each site for itself.
+pub(crate) fn run(bed: &Bed<'_>, barrier: &mut Barrier<'_>) -> Result<Run> {
     let folder = bed.work.join("www");
     std::fs::create_dir_all(&folder)?;
     std::fs::hard_link(bed.source, folder.join("file"))?;
     let address = bed.star.address(ORIGIN);
     let _server = web::serve(bed.star.command(ORIGIN, "nginx"), &folder, &address, 80, None)?;
-    barrier()?;
-    let started = Instant::now();
-    let mut running = Vec::new();
-    for site in bed.sites {
-        let copy = bed.work.join(site);
-        let offset = started.elapsed();
-        let process = Process::start(
-            bed.star
-                .command(site, "curl")
-                .args(["-sS", "-o"])
-                .arg(&copy)
-                .arg(format!("http://{address}/file")),
-        )?;
-        running.push((offset, process, copy));
-    }
-    let mut run = Run {
-        finished: Vec::new(),
+    let clock = bed.start(barrier)?;
+    let finished = clock.each(bed.sites, |site| {
+        let began = Instant::now();
+        let mut curl = bed.star.command(site, "curl");
+        curl.args(["-sS", "-o"]).arg(bed.work.join(site));
+        let curl = Process::start(curl.arg(format!("http://{address}/file")))?;
+        Ok(began + curl.finish(bed.limit)?.success()?.elapsed)
+    })?;
+    Ok(Run {
+        finished,
         origin_payload: None,
-        copies: Vec::new(),
-    };
-    for (offset, process, copy) in running {
-        run.finished
-            .push(offset + process.finish(RUN_LIMIT)?.success()?.elapsed);
-        run.copies.push(copy);
-    }
-    Ok(run)
+        copies: bed.sites.iter().map(|site| bed.work.join(site)).collect(),
+    })
 }

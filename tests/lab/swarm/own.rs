@@ -1,21 +1,19 @@
 //! Samara in the swarm: the origin's node and one node at each site, admitted to each other before the barrier; then a host
 //! beside each node asks for the release and is done when its own copy is verified and in place.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use samara_tests::Process;
-use samara_tests::namespace::Star;
 use samara_tests::network::{Network, NodeConfig, PRODUCT, Plan, fetch_command};
 
-use super::{Bed, ORIGIN, RUN_LIMIT, Run};
+use super::{Barrier, Bed, ORIGIN, Run};
 
 /// How long the nodes may take to find each other.
 const MEETING: Duration = Duration::from_secs(60);
 
 /// One origin and its sites, connected before the barrier.
-pub(crate) fn run(bed: &Bed<'_>, star: &Arc<Star>, barrier: &mut dyn FnMut() -> Result<()>) -> Result<Run> {
+pub(crate) fn run(bed: &Bed<'_>, barrier: &mut Barrier<'_>) -> Result<Run> {
     let site = NodeConfig {
         upload: Some("all".to_owned()),
         ..NodeConfig::default()
@@ -23,7 +21,7 @@ pub(crate) fn run(bed: &Bed<'_>, star: &Arc<Star>, barrier: &mut dyn FnMut() -> 
     let plan = Plan {
         sites: bed.sites.len(),
         site,
-        places: Some(star.clone()),
+        places: Some(bed.star.clone()),
         ..Plan::default()
     };
     let network = Network::start(&plan)?;
@@ -40,28 +38,20 @@ pub(crate) fn run(bed: &Bed<'_>, star: &Arc<Star>, barrier: &mut dyn FnMut() -> 
         })?;
     }
     let sent = sent_bytes(&network)?;
-    barrier()?;
-    let started = Instant::now();
-    let mut running = Vec::new();
-    for (name, site) in bed.sites.iter().zip(&network.sites) {
-        let into = bed.work.join(name);
+    let clock = bed.start(barrier)?;
+    let sites: Vec<_> = bed.sites.iter().zip(&network.sites).collect();
+    let finished = clock.each(&sites, |(name, site)| {
         let host = site.hosts.first().context("the site has a host")?;
-        let offset = started.elapsed();
-        let process = Process::start(&mut fetch_command(host, &format!("{PRODUCT}@1.0.0"), &into))?;
-        running.push((offset, process, into.join("file")));
-    }
-    let mut run = Run {
-        finished: Vec::new(),
-        origin_payload: None,
-        copies: Vec::new(),
-    };
-    for (offset, process, copy) in running {
-        run.finished
-            .push(offset + process.finish(RUN_LIMIT)?.success()?.elapsed);
-        run.copies.push(copy);
-    }
-    run.origin_payload = Some(sent_bytes(&network)? - sent);
-    Ok(run)
+        let began = Instant::now();
+        let product = format!("{PRODUCT}@1.0.0");
+        let fetch = Process::start(&mut fetch_command(host, &product, &bed.work.join(name)))?;
+        Ok(began + fetch.finish(bed.limit)?.success()?.elapsed)
+    })?;
+    Ok(Run {
+        finished,
+        origin_payload: Some(sent_bytes(&network)? - sent),
+        copies: bed.sites.iter().map(|site| bed.work.join(site).join("file")).collect(),
+    })
 }
 
 fn sent_bytes(network: &Network) -> Result<u64> {
