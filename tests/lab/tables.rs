@@ -155,18 +155,23 @@ fn small_files(page: &mut String, value: &Value) -> Result<()> {
 fn swarm(page: &mut String, value: &Value) -> Result<()> {
     writeln!(
         page,
-        "\n### A swarm of {} sites, {}; bound {} s\n",
+        "\n### A swarm of {} sites, {}{}; bound {} s\n",
         value["sites"],
         size(&value["size"]),
+        staggered(&value["stagger_s"]),
         number(&value["bound_s"], 2)
     )?;
     writeln!(
         page,
         "| | last / bound | mean / bound | payload copies | interface copies | verified |\n|---|---|---|---|---|---|"
     )?;
-    for name in ["samara", "chain", "http"] {
+    for name in ["samara", "libtorrent", "libtorrent-super", "rqbit", "http", "chain"] {
         let row = &value[name];
         if row.is_null() {
+            continue;
+        }
+        if !row["error"].is_null() {
+            writeln!(page, "| {name} | failed | - | - | - | - |")?;
             continue;
         }
         writeln!(
@@ -180,6 +185,12 @@ fn swarm(page: &mut String, value: &Value) -> Result<()> {
         )?;
     }
     Ok(())
+}
+
+/// What a title says where the sites did not begin together.
+fn staggered(seconds: &Value) -> String {
+    let apart = seconds.as_f64().filter(|seconds| *seconds > 0.0);
+    apart.map_or_else(String::new, |seconds| format!(", told {seconds} s apart"))
 }
 
 fn number(value: &Value, decimals: usize) -> String {
@@ -216,10 +227,15 @@ mod tests {
             "swarm8.json",
             json!({"bound_s": 10.74, "sites": 8, "size": 64 << 20, "samara": {"last_over_bound": 1.2, "mean_over_bound": 1.1, "origin_copies": 1.0, "origin_interface_copies": 1.05, "all_verified": true}}),
         );
+        let rival = json!({"last_over_bound": 2.2, "mean_over_bound": 2.1, "origin_copies": null, "origin_interface_copies": 2.05, "all_verified": true});
+        write(
+            "swarm16.json",
+            json!({"bound_s": 10.74, "sites": 16, "size": 64 << 20, "stagger_s": 2.0, "libtorrent": rival, "libtorrent-super": rival, "http": null, "rqbit": {"error": "run 2"}, "chain": rival}),
+        );
         let page = run(&Args {
             from: folder.path().to_path_buf(),
         })
-        .expect("three files");
+        .expect("four files");
         assert!(
             page.contains("| samara | 1000 | 1.50 | 1.00, 0.50 | 20, 30 |"),
             "{page}"
@@ -231,6 +247,16 @@ mod tests {
         assert!(page.contains("| 1.00 GiB | 32 | 4 | 48.2 | 47.0 to 49.5 |"), "{page}");
         assert!(page.contains("| samara | 1.20 | 1.10 | 1.00 | 1.05 | true |"), "{page}");
         assert!(!page.contains("sendme"), "{page}");
-        assert_eq!(page.matches("Commit unknown").count(), 3, "{page}");
+        for name in ["libtorrent", "libtorrent-super", "chain"] {
+            let row = format!("| {name} | 2.20 | 2.10 | - | 2.05 | true |");
+            assert!(page.contains(&row), "{page}");
+        }
+        assert!(page.contains("16 sites, 64.0 MiB, told 2 s apart; bound"), "{page}");
+        assert!(page.contains("8 sites, 64.0 MiB; bound"), "{page}");
+        assert!(
+            page.contains("| rqbit | failed |") && !page.contains("| http |"),
+            "{page}"
+        );
+        assert_eq!(page.matches("Commit unknown").count(), 4, "{page}");
     }
 }
