@@ -22,6 +22,12 @@ impl Clock {
         }
     }
 
+    /// The same for a program that suffers when all begin at once: turns are `least` apart, or more.
+    pub(crate) fn at_least_apart(mut self, least: Duration) -> Self {
+        self.stagger = self.stagger.max(least);
+        self
+    }
+
     /// Has each of `sites` fetch, when it is its turn, and returns how long each has taken since then. `fetch` tells one site
     /// and returns the moment when that site was done. All are waited for at once, so that none is noted at a slower one's time.
     pub(crate) fn each<T: Sync>(
@@ -62,6 +68,13 @@ mod tests {
             Ok(clock.started + step * 100)
         });
         assert_eq!(taken.expect("nobody is early"), [step * 100, step * 99, step * 98]);
+    }
+
+    #[test]
+    fn turns_are_set_apart_and_never_brought_closer() {
+        let seconds = Duration::from_secs;
+        let apart = |stagger| Clock::start(seconds(stagger)).at_least_apart(seconds(2)).stagger;
+        assert_eq!([apart(0), apart(5)], [seconds(2), seconds(5)]);
     }
 
     #[test]
