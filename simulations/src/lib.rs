@@ -5,6 +5,7 @@
 //! `samara_protocol::swarm`, driven through its `step`.
 
 pub mod bound;
+pub mod chaos;
 pub mod link;
 mod meeting;
 pub mod node;
@@ -12,6 +13,7 @@ pub mod oracle;
 pub mod picture;
 pub mod report;
 pub mod scenario;
+pub mod shrink;
 pub mod timeline;
 pub mod topology;
 pub mod world;
@@ -30,6 +32,18 @@ pub fn run(scenario: &Scenario) -> Result<Report, RunError> {
     Ok(report::report(&world))
 }
 
+/// Runs a scenario to its end; a broken invariant, which panics, is an error like others.
+///
+/// # Errors
+/// As [`run`], and when the scheduler's own check of its state fails.
+pub fn attempt(scenario: &Scenario) -> Result<Report, RunError> {
+    std::panic::catch_unwind(|| run(scenario)).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+        Err(RunError::Invariant(text.unwrap_or("a panic without a word").to_owned()))
+    })
+}
+
 /// Why there is no report.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
@@ -39,6 +53,12 @@ pub enum RunError {
     /// The pictures cannot be written.
     #[error("cannot write pictures into `{0}`: {1}")]
     Picture(std::path::PathBuf, std::io::Error),
+    /// The ledger cannot be written.
+    #[error("cannot write `{0}`: {1}")]
+    Ledger(std::path::PathBuf, std::io::Error),
+    /// The scheduler's state contradicts itself.
+    #[error("invariant: {0}")]
+    Invariant(String),
     /// What happened must not happen.
     #[error(transparent)]
     Oracle(#[from] oracle::Objection),
@@ -51,6 +71,8 @@ impl RunError {
         match self {
             Self::Scenario(_) => "no scenario",
             Self::Picture(..) => "no pictures",
+            Self::Ledger(..) => "no ledger",
+            Self::Invariant(_) => "broken invariant",
             Self::Oracle(oracle::Objection::Safety(_)) => "unsafe",
             Self::Oracle(oracle::Objection::Liveness { .. }) => "not finished",
             Self::Oracle(oracle::Objection::Fairness(_)) => "unfair",

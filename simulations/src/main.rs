@@ -24,6 +24,10 @@ enum Command {
     Table(commands::table::Args),
     /// Print what each rule of the scheduler earns.
     Ablate(commands::ablate::Args),
+    /// Run random fault schedules, one for each seed.
+    Campaign(commands::campaign::Args),
+    /// Make a random schedule that fails as small as it gets.
+    Shrink(commands::shrink::Args),
 }
 
 #[expect(clippy::print_stdout, clippy::print_stderr, reason = "a program's output")]
@@ -33,6 +37,8 @@ fn main() -> ExitCode {
         Command::List => Ok(commands::list::list()),
         Command::Table(args) => commands::table::table(&args),
         Command::Ablate(args) => commands::ablate::ablate(&args),
+        Command::Campaign(args) => commands::campaign::campaign(&args),
+        Command::Shrink(args) => commands::shrink::shrink(&args),
     };
     match printed {
         Ok(text) => {

@@ -9,7 +9,7 @@ use samara_protocol::manifest::blocks::BlockTable;
 use samara_protocol::swarm::Swarm;
 use samara_protocol::swarm::config::{Role, Rules, SwarmConfig};
 use samara_protocol::swarm::event::Sources;
-use samara_protocol::swarm::io::Limits;
+use samara_protocol::swarm::io::{DisconnectReason, Limits};
 use samara_protocol::swarm::snapshot::Snapshot;
 use samara_protocol::time::Timestamp;
 use samara_protocol::tree::prove::ReplyProver;
@@ -156,8 +156,8 @@ pub struct Node {
     pub control: u64,
     /// Bytes of proofs sent.
     pub proofs: u64,
-    /// Whom it quarantined.
-    pub quarantined: BTreeSet<usize>,
+    /// Whom it quarantined, and why last.
+    pub quarantined: BTreeMap<usize, DisconnectReason>,
 }
 
 impl Node {
@@ -188,7 +188,7 @@ impl Node {
             wasted: 0,
             control: 0,
             proofs: 0,
-            quarantined: BTreeSet::new(),
+            quarantined: BTreeMap::new(),
         }
     }
 

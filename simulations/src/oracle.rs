@@ -1,5 +1,9 @@
 //! Judges of a finished run, apart from the assertions inside the scheduler.
 
+use std::collections::BTreeMap;
+
+use samara_protocol::swarm::io::DisconnectReason;
+
 use crate::world::World;
 
 /// What must not happen.
@@ -26,7 +30,7 @@ pub enum Objection {
     },
     /// A node was quarantined that had done nothing.
     #[error("fairness: honest nodes were quarantined: {0:?}")]
-    Fairness(Vec<usize>),
+    Fairness(BTreeMap<usize, DisconnectReason>),
 }
 
 /// Objects to what must not happen.
@@ -60,6 +64,7 @@ pub fn judge(world: &World) -> Result<(), Objection> {
             }
         }
     }
+    late.dedup();
     if let Some(first) = late.first() {
         #[expect(clippy::cast_precision_loss, reason = "microseconds of a run")]
         let after_s = world.now.0 as f64 / 1e6;
@@ -71,7 +76,7 @@ pub fn judge(world: &World) -> Result<(), Objection> {
             what: format!("{:?}", world.nodes[*first].swarm.stats().transfers.first()),
         });
     }
-    let wronged: Vec<usize> = world.wrongly_quarantined().into_iter().collect();
+    let wronged = world.wrongly_quarantined();
     if wronged.is_empty() {
         Ok(())
     } else {

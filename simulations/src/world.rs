@@ -6,7 +6,7 @@ mod lives;
 mod needs;
 mod traffic;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use samara_protocol::limits::GROUP_BYTES;
 use samara_protocol::manifest::blocks::{Block, BlockTable};
 use samara_protocol::rng::Rng;
 use samara_protocol::swarm::config::Role;
-use samara_protocol::swarm::io::{Input, Refusal};
+use samara_protocol::swarm::io::{DisconnectReason, Input, Refusal};
 use samara_protocol::swarm::step;
 use samara_protocol::time::Timestamp;
 use samara_protocol::tree::ranges::RangeSet;
@@ -336,16 +336,13 @@ impl World {
         self.by_id.get(id).copied()
     }
 
-    /// The nodes whom an honest node quarantined though they are honest.
+    /// The nodes whom an honest node quarantined though they are honest, and why.
     #[must_use]
-    pub fn wrongly_quarantined(&self) -> BTreeSet<usize> {
-        let honest = self.nodes.iter().filter(|node| !node.claims_all());
-        let all = honest.flat_map(|node| node.quarantined.iter().copied());
-        all.filter(|other| {
-            let behaviour = self.nodes[*other].nature.behaviour;
-            behaviour.is_honest()
-        })
-        .collect()
+    pub fn wrongly_quarantined(&self) -> BTreeMap<usize, DisconnectReason> {
+        let honest = self.nodes.iter().filter(|node| node.nature.behaviour.is_honest());
+        let all = honest.flat_map(|node| node.quarantined.iter().map(|(other, reason)| (*other, *reason)));
+        all.filter(|(other, _)| self.nodes[*other].nature.behaviour.is_honest())
+            .collect()
     }
 }
 

@@ -253,7 +253,12 @@ impl Swarm {
         transfer.count(from, peer.info.distance, groups, bytes);
         transfer.meter.add(now, bytes);
         let whole = transfer.hold(groups);
-        self.settle_copies(layout, groups, Some(id));
+        // Mostly a fetch brings what it alone was asked for. When some of it had come before and was lost again, somebody else
+        // may be asked for that by now.
+        let is_alone = transfer.shared == 0 && came.count() == groups.count();
+        if !is_alone {
+            self.settle_copies(layout, groups, Some(id));
+        }
         self.to_fill.insert(from);
         self.whole_blocks(now, layout, &whole);
     }
@@ -297,7 +302,7 @@ impl Swarm {
         self.drop_request(id, false);
         match fault {
             FetchFault::Invalid => self.blame_invalid(now, peer, layout, left, asked),
-            FetchFault::Absent => self.blame_absent(now, peer, layout, left),
+            FetchFault::Absent => self.blame_absent(now, peer, layout, left, asked),
             FetchFault::Busy(pause) => self.pause(now, peer, pause.max(Duration::from_millis(50))),
             FetchFault::Unreadable => {
                 let groups = left;
@@ -370,7 +375,7 @@ impl Swarm {
         }
     }
 
-    fn blame_absent(&mut self, now: Timestamp, id: NodeId, layout: LayoutId, groups: RangeSet) {
+    fn blame_absent(&mut self, now: Timestamp, id: NodeId, layout: LayoutId, groups: RangeSet, asked: Timestamp) {
         let (Some(peer), Some(transfer)) = (self.peers.get(&id), self.transfers.get(&layout)) else {
             return;
         };
@@ -383,12 +388,20 @@ impl Swarm {
             // It had told us in the meantime; an origin hides again what it showed, which may cross with our ask.
             return;
         }
+        // It may just have let go of it all, and its word of that is on its way: what was asked before counts once.
+        let Some(source) = self.peers.get_mut(&id).map(|peer| &mut peer.source) else {
+            return;
+        };
+        let counts = source.absent.is_none_or(|counted| asked > counted);
+        if counts {
+            source.absent = Some(now);
+        }
         self.out.push_back(Output::Event(Event::HaveWasFalse {
             peer: id,
             layout,
             groups,
         }));
-        if self.standings.blame(id, BLAME_ABSENT) {
+        if self.standings.blame(id, if counts { BLAME_ABSENT } else { 0 }) {
             self.punish(now, id, DisconnectReason::LiedAboutHaves);
         }
     }

@@ -220,6 +220,8 @@ pub(super) struct Source {
     pub(super) broken: u32,
     /// When something of it last did not verify.
     pub(super) blamed: Option<Timestamp>,
+    /// When it was last held against it that it did not have what it had said.
+    pub(super) absent: Option<Timestamp>,
     /// How often in a row everything was taken back for want of progress.
     pub(super) give_ups: u32,
 }
@@ -240,6 +242,7 @@ impl Source {
             failures: 0,
             broken: 0,
             blamed: None,
+            absent: None,
             give_ups: 0,
         }
     }

@@ -144,13 +144,6 @@ impl Swarm {
 
     /// Groups have come: nobody else needs to bring them. `by` is the request that brought them.
     pub(super) fn settle_copies(&mut self, layout: LayoutId, groups: &RangeSet, by: Option<RequestId>) {
-        let Some(transfer) = self.transfers.get(&layout) else {
-            return;
-        };
-        // A fetch brings what it alone was asked for, except when a request is shared.
-        if by.is_some() && transfer.shared == 0 {
-            return;
-        }
         let mut over = Vec::new();
         for (id, request) in &mut self.requests {
             if Some(*id) == by || request.layout != layout {

@@ -338,11 +338,20 @@ fn a_peer_that_has_not_what_it_says_is_let_go_but_an_origin_never() {
         let mut bench = Bench::with_layout(Role::Site, RangeSet::new());
         bench.meet(A, distance);
         bench.status(A, &all(64), 64);
-        for _ in 0..40 {
-            let running = bench.swarm.requests.keys().next().copied();
-            let Some(request) = running else { break };
-            let fault = FetchFault::Absent;
-            bench.input(Input::FetchFailed { request, fault });
+        let absent = |bench: &mut Bench, times: usize| {
+            for _ in 0..times {
+                let running = bench.swarm.requests.keys().next().copied();
+                let Some(request) = running else { break };
+                let fault = FetchFault::Absent;
+                bench.input(Input::FetchFailed { request, fault });
+            }
+        };
+        let asked = bench.swarm.requests.len();
+        absent(&mut bench, asked);
+        assert_eq!(bench.disconnected(), None, "it may just have let go of it all");
+        for _ in 0..20 {
+            bench.pass(Duration::from_millis(50));
+            absent(&mut bench, 2);
         }
         assert_eq!(bench.disconnected(), expected);
     }

@@ -5,12 +5,12 @@ use std::time::Instant;
 
 use samara_simulations::scenario::Baseline;
 use samara_simulations::world::World;
-use samara_simulations::{Report, RunError, Scenario, oracle, picture, report};
+use samara_simulations::{Report, RunError, Scenario, chaos, oracle, picture, report};
 
 /// What is run, and how it differs from its file.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// A TOML file, or the name of a built-in scenario.
+    /// A TOML file, the name of a built-in scenario, or `chaos`: the random fault schedule of a seed.
     pub(crate) scenario: String,
     /// Sites in the first group of sites.
     #[arg(long)]
@@ -40,7 +40,10 @@ pub(crate) struct Args {
 
 /// Runs it; the text or JSON to print.
 pub(crate) fn run(args: &Args) -> Result<String, RunError> {
-    let mut scenario = Scenario::load(&args.scenario)?;
+    let mut scenario = match args.scenario.as_str() {
+        "chaos" => chaos::scenario(args.seed.unwrap_or(0)),
+        name => Scenario::load(name)?,
+    };
     if let Some(sites) = args.sites {
         scenario.set_sites(sites);
     }

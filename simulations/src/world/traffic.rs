@@ -278,9 +278,13 @@ impl World {
                     self.step(node, Input::Lost { layout, groups: bad });
                 }
             }
-            Output::Disconnect { peer, quarantine, .. } => {
+            Output::Disconnect {
+                peer,
+                reason,
+                quarantine,
+            } => {
                 if let Some(other) = self.find(node, peer) {
-                    self.nodes[node].quarantined.insert(other);
+                    self.nodes[node].quarantined.insert(other, reason);
                     self.disconnect(node, other, Some(quarantine.max(REDIAL)));
                 }
             }

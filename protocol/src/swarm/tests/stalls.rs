@@ -178,3 +178,26 @@ fn the_first_bytes_of_a_reply_tell_the_round_trip_and_not_the_time_that_a_group_
     let rtt = bench.swarm.peers[&A].source.rtt.expect("measured");
     assert!(rtt < Duration::from_millis(200), "{rtt:?}");
 }
+
+#[test]
+fn what_came_was_lost_and_comes_again_is_owed_by_nobody_else() {
+    let mut bench = Bench::with_layout(Role::Site, RangeSet::from(2..64));
+    bench.meet(A, Distance::Other);
+    bench.status(A, &all(64), 64);
+    let (first, ..) = bench.fetches().last().cloned().expect("A is asked");
+    let groups = RangeSet::from(0..1);
+    let brought = |request| Input::FetchVerified {
+        request,
+        groups: RangeSet::from(0..1),
+        bytes: GROUP_BYTES,
+    };
+    bench.input(brought(first));
+    bench.meet(B, Distance::Other);
+    bench.status(B, &all(64), 64);
+    bench.input(Input::Lost { layout: LAYOUT, groups });
+    bench.pass(Duration::from_millis(200));
+    let relied = &bench.swarm.transfers[&LAYOUT].requested;
+    assert!(relied.contains(0), "it is missing again, and asked of somebody");
+    bench.input(brought(first));
+    bench.swarm.check();
+}
