@@ -1,6 +1,6 @@
 //! The lab: measures Samara beside the programs that people use today, in the same run on the same machine.
 //!
-//! `lab pair`, `memory`, `import`, `small-files` and `swarm` print one table or, with `--json`, one object; `lab tables` turns
+//! `lab pair`, `memory`, `import`, `small-files`, `swarm` and `links` print one table or, with `--json`, one object; `lab tables` turns
 //! what they printed into the tables of `docs/performance.md`. Definitions of what the clocks
 //! measure stand in each command's file.
 #![expect(
@@ -17,6 +17,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 mod import;
+mod links;
 mod measure;
 mod memory;
 mod pair;
@@ -44,6 +45,8 @@ enum Command {
     Pair(pair::Args),
     /// One rate-limited origin and its sites in network namespaces.
     Swarm(swarm::Args),
+    /// One release over each bad link of the ladder, beside one TCP stream.
+    Links(links::Args),
     /// Peak memory of a node with many neighbours.
     Memory(memory::Args),
     /// Hashing beside b3sum.
@@ -62,6 +65,7 @@ fn main() -> ExitCode {
     let printed = match &cli.command {
         Command::Pair(args) => pair::run(args).map(Some),
         Command::Swarm(args) => swarm::run(args).map(Some),
+        Command::Links(args) => links::run(args).map(Some),
         Command::Memory(args) => memory::run(args).map(Some),
         Command::Import(args) => import::run(args).map(Some),
         Command::SmallFiles(args) => small_files::run(args).map(Some),

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use serde_json::Value;
 
-use crate::provenance;
+use crate::{links, provenance};
 
 /// Where the figures come from.
 #[derive(Debug, clap::Args)]
@@ -40,6 +40,7 @@ pub(crate) fn run(args: &Args) -> Result<String> {
             "memory" => memory(&mut page, &value)?,
             "import" => import(&mut page, &value)?,
             "small" => small_files(&mut page, &value)?,
+            "links" => links::table(&mut page, &value)?,
             _ if stem.starts_with("swarm") => swarm(&mut page, &value)?,
             _ => continue,
         }
