@@ -9,7 +9,7 @@
 //! |---|---|
 //! | `transfer`, `peer`, `given` | the state: layouts and neighbours |
 //! | `announce` | what neighbours are told and tell |
-//! | `fetching`, `picker`, `stealing` | the receiver |
+//! | `fetching`, `picker`, `stealing`, `blaming` | the receiver, and what failures cost |
 //! | `serving`, `turns`, `rechecks` | the uploader, whose turn it is, and what takers may make it do |
 //! | `seeding` | the origin's once-only rule |
 //! | `rules` | the rules by name |
@@ -17,6 +17,7 @@
 //! | `check`, `stats`, `snapshot` | views of the whole |
 
 mod announce;
+mod blaming;
 mod bucket;
 mod check;
 pub mod config;

@@ -75,8 +75,14 @@ pub(super) const SPAN_MIN: u64 = 256 << 10;
 pub(super) const SPAN_TIME: Duration = Duration::from_secs(1);
 /// A span, and all that is asked of one peer, is at most this part of what is still missing.
 pub(super) const SPAN_SHARE: u64 = 8;
-/// Beyond the round trip, asks cover this much of the peer's rate.
+/// Asks cover this much of the peer's rate, beside the round trips of [`PIPELINE_TRIPS`].
 pub(super) const PIPELINE_TIME: Duration = Duration::from_millis(250);
+/// And so many round trips. One would keep a line full on which nothing is lost. Behind a lost packet nothing comes for one or two
+/// round trips, and a sender that has run out of asks by then stands still as well, so that the measured rate, and with it the next
+/// asks, fall with every loss. What is asked for and waits at the sender costs nothing.
+pub(super) const PIPELINE_TRIPS: u32 = 4;
+/// They cover no more than this: a peer that had no place for us at first seemed to be far away.
+pub(super) const PIPELINE_TRIPS_MAX: Duration = Duration::from_secs(4);
 /// Without a byte for this time and four round trips a peer is stalled: what it was asked for is asked elsewhere too.
 pub(super) const STALL_TIME: Duration = Duration::from_secs(2);
 /// Without a byte for this long everything asked of a peer is taken back.

@@ -11,7 +11,7 @@ use crate::tree::ranges::RangeSet;
 use crate::units::ByteRate;
 
 use super::bucket::Bucket;
-use super::config::SPAN_MIN;
+use super::config::{PIPELINE_TRIPS, PIPELINE_TRIPS_MAX, SPAN_MIN};
 use super::given::Given;
 use super::io::{Distance, PeerInfo};
 use super::rate::{Meter, Window};
@@ -249,6 +249,11 @@ impl Source {
 
     pub(super) fn rtt_or_guess(&self) -> Duration {
         self.rtt.unwrap_or(Duration::from_millis(50))
+    }
+
+    /// The time beyond [`PIPELINE_TIME`](super::config::PIPELINE_TIME) that asks cover: one in which what was lost comes again.
+    pub(super) fn trips(&self) -> Duration {
+        (PIPELINE_TRIPS * self.rtt_or_guess()).min(PIPELINE_TRIPS_MAX)
     }
 
     /// Whether it may be asked now.

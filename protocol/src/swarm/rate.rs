@@ -6,8 +6,8 @@ use crate::time::Timestamp;
 
 /// The shortest time that makes a sample.
 const SAMPLE: Duration = Duration::from_millis(50);
-/// Time over which old samples fade.
-const MEMORY: f64 = 0.75;
+/// Time over which old samples fade, at the least.
+const MEMORY: Duration = Duration::from_millis(750);
 
 /// Bytes a second while busy, fading.
 #[derive(Debug, Clone, Default)]
@@ -18,9 +18,17 @@ pub(super) struct Meter {
     busy: Duration,
     since: Option<Timestamp>,
     total: u64,
+    /// Time over which the rate falls, where that is more than [`MEMORY`].
+    memory: Duration,
 }
 
 impl Meter {
+    /// The rate falls over this time, if it is more than that takes anyway: what comes over a long way comes in fits. It rises
+    /// no slower for that.
+    pub(super) const fn remember(&mut self, time: Duration) {
+        self.memory = time;
+    }
+
     /// Work begins: the time before it does not count.
     pub(super) fn start(&mut self, now: Timestamp) {
         self.since.get_or_insert(now);
@@ -48,8 +56,11 @@ impl Meter {
             return;
         }
         let sample = self.bytes as f64 / self.busy.as_secs_f64();
-        let weight = (self.busy.as_secs_f64() / MEMORY).min(1.0);
-        self.rate = Some(self.rate.map_or(sample, |rate| rate + weight * (sample - rate)));
+        let weight = |memory: Duration| (self.busy.as_secs_f64() / memory.as_secs_f64()).min(1.0);
+        self.rate = Some(self.rate.map_or(sample, |rate| {
+            let memory = if sample < rate { self.memory.max(MEMORY) } else { MEMORY };
+            rate + weight(memory) * (sample - rate)
+        }));
         self.bytes = 0;
         self.busy = Duration::ZERO;
     }
@@ -123,6 +134,39 @@ mod tests {
             meter.stop(Timestamp(start.0 + 1_000_000));
         }
         assert_eq!(meter.rate(), Some(1_000_000));
+    }
+
+    #[test]
+    fn a_pause_within_what_is_remembered_leaves_most_of_the_rate() {
+        let rate_after = |memory: Duration| {
+            let mut meter = Meter::default();
+            meter.remember(memory);
+            meter.start(Timestamp(0));
+            for ms in 1..=100u64 {
+                meter.add(Timestamp(ms * 100_000), 100_000);
+            }
+            // As the heartbeat sees it while a lost packet is sent again.
+            for ms in 101..=106u64 {
+                meter.add(Timestamp(ms * 100_000), 0);
+            }
+            meter.rate().expect("measured")
+        };
+        assert!(rate_after(Duration::ZERO) < 450_000);
+        assert!(rate_after(Duration::from_millis(2_400)) > 750_000);
+    }
+
+    #[test]
+    fn what_is_remembered_for_long_rises_no_slower() {
+        let rate_after = |memory: Duration| {
+            let mut meter = Meter::default();
+            meter.remember(memory);
+            meter.start(Timestamp(0));
+            for ms in 1..=10u64 {
+                meter.add(Timestamp(ms * 100_000), ms * 10_000);
+            }
+            meter.rate()
+        };
+        assert_eq!(rate_after(Duration::ZERO), rate_after(Duration::from_secs(4)));
     }
 
     #[test]

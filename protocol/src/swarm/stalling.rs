@@ -58,6 +58,25 @@ impl Swarm {
         self.pause(now, id, pause);
     }
 
+    /// A peer that had stalled brings something again. What of its requests nobody else was asked for meanwhile is its own
+    /// again: it would be asked for the same a second time.
+    pub(super) fn rely_again(&mut self, id: NodeId) {
+        let Some(peer) = self.peers.get(&id) else { return };
+        for request in &peer.source.requests {
+            let Some(request) = self.requests.get_mut(request).filter(|request| request.shared) else {
+                continue;
+            };
+            let Some(transfer) = self.transfers.get_mut(&request.layout) else {
+                continue;
+            };
+            if request.left.intersection(&transfer.requested).is_empty() {
+                request.shared = false;
+                transfer.shared -= 1;
+                transfer.ask(&request.left);
+            }
+        }
+    }
+
     fn give_up(&mut self, now: Timestamp, id: NodeId) {
         let Some(peer) = self.peers.get_mut(&id) else { return };
         let source = &mut peer.source;

@@ -59,6 +59,38 @@ fn a_peer_that_stalled_is_asked_again_when_it_is_the_only_one_that_has_the_rest(
     }
 }
 
+#[test]
+fn the_only_source_that_comes_back_from_a_stall_is_not_asked_for_the_same_again() {
+    let mut bench = Bench::with_layout(Role::Site, RangeSet::new());
+    bench.meet(A, Distance::Other);
+    bench.status(A, &all(64), 64);
+    bench.pass(Duration::from_secs(4));
+    assert!(bench.swarm.peers[&A].source.stalled);
+    while !bench.swarm.transfers[&LAYOUT].is_full() {
+        bench.deliver(A);
+    }
+    let asked: u64 = bench.fetches().iter().map(|(_, _, groups)| groups.count()).sum();
+    assert_eq!(asked, 64, "each group once");
+    assert!(bench.swarm.requests.is_empty(), "{:?}", bench.swarm.requests);
+}
+
+#[test]
+fn what_others_were_asked_for_meanwhile_stays_theirs_when_a_peer_comes_back() {
+    let mut bench = Bench::with_layout(Role::Site, RangeSet::from(1..64));
+    bench.meet(A, Distance::Other);
+    bench.status(A, &all(64), 64);
+    bench.pass(Duration::from_millis(2_900));
+    bench.meet(B, Distance::Other);
+    bench.status(B, &all(64), 64);
+    let (request, peer, _) = bench.fetches().last().cloned().expect("B is asked for what A owes");
+    assert_eq!(peer, B);
+    let (owed, ..) = bench.fetches()[0];
+    bench.drip(owed);
+    assert!(bench.swarm.requests[&owed].shared && !bench.swarm.requests[&request].shared);
+    bench.deliver(A);
+    assert!(bench.out.contains(&Output::CancelFetch { request }));
+}
+
 /// One block is missing; `A` was asked for it and has stalled, and now `B` is asked, who brings a drip that counts for nothing.
 fn dripping() -> (Bench, RequestId) {
     let mut bench = Bench::with_layout(Role::Site, RangeSet::from(1..64));
