@@ -3,7 +3,9 @@
 use samara_simulations::{RunError, attempt, chaos, oracle::Objection};
 
 /// Seeds that found a fault, and what it was.
-const REGRESSIONS: [(u64, &str); 3] = [
+const REGRESSIONS: [(u64, &str); 5] = [
+    (126, "a domain that stood still was near its end for ever"),
+    (2739, "the same"),
     (90, "what was lost and came again was taken for asked of nobody"),
     (499, "the same, with a stalled peer"),
     (33, "who closed a layout was blamed for each ask that was under way"),

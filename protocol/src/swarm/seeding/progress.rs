@@ -84,7 +84,8 @@ impl Progress {
             Phase::Sending => self.watch(now),
             Phase::Watching(at, ..) if self.is_time(now.since(at), is_stuck || now >= self.rests_until) => {
                 self.baseline = self.pace(now).0;
-                if !self.is_near_the_end(patience) {
+                // The pace of a domain that stands still is that of the time before: it is near its end for ever.
+                if is_stuck || !self.is_near_the_end(patience) {
                     self.phase = Phase::Trying(now, self.gained, self.own);
                 }
             }
@@ -160,5 +161,17 @@ mod tests {
         let stuck = moving();
         pass(&mut progress, &mut now, Duration::from_secs(3), || stuck);
         assert!(progress.help());
+    }
+    #[test]
+    fn a_domain_that_stands_still_just_before_its_end_is_helped() {
+        let (mut progress, mut now) = (Progress::default(), Timestamp::ZERO);
+        let mut left = 16;
+        pass(&mut progress, &mut now, Duration::from_millis(1500), || {
+            left -= 1;
+            left
+        });
+        assert_eq!(left, 1);
+        pass(&mut progress, &mut now, Duration::from_secs(30), || 1);
+        assert!(progress.help(), "one block is missing, and nobody else brings it");
     }
 }
