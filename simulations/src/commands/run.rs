@@ -107,7 +107,7 @@ fn text(report: &Report) -> String {
     )
 }
 
-/// How busy all uplinks and the origins' were, an eighth of the bound to a sign.
+/// How busy all uplinks and the origins' were, a sign for each thirty-second part of the run.
 fn curves(world: &World) -> String {
     let line = |name: &str, parts: Vec<f64>| {
         let signs = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];

@@ -1,4 +1,4 @@
-//! `table`: the figures of docs/scheduler.md, each with the command that runs it alone.
+//! `table`: the figures of docs/scheduler.md.
 
 use std::fmt::Write;
 
