@@ -11,6 +11,9 @@ const GRACE: Duration = Duration::from_secs(2);
 const FIRST_GRACE: Duration = Duration::from_millis(500);
 /// Help that does not raise the domain's pace in this time earns nothing: its downlinks are full.
 const TRIAL: Duration = Duration::from_secs(1);
+/// A domain that gets nothing for so long is not near its end, whatever its pace was; its members may be busy with other releases
+/// for less.
+const STANDS: Duration = Duration::from_secs(8);
 /// The origin helps while the domain would need more than this part of the time it took so far.
 const HELP_SHARE: u32 = 8;
 
@@ -84,8 +87,8 @@ impl Progress {
             Phase::Sending => self.watch(now),
             Phase::Watching(at, ..) if self.is_time(now.since(at), is_stuck || now >= self.rests_until) => {
                 self.baseline = self.pace(now).0;
-                // The pace of a domain that stands still is that of the time before: it is near its end for ever.
-                if is_stuck || !self.is_near_the_end(patience) {
+                // Near its end by a pace that it has no longer.
+                if now.since(self.moved) >= STANDS || !self.is_near_the_end(patience) {
                     self.phase = Phase::Trying(now, self.gained, self.own);
                 }
             }
