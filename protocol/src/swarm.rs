@@ -358,7 +358,8 @@ impl Swarm {
         let of_layout = self.serves.iter().filter(|(_, serve)| serve.layout == layout);
         let serves: Vec<ServeId> = of_layout.map(|(id, _)| *id).collect();
         for serve in serves {
-            self.refuse(now, serve, io::Refusal::Absent);
+            // "Absent" would arrive before the word that it is closed, and be taken for a lie.
+            self.refuse(now, serve, io::Refusal::Busy(config::CLOSED_RETRY));
         }
         let Some(transfer) = self.transfers.remove(&layout) else {
             return;

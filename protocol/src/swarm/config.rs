@@ -64,6 +64,8 @@ pub(super) const QUANTUM_TIME: Duration = Duration::from_millis(50);
 pub(super) const WAIT_MAX: Duration = Duration::from_secs(10);
 /// What a refused peer is told to wait.
 pub(super) const BUSY_RETRY: Duration = Duration::from_secs(2);
+/// What a peer is told to wait whose ask waited when the layout was closed.
+pub(super) const CLOSED_RETRY: Duration = Duration::from_millis(250);
 /// What a peer is told that is outside the audience.
 pub(super) const AUDIENCE_RETRY: Duration = Duration::from_secs(60);
 /// A peer that reads nothing of what it asked for keeps its share of the send budget for so long.

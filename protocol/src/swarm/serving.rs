@@ -21,6 +21,7 @@ use super::io::{DisconnectReason, Distance, Output, Refusal, UploadAudience};
 use super::peer::{Peer, Slot, is_local};
 use super::rate::{Meter, bytes_in};
 use super::rules::Rule;
+use super::score::BLAME_UNREAD;
 use super::timer::Timers;
 use super::transfer::{first_groups, nominal};
 
@@ -303,6 +304,21 @@ impl Swarm {
         }
     }
 
+    /// A peer reads nothing of what it asked for, and holds memory by that. One that does not speak either is cut off, and no more
+    /// to blame than the path to it; who speaks may do it on purpose, or have a narrow link that others keep full.
+    fn hang_up(&mut self, now: Timestamp, peer: NodeId, speaks: bool) {
+        let reason = DisconnectReason::Stalled;
+        if speaks && self.standings.blame(peer, BLAME_UNREAD) {
+            self.punish(now, peer, reason);
+            return;
+        }
+        self.out.push_back(Output::Disconnect {
+            peer,
+            reason,
+            quarantine: Duration::ZERO,
+        });
+    }
+
     /// Frees slots that move nothing, refuses what waits too long, and tries a further slot now and then.
     pub(super) fn tick_serving(&mut self, now: Timestamp) {
         self.admission.meter.add(now, 0);
@@ -318,11 +334,13 @@ impl Swarm {
                 sink.slot = None;
             }
             if silent >= UNREAD_MAX {
-                unread.push(*id);
+                // It would be hung up on again and again, should that not come through.
+                sink.last_sent = now;
+                unread.push((*id, now.since(peer.heard) < UNREAD_MAX / 2));
             }
         }
-        for id in unread {
-            self.punish(now, id, DisconnectReason::Stalled);
+        for (id, speaks) in unread {
+            self.hang_up(now, id, speaks);
         }
         let priority = |serve: &Serve| {
             self.transfers

@@ -6,11 +6,8 @@ use crate::time::Timestamp;
 use super::Swarm;
 use super::config::{GIVE_UP_TIME, SPAN_MIN, STALL_TIME};
 use super::event::Event;
-use super::io::{DisconnectReason, Output};
+use super::io::Output;
 use super::score::backoff;
-
-/// Silent for this long and asked again and again, a peer is let go.
-const GIVE_UPS_MAX: u32 = 3;
 
 impl Swarm {
     /// Watches for peers that bring nothing.
@@ -77,6 +74,8 @@ impl Swarm {
         }
     }
 
+    /// Everything is taken back, and the pauses grow. That is all: a narrow link that others keep full looks no different, and who
+    /// brings nothing costs nothing but an ask a minute.
     fn give_up(&mut self, now: Timestamp, id: NodeId) {
         let Some(peer) = self.peers.get_mut(&id) else { return };
         let source = &mut peer.source;
@@ -87,10 +86,6 @@ impl Swarm {
         for request in source.requests.clone() {
             self.drop_request(request, true);
         }
-        if give_ups >= GIVE_UPS_MAX {
-            self.punish(now, id, DisconnectReason::Stalled);
-        } else {
-            self.pause(now, id, backoff(give_ups + 2));
-        }
+        self.pause(now, id, backoff(give_ups + 2));
     }
 }

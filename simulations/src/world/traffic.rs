@@ -284,7 +284,9 @@ impl World {
                 quarantine,
             } => {
                 if let Some(other) = self.find(node, peer) {
-                    self.nodes[node].quarantined.insert(other, reason);
+                    if !quarantine.is_zero() {
+                        self.nodes[node].quarantined.insert(other, reason);
+                    }
                     self.disconnect(node, other, Some(quarantine.max(REDIAL)));
                 }
             }
@@ -307,9 +309,8 @@ impl World {
             let _ = entry.prover.proof(GroupIndex(*group), &mut proof, read);
         }
         self.nodes[node].proofs += proof.len() as u64;
-        let block = self.releases.iter().find(|release| release.layout == ask.layout);
-        let block = block.map_or(1, |release| release.table.get(0).groups as usize);
-        let piece = (all.len() / 4).max(block);
+        // A node says of each group that its socket took it; a few at a time are fewer events, and no more than they take long.
+        let piece = (all.len() / 4).clamp(1, 4);
         let pieces = all.chunks(piece).count();
         for (at, chunk) in all.chunks(piece).enumerate() {
             let groups: RangeSet = chunk.iter().map(|group| *group..*group + 1).collect();

@@ -99,6 +99,62 @@ fn four_neighbours_are_served_at_a_time_and_the_budget_holds_though_nobody_reads
     assert!(matches!(bench.disconnected(), Some((_, DisconnectReason::Stalled))));
 }
 
+/// A takes an ask's worth and reads none of it for as long as it is waited for; how long it is kept out, each time.
+fn read_nothing(times: usize, speaks: bool) -> Vec<Duration> {
+    let mut bench = Bench::with_layout(Role::Site, all(64));
+    for time in 0..times {
+        bench.meet(A, Distance::Other);
+        bench.status(A, &RangeSet::new(), 64);
+        bench.ask(time as u64, A, RangeSet::from(0..8));
+        for _ in 0..35 {
+            bench.pass(Duration::from_secs(1));
+            if speaks {
+                bench.status(A, &RangeSet::new(), 64);
+            }
+        }
+        bench.input(Input::PeerDown { peer: A });
+    }
+    let kept_out = bench.out.iter().filter_map(|output| match output {
+        Output::Disconnect {
+            reason: DisconnectReason::Stalled,
+            quarantine,
+            ..
+        } => Some(*quarantine),
+        _ => None,
+    });
+    kept_out.collect()
+}
+
+#[test]
+fn who_is_cut_off_is_hung_up_on_and_welcome_again_and_who_speaks_and_never_reads_is_not() {
+    assert_eq!(read_nothing(4, false), [Duration::ZERO; 4]);
+    let speaks = read_nothing(3, true);
+    assert_eq!(speaks[..2], [Duration::ZERO; 2], "it may have a narrow link");
+    assert!(speaks[2] >= Duration::from_secs(60), "{speaks:?}");
+}
+
+#[test]
+fn an_ask_that_waits_when_its_layout_closes_is_answered_busy_and_one_that_comes_later_absent() {
+    let mut bench = Bench::with_layout(Role::Site, all(64));
+    bench.meet(A, Distance::Other);
+    bench.status(A, &RangeSet::new(), 64);
+    bench.ask(1, A, RangeSet::from(0..64));
+    bench.input(Input::Close { layout: LAYOUT });
+    bench.ask(2, A, RangeSet::from(0..1));
+    let reason = |serve: u64| {
+        let mut answers = bench.out.iter().filter_map(move |output| match output {
+            Output::Refuse { serve: refused, reason } if *refused == ServeId(serve) => Some(*reason),
+            _ => None,
+        });
+        answers.next()
+    };
+    assert!(
+        matches!(reason(1), Some(Refusal::Busy(_))),
+        "the word that it closes is still on its way"
+    );
+    assert_eq!(reason(2), Some(Refusal::Absent));
+}
+
 /// What was granted to each peer since `from`, in groups, and where the outputs end now.
 pub(super) fn granted(bench: &Bench, from: usize) -> (BTreeMap<NodeId, u64>, usize) {
     let mut granted = BTreeMap::new();

@@ -178,6 +178,23 @@ fn a_stalled_peer_is_tried_again_when_others_have_brought_what_it_was_asked_for(
 }
 
 #[test]
+fn who_brings_nothing_is_asked_ever_more_rarely_and_never_shut_out() {
+    let mut bench = Bench::with_layout(Role::Site, RangeSet::new());
+    bench.meet(A, Distance::Other);
+    bench.status(A, &all(64), 64);
+    bench.pass(Duration::from_secs(600));
+    assert_eq!(
+        bench.disconnected(),
+        None,
+        "a narrow link that others keep full looks no different"
+    );
+    let asked = bench.fetches().len();
+    assert!((6..=60).contains(&asked), "{asked} asks in ten minutes");
+    bench.pass(Duration::from_secs(100));
+    assert!(bench.fetches().len() > asked, "it is still the only source");
+}
+
+#[test]
 fn what_waits_in_a_queue_moves_to_an_idle_peer_and_what_has_begun_stays() {
     for begun in [false, true] {
         let mut bench = Bench::with_layout(Role::Site, RangeSet::from(1..64));
