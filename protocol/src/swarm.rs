@@ -8,7 +8,7 @@
 //! | file | part |
 //! |---|---|
 //! | `transfer`, `peer`, `given` | the state: layouts and neighbours |
-//! | `announce` | what neighbours are told and tell |
+//! | `announce`, `hearing` | what neighbours are told, and what they tell |
 //! | `fetching`, `picker`, `stealing`, `blaming` | the receiver, and what failures cost |
 //! | `serving`, `turns`, `rechecks` | the uploader, whose turn it is, and what takers may make it do |
 //! | `seeding` | the origin's once-only rule |
@@ -24,6 +24,7 @@ pub mod config;
 pub mod event;
 mod fetching;
 mod given;
+mod hearing;
 pub mod io;
 mod peer;
 mod picker;
@@ -91,6 +92,8 @@ pub struct Swarm {
     to_fill: BTreeSet<NodeId>,
     /// Whether slots or quanta may have become free.
     to_pump: bool,
+    /// When the neighbours were last told what there was to say.
+    flushed: Option<Timestamp>,
     out: VecDeque<Output>,
 }
 
@@ -118,6 +121,7 @@ impl Swarm {
             next_request: 0,
             to_fill: BTreeSet::new(),
             to_pump: false,
+            flushed: None,
             out: VecDeque::new(),
         }
     }
@@ -421,6 +425,8 @@ impl Swarm {
         };
         let whole = transfer.hold(groups);
         let hard = transfer.harden(groups);
+        // Another release may have had them: then nobody here need bring them.
+        self.settle_copies(layout, groups, None);
         self.whole_blocks(now, layout, &whole);
         self.tell_durable(now, layout, &hard);
         self.complete_if_full(now, layout);

@@ -74,6 +74,7 @@ impl RunError {
             Self::Ledger(..) => "no ledger",
             Self::Invariant(_) => "broken invariant",
             Self::Oracle(oracle::Objection::Safety(_)) => "unsafe",
+            Self::Oracle(oracle::Objection::Budget(_)) => "over budget",
             Self::Oracle(oracle::Objection::Liveness { .. }) => "not finished",
             Self::Oracle(oracle::Objection::Fairness(_)) => "unfair",
         }

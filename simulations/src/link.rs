@@ -89,6 +89,14 @@ impl<T> Links<T> {
         self.flows[*flow as usize].queue.front().map(|chunk| &chunk.load)
     }
 
+    /// Bytes that wait at a node's uplink, and for how many others.
+    #[must_use]
+    pub fn waiting(&self, from: usize) -> (u64, u64) {
+        let queues = self.out[from].iter().map(|flow| &self.flows[*flow].queue);
+        let bytes = queues.flatten().map(|chunk| chunk.bytes).sum();
+        (bytes, self.out[from].len() as u64)
+    }
+
     /// Takes back chunks that have not begun to leave; the others go on.
     pub fn retain(&mut self, from: usize, to: usize, mut keep: impl FnMut(&T) -> bool) {
         let flow = self.flow(from, to);

@@ -12,6 +12,9 @@ pub enum Objection {
     /// Bytes came from somebody who did not have them.
     #[error("safety: {0}")]
     Safety(String),
+    /// A scheduler used more of something than its limits allow.
+    #[error("budget: {0}")]
+    Budget(String),
     /// An honest node did not finish.
     #[error(
         "liveness: {count} of {of} honest nodes have not finished after {after_s:.1} s, the first is node {first} ({what})"
@@ -40,6 +43,10 @@ pub enum Objection {
 pub fn judge(world: &World) -> Result<(), Objection> {
     if let Some(first) = world.violations.first() {
         return Err(Objection::Safety(first.clone()));
+    }
+    let over = world.overruns.first().cloned().or_else(|| world.over_limits());
+    if let Some(what) = over {
+        return Err(Objection::Budget(what));
     }
     let fetchers: Vec<usize> = (0..world.nodes.len())
         .filter(|node| world.nodes[*node].counts() && !world.nodes[*node].gone)

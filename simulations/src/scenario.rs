@@ -116,7 +116,7 @@ const fn default_deadline() -> f64 {
 }
 
 /// The scenarios that the program carries.
-pub const BUILT_IN: [(&str, &str); 14] = [
+pub const BUILT_IN: [(&str, &str); 15] = [
     ("flash-release", include_str!("../scenarios/flash-release.toml")),
     ("liars-and-crashes", include_str!("../scenarios/liars-and-crashes.toml")),
     ("greedy-takers", include_str!("../scenarios/greedy-takers.toml")),
@@ -130,6 +130,7 @@ pub const BUILT_IN: [(&str, &str); 14] = [
     ("one-site", include_str!("../scenarios/one-site.toml")),
     ("overtaking", include_str!("../scenarios/overtaking.toml")),
     ("mixed-fleet", include_str!("../scenarios/mixed-fleet.toml")),
+    ("slow-hosts", include_str!("../scenarios/slow-hosts.toml")),
     ("two-origins", include_str!("../scenarios/two-origins.toml")),
 ];
 

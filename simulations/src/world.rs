@@ -1,6 +1,7 @@
 //! The event queue and its loop: everything that happens, in order of time and then of cause.
 
 mod agenda;
+mod budget;
 mod faults;
 mod lives;
 mod needs;
@@ -125,6 +126,8 @@ pub struct World {
     deadline: Timestamp,
     /// What a node without the group served: a safety violation.
     pub violations: Vec<String>,
+    /// What went over a budget.
+    pub overruns: Vec<String>,
     /// What moved when.
     pub timeline: Timeline,
 }
@@ -161,6 +164,7 @@ impl World {
             half_open: BTreeMap::new(),
             deadline: Timestamp(u64::MAX),
             violations: Vec::new(),
+            overruns: Vec::new(),
             timeline: Timeline::new(50_000),
         };
         if world.nodes.len() > 5 {

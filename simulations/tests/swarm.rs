@@ -286,6 +286,14 @@ fn greedy_takers_keep_nobody_waiting() {
 }
 
 #[test]
+fn a_wide_uplink_serves_as_many_narrow_downlinks_as_it_takes() {
+    let plan = Scenario::load("slow-hosts").expect("built in");
+    let report = run(&plan).expect("runs");
+    // Four at a time needed 4.0, and one more slot every now and then 2.0.
+    assert!(report.last_over_bound <= 1.15, "{report:?}");
+}
+
+#[test]
 fn sites_that_follow_more_releases_than_an_origin_shows_at_a_time_get_them_all() {
     let releases = "[[release]]\nsize = \"4MiB\"\n".repeat(20);
     let sites = "[[nodes]]\ncount = 4\nrole = \"site\"\nup = \"50mbit\"\ndown = \"100mbit\"\n";

@@ -1,9 +1,8 @@
-//! What the neighbours are told, and what they tell.
+//! What the neighbours are told.
 //!
-//! Everything to be said is gathered per neighbour and layout and leaves at most every 50 ms, so that a burst of
-//! verified groups costs one message. Only first words on a layout, and answers to who asks for them, leave at once, a few
-//! between two flushes: a transfer begins with them. A peer hears of a layout only when it is covered for the product, and what it says
-//! of others is ignored.
+//! Everything to be said is gathered per neighbour and layout and leaves at most every 50 ms, to all neighbours together, so
+//! that a burst of verified groups costs one message and one timer. Only first words on a layout, and answers to who asks for them, leave at once, a few
+//! between two flushes: a transfer begins with them. A peer hears of a layout only when it is covered for the product.
 
 use std::time::Duration;
 
@@ -15,8 +14,8 @@ use crate::wire::message::SwarmMessage;
 
 use super::Swarm;
 use super::config::{ANNOUNCE_TIME, Role};
-use super::io::{DisconnectReason, Distance, Output, PeerInfo};
-use super::peer::{Line, Mail, Peer, View};
+use super::io::{Distance, Output, PeerInfo};
+use super::peer::{Line, Peer};
 use super::timer::Timers;
 use super::transfer::Transfer;
 
@@ -29,7 +28,8 @@ impl Swarm {
     /// Something is to be said to `id`: not sooner than 50 ms after the last time.
     pub(super) fn post(&mut self, now: Timestamp, id: NodeId) {
         let Some(peer) = self.peers.get(&id) else { return };
-        Timers::arm(&mut self.timers.announce, due(peer, now));
+        let at = self.due(peer, now);
+        Timers::arm(&mut self.timers.announce, at);
     }
 
     /// Something is to be said to `id` on `layout`.
@@ -53,10 +53,14 @@ impl Swarm {
             self.seed_everybody(now, layout);
         }
         let role = self.role;
-        self.tell(now, layout, |info, mail| {
-            if is_told_all(role, info) {
-                mail.have.union_with(blocks);
+        self.tell(now, layout, |line| {
+            if !is_told_all(role, &line.info) {
+                return false;
             }
+            let news = blocks.iter().filter(|block| !has_itself(line, *block));
+            let news: RangeSet = news.map(|block| block..block + 1).collect();
+            line.mail.have.union_with(&news);
+            !news.is_empty()
         });
     }
 
@@ -64,10 +68,11 @@ impl Swarm {
         if blocks.is_empty() {
             return;
         }
-        self.tell(now, layout, |info, mail| {
-            if info.distance == Distance::Origin {
-                mail.durable.union_with(blocks);
+        self.tell(now, layout, |line| {
+            if line.info.distance == Distance::Origin {
+                line.mail.durable.union_with(blocks);
             }
+            line.info.distance == Distance::Origin
         });
     }
 
@@ -75,25 +80,29 @@ impl Swarm {
         if blocks.is_empty() {
             return;
         }
-        self.tell(now, layout, |_, mail| {
-            mail.have.subtract(blocks);
-            mail.durable.subtract(blocks);
-            mail.lost.union_with(blocks);
+        self.tell(now, layout, |line| {
+            line.mail.have.subtract(blocks);
+            line.mail.durable.subtract(blocks);
+            line.mail.lost.union_with(blocks);
+            true
         });
     }
 
-    fn tell(&mut self, now: Timestamp, layout: LayoutId, mut say: impl FnMut(&PeerInfo, &mut Mail)) {
-        let mut first = None;
+    /// `say` writes down what a line is to be told, and whether there is something.
+    fn tell(&mut self, now: Timestamp, layout: LayoutId, mut say: impl FnMut(&mut Line) -> bool) {
+        let mut told = false;
         for peer in self.peers.values_mut() {
             let Some(line) = peer.lines.get_mut(&layout) else {
                 continue;
             };
-            say(&peer.info, &mut line.mail);
+            if !say(line) {
+                continue;
+            }
             peer.dirty.insert(layout);
-            let at = due(peer, now);
-            first = Some(first.map_or(at, |first: Timestamp| first.min(at)));
+            told = true;
         }
-        if let Some(at) = first {
+        if told {
+            let at = self.flushed.map_or(now, |last| now.max(last.after(ANNOUNCE_TIME)));
             Timers::arm(&mut self.timers.announce, at);
         }
     }
@@ -122,23 +131,32 @@ impl Swarm {
         }
     }
 
-    /// Sends what is due.
+    /// Sends what is due: all of it at once, or, between two flushes, what does not wait for the next.
     pub(super) fn announce(&mut self, now: Timestamp) {
+        let next_flush = self
+            .flushed
+            .map(|last| last.after(ANNOUNCE_TIME))
+            .filter(|at| *at > now);
+        let is_early = next_flush.is_some();
+        let (mut said, mut left, mut hurries) = (false, false, false);
         for (id, peer) in &mut self.peers {
-            if peer.dirty.is_empty() && peer.closed.is_empty() {
-                continue;
+            if !is_early {
+                peer.hurried = 0;
             }
-            let at = due(peer, now);
-            if at > now {
-                Timers::arm(&mut self.timers.announce, at);
+            let waits = if is_early {
+                !hurries_now(peer)
+            } else {
+                peer.dirty.is_empty() && peer.closed.is_empty()
+            };
+            if waits {
+                left |= !peer.dirty.is_empty() || !peer.closed.is_empty();
                 continue;
             }
             // Numbers that are closed are told first: they may be given anew.
             let closed = std::mem::take(&mut peer.closed).into_iter();
             let mut messages: Vec<_> = closed.map(|number| SwarmMessage::Close { number }).collect();
-            let is_early = is_early(peer, now);
             let most = if is_early {
-                messages.len() + URGENT_MAX - peer.hurried
+                (messages.len() + URGENT_MAX).saturating_sub(peer.hurried)
             } else {
                 FLUSH_MAX
             };
@@ -150,224 +168,32 @@ impl Swarm {
                 };
                 compose(self.role, now, (layout, transfer), line, &mut messages);
             }
-            if is_early {
-                peer.hurried += messages.len();
-            } else {
-                peer.hurried = 0;
-                peer.flushed = Some(now).filter(|_| !messages.is_empty()).or(peer.flushed);
-            }
-            if !peer.dirty.is_empty() {
-                let at = due(peer, now);
-                Timers::arm(&mut self.timers.announce, at);
-            }
+            peer.hurried += if is_early { messages.len() } else { 0 };
+            left |= !peer.dirty.is_empty();
+            hurries |= hurries_now(peer);
+            said |= !messages.is_empty();
             let send = |message| Output::Send { peer: *id, message };
             self.out.extend(messages.into_iter().map(send));
         }
-    }
-
-    /// A neighbour said something.
-    pub(super) fn message(&mut self, now: Timestamp, id: NodeId, message: SwarmMessage) {
-        let Some(peer) = self.peers.get_mut(&id) else { return };
-        peer.heard = now;
-        let cost = cost(peer, &message);
-        if peer.flood.add(now, cost) {
-            self.punish(now, id, DisconnectReason::Misbehaved);
-            return;
+        if said && !is_early {
+            self.flushed = Some(now);
         }
-        let believed = match message {
-            SwarmMessage::Status {
-                number,
-                layout,
-                ask,
-                have,
-                durable,
-                want,
-            } => self.said_status(now, id, (number, layout, ask), View::new(have, durable, want)),
-            SwarmMessage::Have { number, blocks } => self.said_blocks(now, id, number, &blocks, Said::Have),
-            SwarmMessage::Durable { number, blocks } => self.said_blocks(now, id, number, &blocks, Said::Durable),
-            SwarmMessage::Lost { number, blocks } => self.said_blocks(now, id, number, &blocks, Said::Lost),
-            SwarmMessage::Want { number, want } => self.said_want(now, id, number, want),
-            SwarmMessage::Close { number } => {
-                self.said_close(now, id, number);
-                true
-            }
-            SwarmMessage::Rejected { number, blocks } => self.said_rejected(now, id, number, &blocks),
-        };
-        if !believed {
-            self.punish(now, id, DisconnectReason::Misbehaved);
+        let next_flush = next_flush.unwrap_or(now.after(ANNOUNCE_TIME));
+        if left {
+            Timers::arm(&mut self.timers.announce, if hurries { now } else { next_flush });
         }
     }
 
-    fn said_status(&mut self, now: Timestamp, id: NodeId, about: (u16, LayoutId, bool), view: View) -> bool {
-        let (number, layout, ask) = about;
-        let Some(peer) = self.peers.get_mut(&id) else {
-            return true;
-        };
-        if peer.numbers.get(&number).is_some_and(|old| *old != layout) {
-            self.said_close(now, id, number);
-        }
-        let Some(peer) = self.peers.get_mut(&id) else {
-            return true;
-        };
-        let Some(line) = peer.lines.get_mut(&layout) else {
-            return true;
-        };
-        let Some(transfer) = self.transfers.get_mut(&layout) else {
-            return true;
-        };
-        if view.have.len() != transfer.table.len() {
-            return false;
-        }
-        peer.numbers.retain(|_, numbered| *numbered != layout);
-        peer.numbers.insert(number, layout);
-        let mut view = view;
-        if let Some(old) = line.view.take() {
-            view.refused = old.refused.clone();
-            count_view(transfer, &line.info, &old, false);
-            transfer.seeding.forget(&line.info, &old, None);
-        } else {
-            line.waits_since = now;
-        }
-        count_view(transfer, &line.info, &view, true);
-        transfer.seeding.learn(&line.info, &view);
-        transfer.seeding.take_back(line, |block, _| view.have.get(block));
-        line.view = Some(view);
-        if ask || !line.introduced {
-            line.mail.status = true;
-            self.mail_at_once(now, id, layout);
-        }
-        self.to_fill.insert(id);
-        if self.role == Role::Origin {
-            self.place(now, id);
-            self.seed_everybody(now, layout);
-        }
-        true
-    }
-
-    fn said_blocks(&mut self, now: Timestamp, id: NodeId, number: u16, blocks: &RangeSet, said: Said) -> bool {
-        let Some(peer) = self.peers.get_mut(&id) else {
-            return true;
-        };
-        let Some(layout) = peer.numbers.get(&number).copied() else {
-            return true;
-        };
-        let Some(transfer) = self.transfers.get_mut(&layout) else {
-            return true;
-        };
-        let Some(line) = peer.lines.get_mut(&layout) else {
-            return true;
-        };
-        let Some(view) = line.view.as_mut() else { return true };
-        if blocks.ranges().last().is_some_and(|last| last.end > view.have.len()) {
-            return false;
-        }
-        for block in blocks.iter() {
-            match said {
-                Said::Have => gain(transfer, &line.info, view, block),
-                Said::Durable => {
-                    gain(transfer, &line.info, view, block);
-                    view.durable.set(block, true);
-                }
-                Said::Lost => lose(transfer, &line.info, view, block),
-            }
-        }
-        line.moved = now;
-        if said != Said::Lost && self.role == Role::Origin {
-            self.pledges_kept(now, id, layout, blocks);
-        }
-        self.to_fill.insert(id);
-        true
-    }
-
-    fn said_want(&mut self, now: Timestamp, id: NodeId, number: u16, want: Bits) -> bool {
-        let Some(peer) = self.peers.get_mut(&id) else {
-            return true;
-        };
-        let Some(layout) = peer.numbers.get(&number).copied() else {
-            return true;
-        };
-        let view = peer.lines.get_mut(&layout).and_then(|line| line.view.as_mut());
-        let Some(view) = view else { return true };
-        if want.len() != view.have.len() {
-            return false;
-        }
-        view.want = want;
-        view.count();
-        if self.role == Role::Origin {
-            self.place(now, id);
-            self.seed_everybody(now, layout);
-        }
-        true
-    }
-
-    fn said_close(&mut self, now: Timestamp, id: NodeId, number: u16) {
-        let Some(peer) = self.peers.get_mut(&id) else { return };
-        let Some(layout) = peer.numbers.remove(&number) else {
-            return;
-        };
-        let Some(line) = peer.lines.get_mut(&layout) else {
-            return;
-        };
-        let (Some(view), Some(transfer)) = (line.view.take(), self.transfers.get_mut(&layout)) else {
-            return;
-        };
-        transfer.seeding.take_back(line, |_, _| true);
-        count_view(transfer, &line.info, &view, false);
-        // It is still there and has given it up: it is not expected back with it.
-        transfer.seeding.forget(&line.info, &view, None);
-        if self.role == Role::Origin {
-            self.place(now, id);
-            self.seed_everybody(now, layout);
-        }
-    }
-
-    /// A neighbour is gone: what it had counts no more.
-    pub(super) fn forget_line(&mut self, now: Timestamp, layout: LayoutId, line: &mut Line) {
-        let Some(transfer) = self.transfers.get_mut(&layout) else {
-            return;
-        };
-        transfer.seeding.take_back(line, |_, _| true);
-        if let Some(view) = &line.view {
-            count_view(transfer, &line.info, view, false);
-            transfer.seeding.forget(&line.info, view, Some(now));
-        }
-        if self.role == Role::Origin {
-            self.seed_everybody(now, layout);
-        }
-    }
-
-    /// It turned out that a peer does not have blocks that it said it has.
-    pub(super) fn disbelieve(&mut self, id: NodeId, layout: LayoutId, blocks: &[u32]) {
-        let (Some(peer), Some(transfer)) = (self.peers.get_mut(&id), self.transfers.get_mut(&layout)) else {
-            return;
-        };
-        let Some(line) = peer.lines.get_mut(&layout) else {
-            return;
-        };
-        let Some(view) = line.view.as_mut() else { return };
-        for block in blocks {
-            lose(transfer, &line.info, view, *block);
-        }
+    /// When the next of what there is to say to `peer` may leave.
+    fn due(&self, peer: &Peer, now: Timestamp) -> Timestamp {
+        let last = self.flushed.filter(|_| !hurries_now(peer));
+        last.map_or(now, |last| now.max(last.after(ANNOUNCE_TIME)))
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Said {
-    Have,
-    Durable,
-    Lost,
-}
-
-/// When the next of what there is to say may leave.
-fn due(peer: &Peer, now: Timestamp) -> Timestamp {
-    let hurries = !peer.urgent.is_empty() && peer.hurried < URGENT_MAX;
-    let last = peer.flushed.filter(|_| !hurries);
-    last.map_or(now, |last| now.max(last.after(ANNOUNCE_TIME)))
-}
-
-/// Whether what leaves now leaves between two flushes.
-fn is_early(peer: &Peer, now: Timestamp) -> bool {
-    peer.flushed.is_some_and(|last| last.after(ANNOUNCE_TIME) > now)
+/// Whether something for a peer does not wait for the next flush.
+fn hurries_now(peer: &Peer) -> bool {
+    !peer.urgent.is_empty() && peer.hurried < URGENT_MAX
 }
 
 /// The layout that a peer is told of next: between two flushes one of those that do not wait.
@@ -385,49 +211,26 @@ fn is_told_all(role: Role, info: &PeerInfo) -> bool {
     role != Role::Origin || info.distance == Distance::Origin
 }
 
-/// Whether what `info` has counts as a source.
-const fn is_source(info: &PeerInfo) -> bool {
-    info.serves
+/// Who has a block itself has no use for the word that it is here too. Only an origin counts who has what.
+fn has_itself(line: &Line, block: u32) -> bool {
+    let view = line.view.as_ref().filter(|_| line.info.distance != Distance::Origin);
+    view.is_some_and(|view| view.have.get(block))
 }
 
-fn count_view(transfer: &mut Transfer, info: &PeerInfo, view: &View, add: bool) {
-    if is_source(info) {
-        for block in view.have.iter() {
-            let count = &mut transfer.avail[block as usize];
-            *count = if add { *count + 1 } else { *count - 1 };
-        }
-    }
-}
-
-fn gain(transfer: &mut Transfer, info: &PeerInfo, view: &mut View, block: u32) {
-    if view.have.set(block, true) {
-        view.have_count += 1;
-        view.needs -= u32::from(view.want.get(block));
-        transfer.avail[block as usize] += u16::from(is_source(info));
-        transfer.seeding.gained(info, block);
-    }
-}
-
-fn lose(transfer: &mut Transfer, info: &PeerInfo, view: &mut View, block: u32) {
-    view.durable.set(block, false);
-    if view.have.set(block, false) {
-        view.have_count -= 1;
-        view.needs += u32::from(view.want.get(block));
-        transfer.avail[block as usize] -= u16::from(is_source(info));
-        transfer.seeding.lost(info, block);
-    }
-}
-
-/// What a message counts towards a flood. The first status on each layout that is open here belongs to getting to know each
-/// other; on one that is not it costs no more than to look that up.
-fn cost(peer: &mut Peer, message: &SwarmMessage) -> u64 {
-    let SwarmMessage::Status { layout, .. } = message else {
-        return 1;
+/// A neighbour was not told of what it had itself: what of that it has no more it is told of now. Whether there is any.
+pub(super) fn remind(role: Role, transfer: &Transfer, line: &mut Line) -> bool {
+    let Some(view) = line.view.as_ref().filter(|_| is_told_all(role, &line.info)) else {
+        return false;
     };
-    match peer.lines.get_mut(layout) {
-        Some(line) => 4 * u64::from(std::mem::replace(&mut line.met, true)),
-        None => 1,
-    }
+    let untold = |block: &u32| !view.have.get(*block) && !line.shown.get(*block);
+    let untold: RangeSet = transfer
+        .have
+        .iter()
+        .filter(untold)
+        .map(|block| block..block + 1)
+        .collect();
+    line.mail.have.union_with(&untold);
+    !untold.is_empty()
 }
 
 /// Writes what a line has to say.
@@ -477,7 +280,11 @@ fn compose(role: Role, now: Timestamp, about: (LayoutId, &Transfer), line: &mut 
         let blocks = blocks.iter().filter(|block| of.get(*block));
         blocks.map(|block| block..block + 1).collect::<RangeSet>()
     };
-    let have = news(&mail.have, &transfer.have);
+    let have = mail
+        .have
+        .iter()
+        .filter(|block| transfer.have.get(*block) && !has_itself(line, *block));
+    let have: RangeSet = have.map(|block| block..block + 1).collect();
     if line.fed && !have.is_empty() {
         for block in have.iter() {
             line.shown.set(block, true);

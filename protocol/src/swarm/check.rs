@@ -8,7 +8,6 @@ use crate::tree::ranges::RangeSet;
 
 use super::Swarm;
 use super::config::QUANTUM_MAX;
-use super::peer::View;
 use super::transfer::{Transfer, nominal};
 
 impl Swarm {
@@ -143,12 +142,7 @@ impl Swarm {
         );
         let durable = transfer.held_durable.difference(&transfer.held);
         assert!(durable.is_empty(), "durable and not held");
-        let lines = self.peers.values().filter_map(|peer| peer.lines.get(&layout));
-        let sources = lines.filter(|line| line.info.serves);
-        let sources: Vec<&View> = sources.filter_map(|line| line.view.as_ref()).collect();
         for block in 0..transfer.table.len() {
-            let holders = sources.iter().filter(|view| view.have.get(block)).count();
-            assert_eq!(usize::from(transfer.avail[block as usize]), holders, "who has {block}");
             let idle = !transfer.have.get(block) && !transfer.askable(block).is_empty();
             assert!(!(idle && transfer.busy.get(block)), "block {block} is forgotten");
         }

@@ -47,11 +47,6 @@ impl SwarmConfig {
 pub const UPLOAD_SLOTS: usize = 4;
 /// The most that admission adds up to, when the served peers leave the uplink idle.
 pub const UPLOAD_SLOTS_MAX: usize = 16;
-/// One slot in so many goes to a random neighbour instead of the neediest.
-pub(super) const RANDOM_SLOT: u64 = 8;
-/// The others go to the neediest of so many drawn by lot: were all to serve the very neediest, its downlink would be
-/// full and everybody else's uplink idle.
-pub(super) const SLOT_LOTS: u32 = 2;
 /// How long a peer keeps a slot while others wait.
 pub(super) const SLOT_TIME: Duration = Duration::from_secs(1);
 /// Bytes of one [`super::io::Output::Serve`], at the least and at the most. Twice of it may be on its way per peer.

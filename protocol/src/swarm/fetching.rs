@@ -115,7 +115,6 @@ impl Swarm {
         let choice = Choice {
             bytes: span,
             in_order: !several,
-            rarest: self.rules.has(Rule::Rarest),
             leave: near
                 .and_then(|near| near.iter().find(|(of, _)| *of == layout))
                 .map(|(_, bits)| bits),

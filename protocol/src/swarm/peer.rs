@@ -34,7 +34,6 @@ pub(super) struct Peer {
     /// Lines with something to say, and numbers of ours that are closed.
     pub(super) dirty: BTreeSet<LayoutId>,
     pub(super) closed: BTreeSet<u16>,
-    pub(super) flushed: Option<Timestamp>,
     /// Lines among the dirty ones on which the first words are to be said, and what was said of such since the last flush.
     pub(super) urgent: BTreeSet<LayoutId>,
     pub(super) hurried: usize,
@@ -55,7 +54,6 @@ impl Peer {
             numbers: BTreeMap::new(),
             dirty: BTreeSet::new(),
             closed: BTreeSet::new(),
-            flushed: None,
             urgent: BTreeSet::new(),
             hurried: 0,
             source: Source::new(now),
@@ -210,8 +208,6 @@ pub(super) struct Source {
     /// How long it was last waited for in vain; nothing once it brought a byte.
     pub(super) in_vain: Duration,
     pub(super) stalled: bool,
-    /// When it was last looked for what it could take over from others.
-    pub(super) sought: Option<Timestamp>,
     /// Not asked before this.
     pub(super) backoff_until: Option<Timestamp>,
     /// Failures in a row; the backoff doubles with each.
@@ -237,7 +233,6 @@ impl Source {
             last_byte: now,
             in_vain: Duration::ZERO,
             stalled: false,
-            sought: None,
             backoff_until: None,
             failures: 0,
             broken: 0,

@@ -1,8 +1,8 @@
-//! Which groups to ask of one neighbour: the receiver's rule "locally rarest wanted block".
+//! Which groups to ask of one neighbour.
 //!
-//! Pure: state in, groups out. Blocks that were begun come first (they can be passed on when they are whole), then the
-//! rarest; ties start at a random place and run on, so that neighbours ask for different blocks and a span is mostly one
-//! run of bytes.
+//! Pure: state in, groups out. Blocks that were begun come first (they can be passed on when they are whole), then any, from a
+//! random place on, so that neighbours ask for different blocks and a span is mostly one run of bytes. That rare blocks should
+//! go first is deliberately absent: it earned nothing (docs/scheduler.md).
 
 use crate::bits::Bits;
 use crate::limits::{GROUP_BYTES, REQUEST_RANGES_MAX};
@@ -21,8 +21,6 @@ pub(super) struct Choice<'a> {
     pub(super) bytes: u64,
     /// Whether to go through in order: there is only one source.
     pub(super) in_order: bool,
-    /// Whether rare blocks go first.
-    pub(super) rarest: bool,
     /// Blocks to leave to cheaper sources.
     pub(super) leave: Option<&'a Bits>,
 }
@@ -38,17 +36,17 @@ pub(super) fn pick(transfer: &Transfer, view: &View, choice: &Choice<'_>, rng: &
         } else {
             u32::try_from(rng.below(open.len() as u64 * 64)).expect("at most 4,096 blocks")
         };
-        let Some(mut block) = best(transfer, &open, start, choice.rarest) else {
+        let Some(mut block) = best(transfer, &open, start) else {
             break;
         };
-        let key = rank(transfer, block, choice.rarest);
+        let begun = is_begun(transfer, block);
         loop {
             open[(block / 64) as usize] &= !(1 << (block % 64));
             let taken = take(transfer, block, left, picked.is_empty());
             left -= taken.count().min(left);
             picked.union_with(&taken);
             let next = block + 1;
-            let runs_on = is_set(&open, next) && rank(transfer, next, choice.rarest) == key;
+            let runs_on = is_set(&open, next) && is_begun(transfer, next) == begun;
             if left == 0 || !runs_on || picked.ranges().len() >= REQUEST_RANGES_MAX {
                 break;
             }
@@ -74,41 +72,36 @@ fn is_set(open: &[u64], block: u32) -> bool {
         .is_some_and(|word| word >> (block % 64) & 1 == 1)
 }
 
-/// Lower is better: begun blocks, then rare ones.
-fn rank(transfer: &Transfer, block: u32, rarest: bool) -> (bool, u16) {
-    let avail = if rarest { transfer.avail[block as usize] } else { 0 };
-    (!is_begun(transfer, block), avail)
-}
-
 fn is_begun(transfer: &Transfer, block: u32) -> bool {
     let entry = transfer.table.get(block);
     entry.groups > 1 && (touches(&transfer.held, entry.range()) || touches(&transfer.requested, entry.range()))
 }
 
-/// The best-ranked open block, the first at or after `start` (and around) among equals.
-fn best(transfer: &Transfer, open: &[u64], start: u32, rarest: bool) -> Option<u32> {
+/// An open block that was begun, else the first open one at or after `start`, and around.
+fn best(transfer: &Transfer, open: &[u64], start: u32) -> Option<u32> {
+    let begun = around(open, start).find(|block| is_begun(transfer, *block));
+    begun.or_else(|| around(open, start).next())
+}
+
+/// All open blocks: those at or after `start`, then those before.
+fn around(open: &[u64], start: u32) -> impl Iterator<Item = u32> + '_ {
     let (first, words) = ((start / 64) as usize, open.len());
-    let mut best: Option<((bool, u16), u32)> = None;
-    for step in 0..=words {
+    (0..=words).flat_map(move |step| {
         let at = (first + step) % words.max(1);
-        let mut word = *open.get(at)?;
         // The word that holds `start` is seen twice: its upper part first, its lower part last.
         let upper = u64::MAX << (start % 64);
-        if step == 0 {
-            word &= upper;
-        } else if step == words {
-            word &= !upper;
-        }
-        while word != 0 {
-            let block = u32::try_from(at).expect("at most 64 words") * 64 + word.trailing_zeros();
+        let part = match step {
+            0 => upper,
+            _ if step == words => !upper,
+            _ => u64::MAX,
+        };
+        let mut word = open.get(at).map_or(0, |word| word & part);
+        std::iter::from_fn(move || {
+            let bit = (word != 0).then(|| word.trailing_zeros())?;
             word &= word - 1;
-            let key = rank(transfer, block, rarest);
-            if best.is_none_or(|(least, _)| key < least) {
-                best = Some((key, block));
-            }
-        }
-    }
-    best.map(|(_, block)| block)
+            Some(u32::try_from(at).expect("at most 64 words") * 64 + bit)
+        })
+    })
 }
 
 /// What to take of a block when `left` more groups are wished for.

@@ -5,9 +5,7 @@
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Rule {
-    /// The receiver takes the locally rarest block; without it any.
-    Rarest,
-    /// The uploader serves the needier of two; without it whoever is drawn.
+    /// An origin serves the neediest of those who wait; without it whoever was not served for longest.
     Neediest,
     /// An origin shows each block to one node of a domain first; without it everything to everybody.
     OnceOnly,
@@ -25,8 +23,7 @@ pub enum Rule {
 
 impl Rule {
     /// All of them, with the names by which simulations leave them out.
-    pub const ALL: [(Self, &'static str); 8] = [
-        (Self::Rarest, "rarest"),
+    pub const ALL: [(Self, &'static str); 7] = [
         (Self::Neediest, "neediest"),
         (Self::OnceOnly, "once-only"),
         (Self::Help, "help"),

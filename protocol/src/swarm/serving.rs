@@ -1,4 +1,4 @@
-//! The uploader: serves the neediest neighbour, four at a time, one in eight at random.
+//! The uploader: serves four neighbours at a time, and more where these leave the uplink idle.
 //!
 //! A slot belongs to a peer; what it asked for goes out in quanta, two of which may be on their way to its socket. When a
 //! quantum ends what the peer asked for, or its time is up, and others wait, the slot passes on. Nodes of the own site
@@ -53,7 +53,7 @@ pub(super) struct Admission {
     /// Slots for other sites.
     pub(super) slots: usize,
     /// A further slot is being tried since then, against this rate.
-    probe: Option<(Timestamp, u64)>,
+    probe: Option<(Timestamp, u64, usize)>,
     probe_after: Timestamp,
 }
 
@@ -361,30 +361,32 @@ impl Swarm {
         self.probe_slots(now);
     }
 
+    /// Further slots are tried, half as many again each time, and kept when they earn at least half of what that many more should.
     fn probe_slots(&mut self, now: Timestamp) {
         let is_wanted = self.rules.has(Rule::MoreSlots) && self.waiting(false).next().is_some();
+        let is_spare = self.slots_taken(false) < self.admission.slots;
         let admission = &mut self.admission;
         let Some(rate) = admission.meter.rate() else { return };
-        if !is_wanted {
-            admission.slots = UPLOAD_SLOTS;
-            admission.probe = None;
-            admission.probe_after = now.after(PROBE_TIME);
-            return;
-        }
         match admission.probe {
-            None if now >= admission.probe_after && admission.slots < UPLOAD_SLOTS_MAX => {
-                admission.probe = Some((now, rate));
-                admission.slots += 1;
-            }
-            Some((since, before)) if now.since(since) >= PROBE_TIME => {
-                let earned = rate > before + before / (2 * admission.slots as u64);
+            Some((since, before, more)) if now.since(since) >= PROBE_TIME => {
+                let had = (admission.slots - more) as u64;
                 admission.probe = None;
-                if earned {
-                    admission.probe_after = now;
-                } else {
-                    admission.slots -= 1;
+                admission.probe_after = now;
+                if rate <= before + before * more as u64 / (2 * had) {
+                    admission.slots -= more;
                     admission.probe_after = now.after(PROBE_PAUSE);
                 }
+            }
+            None if now < admission.probe_after => {}
+            None if is_wanted && admission.slots < UPLOAD_SLOTS_MAX => {
+                let more = (admission.slots / 2).min(UPLOAD_SLOTS_MAX - admission.slots);
+                admission.probe = Some((now, rate, more));
+                admission.slots += more;
+            }
+            // Who has just got all that it asked for is about to ask for more: a slot that stands empty is not given up at once.
+            None if is_spare && admission.slots > UPLOAD_SLOTS => {
+                admission.slots -= 1;
+                admission.probe_after = now.after(PROBE_TIME);
             }
             _ => {}
         }

@@ -23,9 +23,6 @@ use super::transfer::{Transfer, nominal};
 /// A request rests this long where it is before an idle peer may take it over, and so much sooner it has to come there.
 const MOVE_AFTER: Duration = Duration::from_millis(100);
 
-/// Once in so long it is looked for what an idle peer could take over: it may say every few milliseconds what else it has.
-const SEEK_AFTER: Duration = Duration::from_millis(50);
-
 impl Swarm {
     /// A peer is stalled: what it was asked for may be asked of others.
     pub(super) fn share_requests(&mut self, id: NodeId) {
@@ -54,13 +51,10 @@ impl Swarm {
             return false;
         }
         let Some(thief) = self.peers.get(&id) else { return false };
-        if !thief.source.requests.is_empty() || thief.source.sought.is_some_and(|at| now.since(at) < SEEK_AFTER) {
+        if !thief.source.requests.is_empty() {
             return false;
         }
         let worst = self.worst(now, thief, id);
-        if let Some(peer) = self.peers.get_mut(&id) {
-            peer.source.sought = Some(now);
-        }
         let (Some((victim, begun)), Some(thief)) = (worst, self.peers.get(&id)) else {
             return false;
         };

@@ -35,8 +35,6 @@ pub(super) struct Transfer {
     pub(super) requested: RangeSet,
     /// How many requests are shared (see `stealing`).
     pub(super) shared: u32,
-    /// For each block how many serving neighbours have it.
-    pub(super) avail: Vec<u16>,
     /// Bytes of wanted blocks that are not had.
     pub(super) left: u64,
     pub(super) opened: Timestamp,
@@ -69,7 +67,6 @@ impl Transfer {
             held_durable: open.durable,
             requested: RangeSet::new(),
             shared: 0,
-            avail: vec![0; blocks as usize],
             left: 0,
             opened: now,
             complete: false,

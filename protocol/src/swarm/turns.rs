@@ -1,11 +1,11 @@
-//! Whose turn it is to be served: the most urgent layout first, then the neediest neighbour, and who takes again what it got
-//! before only when nobody else has asked for anything.
+//! Whose turn it is to be served: of those who wait for the most urgent layout one by lot, at an origin the neediest, and who
+//! takes again what it got before only when nobody else has asked for anything.
 
 use crate::id::{NodeId, ServeId};
 use crate::time::Timestamp;
 
 use super::Swarm;
-use super::config::{RANDOM_SLOT, Role, SLOT_LOTS, UPLOAD_SLOTS};
+use super::config::{Role, UPLOAD_SLOTS};
 use super::peer::{Peer, Slot, is_local};
 use super::rules::Rule;
 use super::transfer::Transfer;
@@ -43,7 +43,7 @@ impl Swarm {
         }
     }
 
-    fn slots_taken(&self, local: bool) -> usize {
+    pub(super) fn slots_taken(&self, local: bool) -> usize {
         let taken = self.peers.values().filter(|peer| peer.sink.slot.is_some());
         taken.filter(|peer| is_local(&peer.info) == local).count()
     }
@@ -70,28 +70,29 @@ impl Swarm {
         line.is_some_and(|line| line.given.is_again())
     }
 
-    /// The waiting peer that is served next: of the highest priority the neediest, or now and then any.
+    /// The waiting peer that is served next, of those who wait for what is most urgent: by lot, and at an origin, which nobody
+    /// else competes with and everybody tells what it has, the neediest. Among sites that earned nothing (docs/scheduler.md): they
+    /// choose the same few, and it is their own word.
     fn next_waiting(&mut self, local: bool) -> Option<NodeId> {
+        let by_need = self.role == Role::Origin && self.rules.has(Rule::Neediest);
         let urgency = |(id, peer): (&NodeId, &Peer)| {
             let serve = self.serves.get(&self.next_serve(peer)?)?;
             let Transfer { priority, table, .. } = self.transfers.get(&serve.layout)?;
-            let need = peer.lines.get(&serve.layout)?.need(table);
+            let need = if by_need {
+                peer.lines.get(&serve.layout)?.need(table)
+            } else {
+                0
+            };
             Some((*priority, need / NEED_STEP, std::cmp::Reverse(peer.sink.last_slot), *id))
         };
         let mut waiting: Vec<_> = self.waiting(local).filter_map(urgency).collect();
         let priority = waiting.iter().map(|urgency| urgency.0).max()?;
         waiting.retain(|urgency| urgency.0 == priority);
-        if self.role == Role::Origin {
-            // Nobody else serves what it serves: no herd to fear.
-            return waiting.iter().max().map(|urgency| urgency.3);
-        }
-        let is_any = self.rng.one_in(RANDOM_SLOT) || !self.rules.has(Rule::Neediest);
-        let lots = if is_any { 1 } else { SLOT_LOTS };
-        let mut most = *self.rng.pick(&waiting)?;
-        for _ in 1..lots {
-            most = most.max(*self.rng.pick(&waiting)?);
-        }
-        Some(most.3)
+        let next = match self.role {
+            Role::Origin => waiting.iter().max(),
+            Role::Site | Role::Host => self.rng.pick(&waiting),
+        };
+        next.map(|urgency| urgency.3)
     }
 
     /// What a peer is served next: the oldest of its asks of the highest priority.

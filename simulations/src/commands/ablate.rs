@@ -17,7 +17,14 @@ pub(crate) struct Args {
     seeds: u64,
 }
 
-const DEFAULT: [&str; 4] = ["flash-release", "spread-uplinks", "weak-uplinks", "liars-and-crashes"];
+const DEFAULT: [&str; 6] = [
+    "flash-release",
+    "spread-uplinks",
+    "weak-uplinks",
+    "slow-hosts",
+    "half-hostile",
+    "liars-and-crashes",
+];
 
 /// A table with a row for each rule: last finisher over the bound, and copies of the origin.
 pub(crate) fn ablate(args: &Args) -> Result<String, RunError> {

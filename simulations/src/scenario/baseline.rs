@@ -44,13 +44,7 @@ impl Scenario {
                 self.neighbours = Some(self.nodes.iter().map(|nodes| nodes.count).sum());
             }
             Baseline::Random => {
-                for rule in [
-                    Rule::Rarest,
-                    Rule::Neediest,
-                    Rule::OnceOnly,
-                    Rule::TakeOver,
-                    Rule::SpanShare,
-                ] {
+                for rule in [Rule::OnceOnly, Rule::TakeOver, Rule::SpanShare] {
                     self.rules = self.rules.without(rule);
                 }
             }

@@ -14,6 +14,9 @@ use crate::link::Chunk;
 use crate::node::{Ask, Fetch};
 use crate::scenario::Behaviour;
 
+/// Groups that leave together at the most.
+pub(super) const PIECE_GROUPS: usize = 4;
+
 impl World {
     pub(super) fn send(&mut self, from: usize, to: usize, parcel: Parcel) {
         if let Some(connection) = self.connection(from, to) {
@@ -239,6 +242,7 @@ impl World {
                 if let Some(to) = self.find(node, peer)
                     && let Some(message) = self.nodes[node].says(message)
                 {
+                    self.weigh_message(node, &message);
                     self.nodes[node].control += message.encoded_len() as u64 + FRAME;
                     self.send(node, to, Parcel::Message(message));
                 }
@@ -253,6 +257,7 @@ impl World {
                 if let Some(to) = self.find(node, peer) {
                     self.nodes[node].control += 50 + 8 * groups.ranges().len() as u64 + FRAME;
                     self.nodes[node].fetches.insert(request, Fetch { peer: to, layout });
+                    self.weigh_request(node, to, &groups);
                     self.send(node, to, Parcel::Ask(request, layout, groups));
                 }
             }
@@ -310,7 +315,7 @@ impl World {
         }
         self.nodes[node].proofs += proof.len() as u64;
         // A node says of each group that its socket took it; a few at a time are fewer events, and no more than they take long.
-        let piece = (all.len() / 4).clamp(1, 4);
+        let piece = (all.len() / 4).clamp(1, PIECE_GROUPS);
         let pieces = all.chunks(piece).count();
         for (at, chunk) in all.chunks(piece).enumerate() {
             let groups: RangeSet = chunk.iter().map(|group| *group..*group + 1).collect();
@@ -330,6 +335,7 @@ impl World {
                 self.begins(node, ask.by);
             }
         }
+        self.weigh_uplink(node);
     }
 
     /// The first bytes of a reply leave when what went before it has left.

@@ -211,3 +211,39 @@ fn who_may_not_be_fed_is_shown_nothing_and_given_nothing_and_gives_all_the_same(
         assert_eq!(shown, 0);
     }
 }
+
+#[test]
+fn who_has_a_block_itself_is_told_of_it_only_when_it_loses_it() {
+    let mut bench = Bench::with_layout(Role::Site, RangeSet::new());
+    bench.meet(A, Distance::Other);
+    bench.meet(B, Distance::Other);
+    bench.meet(C, Distance::Origin);
+    bench.status(A, &RangeSet::from(0..4), 64);
+    bench.status(B, &RangeSet::new(), 64);
+    bench.status(C, &all(64), 64);
+    bench.pass(Duration::from_millis(60));
+    bench.out.clear();
+    let told = |bench: &Bench, peer| {
+        let haves = bench.said(peer).into_iter().filter_map(|message| match message {
+            SwarmMessage::Have { blocks, .. } => Some(blocks),
+            _ => None,
+        });
+        let mut all = RangeSet::new();
+        haves.for_each(|blocks| all.union_with(&blocks));
+        all
+    };
+    bench.input(Input::Durable {
+        layout: LAYOUT,
+        groups: RangeSet::from(2..6),
+    });
+    bench.pass(Duration::from_millis(60));
+    assert_eq!(told(&bench, A), RangeSet::from(4..6), "it has the others itself");
+    assert_eq!(told(&bench, B), RangeSet::from(2..6));
+    assert_eq!(told(&bench, C), RangeSet::from(2..6), "an origin counts who has what");
+    bench.out.clear();
+    let blocks = RangeSet::from(2..3);
+    bench.hear(A, SwarmMessage::Lost { number: 0, blocks });
+    bench.pass(Duration::from_millis(60));
+    assert_eq!(told(&bench, A), RangeSet::from(2..3), "now it has use for it");
+    assert!(told(&bench, B).is_empty());
+}
