@@ -82,6 +82,7 @@ fn releases(rng: &mut Rng) -> Vec<Release> {
 fn group(role: RoleName, count: usize, rng: &mut Rng) -> Nodes {
     let rate = |rng: &mut Rng| Spread::one(pick(rng, &[1.25e5, 6.25e5, 1.25e6, 6.25e6]));
     Nodes {
+        name: None,
         count,
         role,
         up: rate(rng),
@@ -121,6 +122,8 @@ fn fault(rng: &mut Rng) -> Fault {
         at_s,
         until_s: at_s + pick(rng, &[0.0, 4.0]),
         count: pick(rng, &[1, 2, 5]),
+        on: None,
+        with: None,
         for_s,
         times: pick(rng, &[1, 1, 3]),
         every_s: for_s + 1.5,

@@ -25,6 +25,8 @@ use crate::scenario::{Behaviour, Reach};
 pub struct Nature {
     /// Its identity.
     pub id: NodeId,
+    /// The number of its group in the plan.
+    pub group: usize,
     /// Its role.
     pub role: Role,
     /// How it behaves.

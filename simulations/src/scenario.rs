@@ -116,7 +116,7 @@ const fn default_deadline() -> f64 {
 }
 
 /// The scenarios that the program carries.
-pub const BUILT_IN: [(&str, &str); 15] = [
+pub const BUILT_IN: [(&str, &str); 20] = [
     ("flash-release", include_str!("../scenarios/flash-release.toml")),
     ("liars-and-crashes", include_str!("../scenarios/liars-and-crashes.toml")),
     ("greedy-takers", include_str!("../scenarios/greedy-takers.toml")),
@@ -132,6 +132,11 @@ pub const BUILT_IN: [(&str, &str); 15] = [
     ("mixed-fleet", include_str!("../scenarios/mixed-fleet.toml")),
     ("slow-hosts", include_str!("../scenarios/slow-hosts.toml")),
     ("two-origins", include_str!("../scenarios/two-origins.toml")),
+    ("mixed-links", include_str!("../scenarios/mixed-links.toml")),
+    ("staggered", include_str!("../scenarios/staggered.toml")),
+    ("outbound-only", include_str!("../scenarios/outbound-only.toml")),
+    ("flapping", include_str!("../scenarios/flapping.toml")),
+    ("half-open", include_str!("../scenarios/half-open.toml")),
 ];
 
 impl Scenario {

@@ -20,10 +20,11 @@ pub fn nodes(scenario: &Scenario) -> Vec<Node> {
     let mut names = Names::default();
     let mut rng = Rng::new(scenario.seed ^ 0x6e61_7475);
     let mut nodes = Vec::new();
-    for group in &scenario.nodes {
+    for (place, group) in scenario.nodes.iter().enumerate() {
         for at in 0..group.count {
             let number = nodes.len() as u64;
             let mut nature = nature(group, scenario, number, &mut rng);
+            nature.group = place;
             names.place(group, at, &mut nature);
             nodes.push(Node::new(nature, scenario.seed ^ number));
         }
@@ -48,6 +49,7 @@ fn nature(group: &Nodes, scenario: &Scenario, number: u64, rng: &mut Rng) -> Nat
     hash.update(&scenario.seed.to_le_bytes()).update(&number.to_le_bytes());
     Nature {
         id: NodeId(*hash.finalize().as_bytes()),
+        group: 0,
         role,
         behaviour: group.behaviour,
         rates: Rates {

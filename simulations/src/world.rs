@@ -31,7 +31,7 @@ use crate::timeline::Timeline;
 use crate::topology::{self, seconds};
 
 /// Everybody is connected at 0; the clock of a release starts this much later.
-pub(crate) const WARM_UP: Duration = Duration::from_secs(1);
+pub const WARM_UP: Duration = Duration::from_secs(1);
 const CHECKPOINT: Duration = Duration::from_secs(2);
 /// A broken connection is noticed and made again after this time.
 const REDIAL: Duration = Duration::from_secs(1);
@@ -50,6 +50,17 @@ pub struct Release {
     /// Its priority.
     pub priority: u8,
     /// When sites are told.
+    pub at: Timestamp,
+}
+
+/// A fault and whom it comes to, as drawn from the plan and its seed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Planned {
+    /// Its number in the plan.
+    pub fault: usize,
+    /// The node.
+    pub node: usize,
+    /// When it comes first; releases are told from [`WARM_UP`] on.
     pub at: Timestamp,
 }
 
@@ -130,6 +141,8 @@ pub struct World {
     pub overruns: Vec<String>,
     /// What moved when.
     pub timeline: Timeline,
+    /// What goes wrong, to whom and when.
+    pub planned: Vec<Planned>,
 }
 
 impl World {
@@ -166,6 +179,7 @@ impl World {
             violations: Vec::new(),
             overruns: Vec::new(),
             timeline: Timeline::new(50_000),
+            planned: Vec::new(),
         };
         if world.nodes.len() > 5 {
             world.check_every = 16 * world.nodes.len() as u64;

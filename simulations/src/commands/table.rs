@@ -31,7 +31,7 @@ const fn figure(scenario: &'static str, sites: Option<usize>, limit: &'static st
     }
 }
 
-const FIGURES: [Figure; 19] = [
+const FIGURES: [Figure; 24] = [
     figure("flash-release", Some(8), ""),
     figure("flash-release", Some(16), ""),
     figure("flash-release", Some(32), ""),
@@ -58,6 +58,11 @@ const FIGURES: [Figure; 19] = [
     figure("own-only", None, "a copy a tenant"),
     figure("mixed-fleet", None, ""),
     figure("two-origins", None, "one copy together"),
+    figure("mixed-links", None, ""),
+    figure("staggered", None, ""),
+    figure("outbound-only", None, ""),
+    figure("flapping", None, "all finish"),
+    figure("half-open", None, "all finish"),
 ];
 
 /// The table as Markdown.

@@ -39,6 +39,10 @@ pub(super) fn check(scenario: &Scenario) -> Result<(), ScenarioError> {
     }
     scenario.nodes.iter().try_for_each(nodes)?;
     scenario.fault.iter().try_for_each(fault)?;
+    scenario
+        .fault
+        .iter()
+        .try_for_each(|fault| names(fault, &scenario.nodes))?;
     let has_source = |nodes: &Nodes| nodes.count > 0 && (nodes.role == RoleName::Origin || nodes.holds.most() > 0.0);
     if !scenario.nodes.iter().any(has_source) {
         return value(
@@ -75,6 +79,18 @@ fn nodes(nodes: &Nodes) -> Result<(), ScenarioError> {
     Ok(())
 }
 
+/// Whether there are groups of the names that a fault speaks of.
+fn names(fault: &Fault, groups: &[Nodes]) -> Result<(), ScenarioError> {
+    for (field, name) in [("fault.on", &fault.on), ("fault.with", &fault.with)] {
+        let Some(name) = name else { continue };
+        if !groups.iter().any(|nodes| nodes.name.as_ref() == Some(name)) {
+            let what = format!("no [[nodes]] has name = \"{name}\"");
+            return Err(ScenarioError::Value(field.to_owned(), what));
+        }
+    }
+    Ok(())
+}
+
 fn fault(fault: &Fault) -> Result<(), ScenarioError> {
     let value = |field: &str, what: &str| Err(ScenarioError::Value(format!("fault.{field}"), what.to_owned()));
     let times = [fault.at_s, fault.until_s, fault.for_s, fault.every_s];
@@ -86,6 +102,9 @@ fn fault(fault: &Fault) -> Result<(), ScenarioError> {
     }
     if !(0.0..=1.0).contains(&fault.factor) || fault.factor == 0.0 {
         return value("factor", "above 0, at most 1");
+    }
+    if fault.with.is_some() && fault.kind != FaultKind::HalfOpen {
+        return value("with", "only for half-open: other faults have no second node");
     }
     let lasts = !matches!(fault.kind, FaultKind::OriginDies);
     if lasts && fault.for_s == 0.0 {
@@ -128,6 +147,14 @@ mod tests {
                 "fault.factor",
             ),
             ("[[fault]]\nkind = \"melt\"\nat_s = 1.0\n", "melt"),
+            (
+                "[[fault]]\nkind = \"kill\"\nat_s = 1.0\nfor_s = 1.0\non = \"x\"\n",
+                "fault.on",
+            ),
+            (
+                "name = \"x\"\n[[fault]]\nkind = \"kill\"\nat_s = 1.0\nfor_s = 1.0\nwith = \"x\"\n",
+                "fault.with",
+            ),
             ("[[release]]\nsize = \"0MiB\"\n", "release.size"),
             ("[[release]]\nsize = \"64\"\n", "size"),
         ] {

@@ -16,6 +16,12 @@ pub struct Fault {
     /// To how many random honest sites (`origin-dies`: to all origins).
     #[serde(default = "one_node")]
     pub count: usize,
+    /// Only to nodes of the groups of this name.
+    #[serde(default)]
+    pub on: Option<String>,
+    /// For `half-open`: the neighbour is one of the groups of this name.
+    #[serde(default)]
+    pub with: Option<String>,
     /// How long it lasts, in seconds.
     #[serde(default)]
     pub for_s: f64,

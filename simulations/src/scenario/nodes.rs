@@ -8,6 +8,9 @@ use super::spread::{Number, Rate, Spread};
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Nodes {
+    /// What faults call them.
+    #[serde(default)]
+    pub name: Option<String>,
     /// How many.
     pub count: usize,
     /// What they are.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use samara_protocol::swarm::config::Role;
 use samara_protocol::time::Timestamp;
 
-use super::{Event, WARM_UP, World};
+use super::{Event, Planned, WARM_UP, World};
 use crate::scenario::FaultKind;
 use crate::topology::seconds;
 
@@ -23,7 +23,8 @@ impl World {
                 all.filter(|node| self.nodes[*node].nature.role == Role::Origin)
                     .collect()
             } else {
-                all.filter(|node| self.nodes[*node].counts()).collect()
+                all.filter(|node| self.nodes[*node].counts() && self.is_called(*node, fault.on.as_ref()))
+                    .collect()
             };
             if !origins {
                 self.rng.shuffle(&mut victims);
@@ -32,9 +33,19 @@ impl World {
             for victim in victims {
                 let (from, to) = (seconds(fault.at_s), seconds(fault.until_s.max(fault.at_s)));
                 let at = Timestamp(from.0 + self.rng.below(to.0 - from.0 + 1)).after(WARM_UP);
+                self.planned.push(Planned {
+                    fault: number,
+                    node: victim,
+                    at,
+                });
                 self.at(at, Event::Fault(number, victim, fault.times));
             }
         }
+    }
+
+    /// Whether the plan calls a node by this name; without one everybody is meant.
+    fn is_called(&self, node: usize, name: Option<&String>) -> bool {
+        name.is_none() || self.scenario.nodes[self.nodes[node].nature.group].name.as_ref() == name
     }
 
     /// A fault comes to a node, and comes again later if it is planned so.
@@ -61,7 +72,10 @@ impl World {
                 self.at(self.now.after(SILENCE), Event::Silence(fault.kind, node, node));
             }
             FaultKind::HalfOpen => {
-                let neighbours: Vec<usize> = self.nodes[node].connected.keys().copied().collect();
+                let neighbours = self.nodes[node].connected.keys().copied();
+                let neighbours: Vec<usize> = neighbours
+                    .filter(|other| self.is_called(*other, fault.with.as_ref()))
+                    .collect();
                 let Some(other) = self.rng.pick(&neighbours).copied() else {
                     return;
                 };
