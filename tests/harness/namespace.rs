@@ -262,7 +262,7 @@ fn limit(space: &str, device: &str, mbit: Option<f64>) -> Result<()> {
 ///
 /// # Errors
 /// What it said when it failed.
-pub(crate) fn run(program: &str, arguments: &[&str]) -> Result<String> {
+pub fn run(program: &str, arguments: &[&str]) -> Result<String> {
     let output = Command::new(program)
         .args(arguments)
         .output()

@@ -19,10 +19,12 @@ use crate::{Finished, binary};
 
 mod actor;
 mod crossing;
+mod fleet;
 mod node;
 
 pub use actor::Actor;
 pub use crossing::Crossing;
+pub use fleet::Member;
 pub use node::{Node, NodeConfig, Transfer};
 
 /// How long a verb that only computes may take.
@@ -265,27 +267,8 @@ impl Network {
         let index = number - 1;
         let name = format!("site{number}");
         let keeper = Actor::new(self.folder.path(), &format!("keeper{number}"), None)?;
-        let request = self.exchange(&format!("{name}.key.request"));
-        let granted = self.exchange(&format!("{name}.grant"));
-        keeper.run([
-            "site".as_ref(),
-            "init".as_ref(),
-            "--output".as_ref(),
-            request.as_os_str(),
-        ])?;
-        let mut grant = self.vendor_command([
-            "grant",
-            "--product",
-            PRODUCT,
-            "--channel",
-            CHANNEL,
-            "--reseed",
-            plan.reseed,
-        ]);
         let tenant = format!("tenant{}", index / plan.sites_per_tenant + 1);
-        grant.args(["--tenant", &tenant, "--site", &name]).arg(&request);
-        Finished::of(grant.arg("--output").arg(&granted), VERB)?.success()?;
-        keeper.run(["join".as_ref(), granted.as_os_str()])?;
+        let granted = self.grant_site(&keeper, &name, &tenant, plan.reseed)?;
 
         let actor = Actor::new(self.folder.path(), &name, self.place(index))?;
         let node = Node::new(actor, "site", &plan.site)?;

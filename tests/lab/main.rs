@@ -1,6 +1,6 @@
 //! The lab: measures Samara beside the programs that people use today, in the same run on the same machine.
 //!
-//! `lab pair`, `memory`, `import`, `small-files`, `swarm` and `links` print one table or, with `--json`, one object; `lab tables` turns
+//! `lab pair`, `memory`, `import`, `small-files`, `swarm`, `links` and `scenario` print one table or, with `--json`, one object; `lab tables` turns
 //! what they printed into the tables of `docs/performance.md`. Definitions of what the clocks
 //! measure stand in each command's file.
 #![expect(
@@ -24,6 +24,7 @@ mod pair;
 mod provenance;
 mod rivals;
 mod samara;
+mod scenario;
 mod small_files;
 mod swarm;
 mod tables;
@@ -47,6 +48,8 @@ enum Command {
     Swarm(swarm::Args),
     /// One release over each bad link of the ladder, beside one TCP stream.
     Links(links::Args),
+    /// A scenario of the simulator on real processes, and in the simulator.
+    Scenario(scenario::Args),
     /// Peak memory of a node with many neighbours.
     Memory(memory::Args),
     /// Hashing beside b3sum.
@@ -66,6 +69,13 @@ fn main() -> ExitCode {
         Command::Pair(args) => pair::run(args).map(Some),
         Command::Swarm(args) => swarm::run(args).map(Some),
         Command::Links(args) => links::run(args).map(Some),
+        Command::Scenario(args) => scenario::run(args).and_then(|value| {
+            if !cli.json {
+                println!("{}", scenario::text(&value)?);
+                return Ok(None);
+            }
+            Ok(Some(value))
+        }),
         Command::Memory(args) => memory::run(args).map(Some),
         Command::Import(args) => import::run(args).map(Some),
         Command::SmallFiles(args) => small_files::run(args).map(Some),

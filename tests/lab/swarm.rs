@@ -22,7 +22,7 @@ pub(crate) mod chain;
 mod clock;
 mod http;
 mod libtorrent;
-mod neighbours;
+pub(crate) mod neighbours;
 mod own;
 mod program;
 mod rqbit;

@@ -1,8 +1,9 @@
 //! `lab tables`: every measurement as the tables of `docs/performance.md`, each with the commit and the machine it is of.
 //!
 //! Reads what `--json` had printed before: `--from FOLDER` with `pair.json`, `memory.json`, `import.json`, `small-files.json`
-//! and any number of `swarm*.json`.
+//! and any number of `swarm*.json` and of `scenario*.json`, of which all make one table.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,7 +11,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use serde_json::Value;
 
-use crate::{links, provenance};
+use crate::{links, provenance, scenario};
 
 /// Where the figures come from.
 #[derive(Debug, clap::Args)]
@@ -29,6 +30,7 @@ pub(crate) fn run(args: &Args) -> Result<String> {
         .map(|entry| entry.path())
         .collect();
     names.sort();
+    let mut scenarios = Vec::new();
     for path in names
         .iter()
         .filter(|path| path.extension().is_some_and(|extension| extension == "json"))
@@ -41,10 +43,21 @@ pub(crate) fn run(args: &Args) -> Result<String> {
             "import" => import(&mut page, &value)?,
             "small" => small_files(&mut page, &value)?,
             "links" => links::table(&mut page, &value)?,
+            "scenario" => {
+                scenarios.push(value);
+                continue;
+            }
             _ if stem.starts_with("swarm") => swarm(&mut page, &value)?,
             _ => continue,
         }
         writeln!(page, "\n{}", provenance::of(&value))?;
+    }
+    if !scenarios.is_empty() {
+        scenario::table(&mut page, &scenarios)?;
+        let stamps: BTreeSet<String> = scenarios.iter().map(provenance::of).collect();
+        for stamp in stamps {
+            writeln!(page, "\n{stamp}")?;
+        }
     }
     Ok(page)
 }
@@ -233,6 +246,13 @@ mod tests {
             "swarm16.json",
             json!({"bound_s": 10.74, "sites": 16, "size": 64 << 20, "stagger_s": 2.0, "libtorrent": rival, "libtorrent-super": rival, "http": null, "rqbit": {"error": "run 2"}, "chain": rival}),
         );
+        for name in ["scenario-a", "scenario-b"] {
+            let lab = json!({"last_over_bound": 1.1, "links": {"kind": "wan"}});
+            write(
+                &format!("{name}.json"),
+                json!({"scenario": name, "bound_s": 2.0, "lab": lab}),
+            );
+        }
         let page = run(&Args {
             from: folder.path().to_path_buf(),
         })
@@ -258,6 +278,8 @@ mod tests {
             page.contains("| rqbit | failed |") && !page.contains("| http |"),
             "{page}"
         );
-        assert_eq!(page.matches("Commit unknown").count(), 4, "{page}");
+        assert!(page.contains("| scenario-a | wan | 2.00 | 1.10 |"), "{page}");
+        assert_eq!(page.matches("### Scenarios").count(), 1, "{page}");
+        assert_eq!(page.matches("Commit unknown").count(), 5, "{page}");
     }
 }

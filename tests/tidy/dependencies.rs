@@ -6,7 +6,7 @@ use std::process::Command;
 use serde_json::Value;
 
 use crate::expect_none;
-use crate::source::{read, root};
+use crate::source::{read, root, rust};
 
 /// Never below `protocol`, however far.
 const NOT_BELOW_PROTOCOL: &[&str] = &[
@@ -27,7 +27,8 @@ const NOT_DIRECT: &[(&str, &[&str])] = &[
         "samara-simulations",
         &["samara-node", "samara-tests", "tokio", "libp2p", "redb"],
     ),
-    ("samara-tests", &["samara-node", "samara-simulations"]),
+    // The lab performs the simulator's scenarios on real processes and prints both.
+    ("samara-tests", &["samara-node"]),
 ];
 
 #[test]
@@ -81,6 +82,25 @@ fn crates_depend_in_one_direction() {
         );
     }
     expect_none("tests and simulations never use node, node never uses them", &found);
+}
+
+#[test]
+fn only_the_scenarios_of_the_lab_use_the_simulator() {
+    let users = rust("tests/");
+    let elsewhere = users
+        .iter()
+        .filter(|source| !source.path.starts_with("tests/lab/scenario"))
+        .flat_map(|source| source.lines_with(&["samara_simulations"]));
+    expect_none(
+        "the harness and the tests stay black box",
+        &elsewhere.collect::<Vec<_>>(),
+    );
+    let lab = users.iter().find(|source| source.path == "tests/lab/scenario.rs");
+    let used = lab.map(|source| source.lines_with(&["samara_simulations"]));
+    assert!(
+        used.is_some_and(|lines| !lines.is_empty()),
+        "the rule looks for what is there"
+    );
 }
 
 #[test]
