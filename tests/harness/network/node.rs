@@ -294,7 +294,8 @@ impl Node {
     }
 
     /// The end of what the running node has said.
-    fn last_lines(&self) -> String {
+    #[must_use]
+    pub fn last_lines(&self) -> String {
         let lines = self.process.as_ref().map(Process::lines).unwrap_or_default();
         lines[lines.len().saturating_sub(LAST_LINES)..].join("\n")
     }

@@ -111,13 +111,15 @@ impl Fleet {
         lock(node).start()
     }
 
-    /// Waits until a node is connected to the origin; how many it is connected to then.
-    pub(super) fn wait_met(&self, at: usize) -> Result<Option<usize>> {
+    /// Waits until a node is connected to the origin and to so many in all; to how many it is then.
+    pub(super) fn wait_met(&self, at: usize, least: usize) -> Result<Option<usize>> {
         let Some(node) = self.nodes.get(&at) else {
             return Ok(None);
         };
-        let status = lock(node).wait_status("a connection to the origin", MEETING, |status| {
-            peers(status).iter().any(|peer| peer["distance"] == "origin")
+        let what = format!("a connection to the origin and {least} in all");
+        let status = lock(node).wait_status(&what, MEETING, |status| {
+            let peers = peers(status);
+            peers.len() >= least && peers.iter().any(|peer| peer["distance"] == "origin")
         })?;
         Ok(Some(peers(&status).len()))
     }
@@ -140,6 +142,21 @@ impl Fleet {
             lock(self.nodes.get(&at)?).actor.clone()
         };
         actor.run(["status", "--json"]).ok()?.json().ok()
+    }
+
+    /// How a node stands and what it said last, for whoever asks why its host hangs.
+    pub(super) fn standing(&self, plan: &Plan, at: usize) -> String {
+        let Some(node) = self.nodes.get(&at) else {
+            return "it has no node beside it".to_owned();
+        };
+        let said = lock(node).last_lines();
+        match self.status(plan, at) {
+            Some(status) => format!(
+                "the node's transfers: {}\nits peers: {}\nit said last:\n{said}",
+                status["transfers"], status["peers"]
+            ),
+            None => format!("the node does not answer; it said last:\n{said}"),
+        }
     }
 
     /// The fetch of a release, beside the part's node or alone.

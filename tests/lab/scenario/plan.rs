@@ -7,7 +7,7 @@ use anyhow::{Result, bail, ensure};
 use samara_protocol::swarm::config::Role;
 use samara_protocol::time::Timestamp;
 use samara_simulations::Scenario;
-use samara_simulations::node::Nature;
+use samara_simulations::node::{Nature, Node};
 use samara_simulations::scenario::{Behaviour, FaultKind, Reseed};
 use samara_simulations::world::{Planned, WARM_UP, World};
 
@@ -17,6 +17,8 @@ const ORIGIN: &str = "o";
 const NODES_MAX: usize = 250;
 /// Mbit/s of payload that the emulator carries beside the nodes' own work on a machine of two cores.
 const EMULATED_MBIT: f64 = 600.0;
+/// An origin tells a node of sixteen nodes of other tenants; it is one itself.
+const TOLD_MAX: usize = 17;
 /// Paths as short as this need no emulator, in milliseconds.
 const NEAR_MS: f64 = 1.0;
 
@@ -52,6 +54,8 @@ pub(super) struct Part {
     /// From the barrier on; none for who is there before.
     pub(super) joins: Option<Duration>,
     pub(super) leaves: Option<Duration>,
+    /// Whom the simulator connects it to at the start, as far as a real node is told of so many.
+    pub(super) neighbours: usize,
 }
 
 /// Something that goes wrong.
@@ -77,7 +81,10 @@ impl Plan {
             .nodes
             .iter()
             .enumerate()
-            .map(|(at, node)| part(scenario, at, &node.nature))
+            .map(|(at, node)| Part {
+                neighbours: met_at_start(&world, node),
+                ..part(scenario, at, &node.nature)
+            })
             .collect();
         let releases = world.releases.iter().enumerate().map(|(number, release)| Release {
             bytes: release.table.bytes(),
@@ -176,6 +183,13 @@ impl Plan {
     }
 }
 
+/// How many nodes of those that are there at the start know a node.
+fn met_at_start(world: &World, node: &Node) -> usize {
+    let start = Timestamp::ZERO.after(WARM_UP);
+    let met = node.knows.iter().map(|other| &world.nodes[*other].nature);
+    met.filter(|other| other.joins <= start).count().min(TOLD_MAX)
+}
+
 fn part(scenario: &Scenario, at: usize, nature: &Nature) -> Part {
     let is_late = nature.joins > Timestamp::ZERO.after(WARM_UP);
     Part {
@@ -187,6 +201,7 @@ fn part(scenario: &Scenario, at: usize, nature: &Nature) -> Part {
         reseed: scenario.nodes[nature.group].reseed,
         joins: is_late.then(|| nature.joins.since(Timestamp::ZERO.after(WARM_UP))),
         leaves: nature.leaves.map(from_start),
+        neighbours: 0,
         nature: nature.clone(),
     }
 }
@@ -348,6 +363,8 @@ mod tests {
             (plan.parts[0].place.as_str(), plan.parts[1].place.as_str()),
             ("o", "n1")
         );
+        let met: Vec<usize> = plan.parts.iter().map(|part| part.neighbours).collect();
+        assert_eq!(met, [0, 1, 1], "at the start nobody but the origin is there");
         assert_eq!(
             (plan.parts[0].joins, plan.parts[1].joins),
             (None, Some(Duration::from_secs(3)))

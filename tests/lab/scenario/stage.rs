@@ -126,7 +126,8 @@ fn meet(plan: &Plan, fleet: &Fleet, work: &Path) -> Result<usize> {
     start(fleet, &others)?;
     let mut least = usize::MAX;
     for at in holders.iter().chain(&others) {
-        least = least.min(fleet.wait_met(*at)?.unwrap_or(usize::MAX));
+        let met = fleet.wait_met(*at, plan.parts[*at].neighbours)?;
+        least = least.min(met.unwrap_or(usize::MAX));
     }
     Ok(if least == usize::MAX { 0 } else { least })
 }
@@ -137,7 +138,7 @@ fn start(fleet: &Fleet, nodes: &[usize]) -> Result<()> {
         fleet.start(*at)?;
     }
     for at in nodes {
-        fleet.wait_met(*at)?;
+        fleet.wait_met(*at, 1)?;
     }
     Ok(())
 }
@@ -211,7 +212,9 @@ impl Stage<'_> {
             let mut fetches = lock(&self.fetches);
             fetches.entry(at).or_default().push(fetch.clone());
         }
-        let finished = fetch.finish(self.plan.limit())?;
+        let finished = fetch
+            .finish(self.plan.limit())
+            .with_context(|| self.fleet.standing(self.plan, at))?;
         if lock(&self.gone).contains(&at) && !finished.status.success() {
             return Ok(None);
         }
