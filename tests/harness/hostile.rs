@@ -5,70 +5,27 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use anyhow::{Context, Result};
 use samara_protocol::id::NodeId;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 
+mod conduct;
 mod floods;
+mod hoards;
 mod insider;
 mod link;
 mod session;
+mod takers;
 mod visit;
 mod wares;
 
+pub use conduct::Conduct;
 pub use insider::{Insider, seed_in};
 pub use link::{CONTROL, DATA, Link};
 pub use visit::Visit;
 pub use wares::Wares;
-
-/// How long it rests before it dials again.
-const REDIAL: Duration = Duration::from_millis(200);
-
-/// What it does to whoever lets it in. It always claims to have everything.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Conduct {
-    /// Serves what was asked for: what the others are measured against.
-    Truth,
-    /// One bit of each group's data is wrong.
-    WrongData,
-    /// One bit of the first proof of each reply is wrong.
-    WrongProof,
-    /// Takes asks and answers nothing.
-    Stall,
-    /// Serves groups, and takes asks for files and answers nothing.
-    StallFiles,
-    /// Sends half a group and nothing more.
-    HalfFrame,
-    /// Sends a kilobyte now and then.
-    Drip,
-    /// Does not have what it has just announced, and announces it again.
-    Lie,
-    /// Announces the same block as fast as it can.
-    FloodHaves,
-    /// Sends pings as fast as it can, and reads the answers.
-    FloodPings,
-    /// Sends messages of a type that nobody knows, as fast as it can.
-    FloodUnknown,
-    /// Tells contacts of nodes that there are not: origins, all of them, where something else listens.
-    TellContacts,
-    /// Says again and again which metadata it has.
-    FloodMetadata,
-    /// Says that it has newer metadata than anybody, again and again, and gives what is none.
-    ClaimMetadata,
-    /// Asks for what nobody has as fast as it is told so.
-    FloodAsks,
-    /// A control message that claims four gigabytes.
-    OversizedControl,
-    /// An ask that claims more than an ask may have.
-    OversizedAsk,
-    /// A group that claims more bytes than a group has.
-    OversizedReply,
-    /// A reply of a type that nobody knows.
-    UnknownReply,
-}
 
 /// What one victim has done with it so far.
 #[derive(Debug, Default)]
@@ -77,6 +34,9 @@ pub struct Seen {
     refused: AtomicU64,
     asks: AtomicU64,
     files: AtomicU64,
+    taken: AtomicU64,
+    held: AtomicU64,
+    held_most: AtomicU64,
 }
 
 impl Seen {
@@ -102,6 +62,27 @@ impl Seen {
     #[must_use]
     pub fn files(&self) -> u64 {
         self.files.load(Ordering::SeqCst)
+    }
+
+    /// Bytes of payload that it was sent and has read.
+    #[must_use]
+    pub fn taken(&self) -> u64 {
+        self.taken.load(Ordering::SeqCst)
+    }
+
+    /// How many connections with it were past their handshake and not yet closed at one time.
+    #[must_use]
+    pub fn held_most(&self) -> u64 {
+        self.held_most.load(Ordering::SeqCst)
+    }
+
+    fn holds_one_more(&self) {
+        let held = self.held.fetch_add(1, Ordering::SeqCst) + 1;
+        self.held_most.fetch_max(held, Ordering::SeqCst);
+    }
+
+    fn holds_one_less(&self) {
+        self.held.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
@@ -135,11 +116,14 @@ impl Hostile {
             let (shared, victim, last) = (Arc::clone(&shared), victim.clone(), Arc::clone(&last));
             runtime.spawn(async move {
                 loop {
-                    let ended = session::run(&shared.0, &shared.1, conduct, &victim, &one, address).await;
+                    let ended = match conduct {
+                        Conduct::HoardConnections => hoards::connections(&shared.0, &victim, &one).await,
+                        _ => session::run(&shared.0, &shared.1, conduct, &victim, &one, address).await,
+                    };
                     if let Err(error) = ended {
                         *last.lock().unwrap_or_else(PoisonError::into_inner) = format!("{victim}: {error:#}");
                     }
-                    tokio::time::sleep(REDIAL).await;
+                    tokio::time::sleep(conduct.rest()).await;
                 }
             });
         }

@@ -1,6 +1,6 @@
 //! The lab: measures Samara beside the programs that people use today, in the same run on the same machine.
 //!
-//! `lab pair`, `memory`, `import`, `small-files`, `swarm`, `links` and `scenario` print one table or, with `--json`, one object; `lab tables` turns
+//! `lab pair`, `memory`, `import`, `small-files`, `swarm`, `hostile`, `links` and `scenario` print one table or, with `--json`, one object; `lab tables` turns
 //! what they printed into the tables of `docs/performance.md`. Definitions of what the clocks
 //! measure stand in each command's file.
 #![expect(
@@ -16,6 +16,7 @@ use clap::{Parser, Subcommand};
 use serde_json::Value;
 use tempfile::TempDir;
 
+mod hostile;
 mod import;
 mod links;
 mod measure;
@@ -46,6 +47,8 @@ enum Command {
     Pair(pair::Args),
     /// One rate-limited origin and its sites in network namespaces.
     Swarm(swarm::Args),
+    /// The same beside as many sites that mean harm.
+    Hostile(hostile::Args),
     /// One release over each bad link of the ladder, beside one TCP stream.
     Links(links::Args),
     /// A scenario of the simulator on real processes, and in the simulator.
@@ -61,6 +64,9 @@ enum Command {
     /// One link of the bare forwarding chain (used by `lab swarm`).
     #[command(hide = true)]
     ChainLink(swarm::chain::Link),
+    /// One site that means harm (used by `lab hostile`).
+    #[command(hide = true)]
+    HostilePeer(hostile::peer::Peer),
 }
 
 fn main() -> ExitCode {
@@ -68,6 +74,7 @@ fn main() -> ExitCode {
     let printed = match &cli.command {
         Command::Pair(args) => pair::run(args).map(Some),
         Command::Swarm(args) => swarm::run(args).map(Some),
+        Command::Hostile(args) => hostile::run(args).map(Some),
         Command::Links(args) => links::run(args).map(Some),
         Command::Scenario(args) => scenario::run(args).and_then(|value| {
             if !cli.json {
@@ -84,6 +91,10 @@ fn main() -> ExitCode {
             None
         }),
         Command::ChainLink(link) => swarm::chain::link(link).map(|()| None),
+        Command::HostilePeer(peer) => hostile::peer::run(peer).map(|seen| {
+            println!("{seen}");
+            None
+        }),
     };
     match printed {
         Ok(Some(mut value)) => {

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 /// Bytes of a GiB.
 const GIB: f64 = (1u64 << 30) as f64;
 /// Bytes of a MiB.
-const MIB: f64 = (1u64 << 20) as f64;
+pub(crate) const MIB: f64 = (1u64 << 20) as f64;
 
 /// One transfer.
 #[derive(Debug, Clone, Copy)]

@@ -23,7 +23,7 @@ mod clock;
 mod http;
 mod libtorrent;
 pub(crate) mod neighbours;
-mod own;
+pub(crate) mod own;
 mod program;
 mod rqbit;
 
@@ -270,7 +270,7 @@ fn once(program: Program, args: &Args, stagger: Duration, source: &Path, work: &
 
 /// Many times the bound, and never less than twice what one copy after the other takes: that is how HTTP does it.
 #[expect(clippy::cast_precision_loss, reason = "sizes and rates far below 2^53")]
-fn run_limit(args: &Args) -> Duration {
+pub(crate) fn run_limit(args: &Args) -> Duration {
     let one_by_one = args.sites as f64 * args.size as f64 / args.origin_up.0 as f64;
     Duration::from_secs_f64((2.0 * one_by_one).max(RUN_LIMIT))
 }
@@ -289,7 +289,7 @@ fn summary(rows: &[Row], bound: f64) -> Value {
 
 /// Seconds below which no protocol can bring the last site its copy.
 #[expect(clippy::cast_precision_loss, reason = "sizes and rates far below 2^53")]
-fn bound(args: &Args) -> f64 {
+pub(crate) fn bound(args: &Args) -> f64 {
     let (size, sites) = (args.size as f64, args.sites as f64);
     let (origin, up, down) = (args.origin_up.0 as f64, args.site_up.0 as f64, args.site_down.0 as f64);
     (size / origin)
@@ -298,7 +298,7 @@ fn bound(args: &Args) -> f64 {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "rates far below 2^53")]
-fn mbit(rate: ByteRate) -> f64 {
+pub(crate) fn mbit(rate: ByteRate) -> f64 {
     rate.0 as f64 * 8.0 / 1e6
 }
 

@@ -1,7 +1,7 @@
 //! `lab tables`: every measurement as the tables of `docs/performance.md`, each with the commit and the machine it is of.
 //!
 //! Reads what `--json` had printed before: `--from FOLDER` with `pair.json`, `memory.json`, `import.json`, `small-files.json`
-//! and any number of `swarm*.json` and of `scenario*.json`, of which all make one table.
+//! and any number of `swarm*.json`, `hostile*.json` and `scenario*.json`; the last make one table together.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use serde_json::Value;
 
-use crate::{links, provenance, scenario};
+use crate::{hostile, links, provenance, scenario};
 
 /// Where the figures come from.
 #[derive(Debug, clap::Args)]
@@ -47,6 +47,7 @@ pub(crate) fn run(args: &Args) -> Result<String> {
                 scenarios.push(value);
                 continue;
             }
+            _ if stem.starts_with("hostile") => hostile::table(&mut page, &value)?,
             _ if stem.starts_with("swarm") => swarm(&mut page, &value)?,
             _ => continue,
         }

@@ -1,4 +1,4 @@
-//! What is sent without having been asked for: floods, and frames that claim more than they may.
+//! What is sent or opened without having been asked for: floods, hoards of streams, and frames that claim more than they may.
 
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -71,6 +71,13 @@ pub(super) async fn of(
             let stream = link.open(DATA).await?.context("data is not offered")?;
             Some(Box::pin(asks(stream)))
         }
+        Conduct::HoardStreams => {
+            let mut held = Vec::new();
+            while let Some(stream) = link.open(DATA).await? {
+                held.push(stream);
+            }
+            Some(Box::pin(keep(held)))
+        }
         Conduct::OversizedControl => {
             out.send(vec![0xff; 64]).await?;
             None
@@ -129,6 +136,12 @@ async fn pour(out: Out, many: Vec<u8>) -> Result<()> {
 /// Keeps a stream until the victim closes it, and then the connection.
 async fn hold(mut stream: SubstreamBox) -> Result<()> {
     stream.read_to_end(&mut Vec::new()).await?;
+    std::future::pending().await
+}
+
+/// Leaves streams open for as long as there is a connection.
+async fn keep(held: Vec<SubstreamBox>) -> Result<()> {
+    let _held = held;
     std::future::pending().await
 }
 

@@ -154,6 +154,14 @@ impl Link {
         }
     }
 
+    /// Waits until the other end closes the connection.
+    pub async fn closed(&mut self) {
+        if !self.driver.is_finished() {
+            // It neither panics nor is it aborted before this is dropped.
+            let _ = (&mut self.driver).await;
+        }
+    }
+
     /// Whether the connection has ended.
     #[must_use]
     pub fn is_closed(&self) -> bool {

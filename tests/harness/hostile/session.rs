@@ -15,11 +15,11 @@ use samara_protocol::wire::control::ControlMessage;
 use samara_protocol::wire::data::{Ask, AskFrame, ENCODING_RAW, End, EndStatus, FileHeader, GroupHeader};
 use samara_protocol::wire::frame::{self, Decoder};
 use samara_protocol::wire::message::SwarmMessage;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use super::link::CONTROL;
-use super::{Conduct, Insider, Link, Seen, Wares, floods};
+use super::{Conduct, Insider, Link, Seen, Wares, floods, takers};
 
 /// Frames that may wait for the control stream.
 const OUTGOING_MAX: usize = 64;
@@ -46,11 +46,26 @@ pub(super) async fn run(
     }
     let control = link.open(CONTROL).await?.context("control is not offered")?;
     seen.admitted.fetch_add(1, Ordering::SeqCst);
+    if conduct == Conduct::ReconnectStorm {
+        return Ok(());
+    }
     let (reader, writer) = control.split();
     let (out, outgoing) = mpsc::channel(OUTGOING_MAX);
+    let (shows, shown) = watch::channel(RangeSet::new());
     let mut tasks = JoinSet::new();
     tasks.spawn(write(writer, outgoing));
-    tasks.spawn(listen(reader, out.clone(), wares.clone()));
+    if conduct.takes() {
+        // Who has all of a release speaks of it when it is asked.
+        out.send(message(&ControlMessage::Swarm(wares.wish(true)))).await?;
+        tasks.spawn(takers::run(
+            conduct,
+            takers::streams(&link).await?,
+            wares.clone(),
+            shown,
+            Arc::clone(seen),
+        ));
+    }
+    tasks.spawn(listen(reader, conduct, out.clone(), wares.clone(), shows));
     if let Some(flood) = floods::of(conduct, &link, insider.product(), out.clone(), lure).await? {
         tasks.spawn(flood);
     }
@@ -81,8 +96,16 @@ async fn write(mut stream: WriteHalf<SubstreamBox>, mut outgoing: mpsc::Receiver
     Ok(())
 }
 
-/// Answers pings, and claims everything as soon as the victim speaks of the release.
-async fn listen(mut stream: ReadHalf<SubstreamBox>, out: Out, wares: Wares) -> Result<()> {
+/// Answers pings, claims everything (or, if it takes, nothing) as soon as the victim speaks of the release, and tells what
+/// blocks the victim gives.
+async fn listen(
+    mut stream: ReadHalf<SubstreamBox>,
+    conduct: Conduct,
+    out: Out,
+    wares: Wares,
+    shows: watch::Sender<RangeSet>,
+) -> Result<()> {
+    let mut release = None;
     let mut decoder = Decoder::new(CONTROL_BYTES_MAX);
     let mut bytes = vec![0; 16 << 10];
     loop {
@@ -92,8 +115,20 @@ async fn listen(mut stream: ReadHalf<SubstreamBox>, out: Out, wares: Wares) -> R
         while let Some(frame) = decoder.next_frame()? {
             match ControlMessage::decode(&frame)? {
                 Some(ControlMessage::Ping(number)) => out.send(message(&ControlMessage::Pong(number))).await?,
-                Some(ControlMessage::Swarm(SwarmMessage::Status { layout, .. })) if layout == wares.id() => {
-                    out.send(message(&ControlMessage::Swarm(wares.claim()))).await?;
+                Some(ControlMessage::Swarm(SwarmMessage::Status {
+                    number, layout, have, ..
+                })) if layout == wares.id() => {
+                    release = Some(number);
+                    let status = if conduct.takes() {
+                        wares.wish(false)
+                    } else {
+                        wares.claim()
+                    };
+                    out.send(message(&ControlMessage::Swarm(status))).await?;
+                    shows.send_modify(|shown| have.iter().for_each(|block| shown.insert(block..block + 1)));
+                }
+                Some(ControlMessage::Swarm(SwarmMessage::Have { number, blocks })) if release == Some(number) => {
+                    shows.send_modify(|shown| shown.union_with(&blocks));
                 }
                 _ => {}
             }

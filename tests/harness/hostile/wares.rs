@@ -67,7 +67,7 @@ impl Wares {
         let groups = RangeSet::from(0..list.group_count());
         // An origin shows nothing to who has not said that it wants it, and takes a moment then.
         visit
-            .say(&ControlMessage::Swarm(want(layout, list.blocks().len())))
+            .say(&ControlMessage::Swarm(want(layout, 1, list.blocks().len(), false)))
             .await?;
         let entries = loop {
             let groups = groups.clone();
@@ -114,6 +114,22 @@ impl Wares {
             durable: all.clone(),
             want: all,
         }
+    }
+
+    /// The word that nothing of it is there and all of it is wanted; with `ask`, that the other's is wanted too.
+    #[must_use]
+    pub fn wish(&self, ask: bool) -> SwarmMessage {
+        want(self.id, 0, self.layout.blocks().len(), ask)
+    }
+
+    /// The groups of some of its blocks.
+    #[must_use]
+    pub fn groups_of(&self, blocks: &RangeSet) -> RangeSet {
+        let table = self.layout.blocks();
+        let mut groups = RangeSet::new();
+        let known = blocks.iter().filter(|block| *block < table.len());
+        known.for_each(|block| groups.insert(table.get(block).range()));
+        groups
     }
 
     /// All its blocks.
@@ -175,11 +191,11 @@ impl Proofs<'_> {
 }
 
 /// The word that all of a layout is wanted.
-fn want(layout: LayoutId, blocks: u32) -> SwarmMessage {
+fn want(layout: LayoutId, number: u16, blocks: u32, ask: bool) -> SwarmMessage {
     SwarmMessage::Status {
-        number: 1,
+        number,
         layout,
-        ask: false,
+        ask,
         have: Bits::none(blocks),
         durable: Bits::none(blocks),
         want: Bits::all(blocks),
