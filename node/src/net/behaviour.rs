@@ -133,7 +133,7 @@ impl NetworkBehaviour for Behaviour {
         let from = from.ok_or_else(|| ConnectionDenied::new(Denied::Strangers))?;
         let strangers = self.held.values().filter_map(|held| held.stranger);
         let (all, same) = strangers.fold((0, 0), |(all, same), ip| (all + 1, same + usize::from(ip == from)));
-        if all >= UNADMITTED_MAX || same >= UNADMITTED_PER_ADDRESS_MAX {
+        if !has_place(all, same) {
             tracing::debug!(%from, all, same, "refused a stranger's connection");
             return Err(ConnectionDenied::new(Denied::Strangers));
         }
@@ -250,6 +250,12 @@ impl NetworkBehaviour for Behaviour {
     }
 }
 
+/// Whether one more stranger may come from an address that has `same` of `all` that there are: its n-th while less than an n-th
+/// of all places is taken. Ten that hoard them, 4 each, would have them all, and whoever comes new would never be let in.
+const fn has_place(all: usize, same: usize) -> bool {
+    same < UNADMITTED_PER_ADDRESS_MAX && all < UNADMITTED_MAX / (same + 1)
+}
+
 /// What one machine may have to itself: an IPv4 address, or an IPv6 network of 64 bits.
 fn network_of(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
@@ -283,12 +289,48 @@ mod tests {
         }
     }
 
-    #[test]
-    fn of_a_dial_that_failed_nothing_is_kept_and_one_that_is_under_way_goes_on() {
+    fn behaviour() -> Behaviour {
         let (events, _events) = mpsc::channel(1);
         let (config, dialer) = (NetConfig::new([1; 32]), Dialer::new(7, false));
         let shared = Shared::new(NodeId([1; 32]), Arc::new(Closed), events, &config, dialer);
-        let mut behaviour = Behaviour::new(Arc::new(shared));
+        Behaviour::new(Arc::new(shared))
+    }
+
+    #[test]
+    fn addresses_that_hoard_strangers_places_leave_some_to_whoever_comes_new() {
+        let (mut behaviour, mut next) = (behaviour(), 0);
+        let mut come = |address: usize| {
+            let multiaddr = |text: String| text.parse::<Multiaddr>().expect("an address");
+            let (local, remote) = (
+                "/ip4/192.0.2.1/tcp/1".to_owned(),
+                format!("/ip4/192.0.3.{address}/tcp/2"),
+            );
+            next += 1;
+            let connection = ConnectionId::new_unchecked(next);
+            let pending =
+                behaviour.handle_pending_inbound_connection(connection, &multiaddr(local), &multiaddr(remote));
+            pending.is_ok()
+        };
+        let alone = (0..8).filter(|_| come(1)).count();
+        assert_eq!(alone, UNADMITTED_PER_ADDRESS_MAX, "one address alone");
+        // One after the other takes all that it may, which is more than when all come at once.
+        let hoarded = (2..=10)
+            .flat_map(|address| [address; 8])
+            .filter(|address| come(*address))
+            .count();
+        assert!(hoarded >= 9, "each of ten has one: {hoarded}");
+        assert!(alone + hoarded < UNADMITTED_MAX, "{hoarded} beside the first");
+        let others = (11..50).filter(|address| come(*address)).count();
+        assert_eq!(
+            alone + hoarded + others,
+            UNADMITTED_MAX,
+            "whoever comes new is let in, up to all places"
+        );
+    }
+
+    #[test]
+    fn of_a_dial_that_failed_nothing_is_kept_and_one_that_is_under_way_goes_on() {
+        let mut behaviour = behaviour();
         let node = NodeId([2; 32]);
         behaviour.dial_for(node, ProductId([7; 32]));
         let mut fail = |error: &DialError| {
