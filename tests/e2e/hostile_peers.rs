@@ -4,53 +4,23 @@
 use std::fs;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use samara_protocol::id::{ManifestId, ProductId};
+use samara_protocol::id::ProductId;
 use samara_protocol::limits::REQUESTS_PER_PEER_MAX;
 use samara_protocol::wire::frame;
-use samara_tests::hostile::{CONTROL, Conduct, DATA, Hostile, Insider, Link, Wares, runtime};
-use samara_tests::network::{Network, Node, PRODUCT, Plan};
+use samara_tests::hostile::{CONTROL, Conduct, DATA, Insider, Link, runtime};
+use samara_tests::network::{Network, PRODUCT, Plan};
 use samara_tests::tree::{Tree, same};
 use samara_tests::wait;
 use serde_json::Value;
 
-const SOON: Duration = Duration::from_secs(300);
-const NAMED: Duration = Duration::from_secs(60);
-/// How many honest sites there are; the hostile ones come behind them.
-const HONEST: usize = 2;
+mod beside;
+mod floods;
+mod hoards;
+mod takers;
 
-/// How a victim's log names a hostile peer.
-#[derive(Clone, Copy)]
-struct Named {
-    event: &'static str,
-    /// For a quarantine.
-    reason: Option<&'static str>,
-}
-
-const fn event(event: &'static str) -> Named {
-    Named { event, reason: None }
-}
-
-const fn kept_out(reason: &'static str) -> Named {
-    Named {
-        event: "peer_quarantined",
-        reason: Some(reason),
-    }
-}
-
-impl Named {
-    fn is_in(self, line: &str, peer: &str) -> bool {
-        let Ok(line) = serde_json::from_str::<Value>(line) else {
-            return false;
-        };
-        let fields = &line["fields"];
-        line["event"] == self.event
-            && fields["peer"] == peer
-            && self.reason.is_none_or(|reason| fields["reason"] == reason)
-    }
-}
+use beside::{Beside, HONEST, NAMED, SOON, event, kept_out};
 
 #[test]
 fn a_peer_of_stock_parts_that_tells_the_truth_is_a_source_like_any_other() -> Result<()> {
@@ -142,32 +112,6 @@ fn a_peer_whose_newer_metadata_is_none_is_named_and_not_asked_again_and_again() 
 }
 
 #[test]
-fn contacts_of_nodes_that_are_not_members_are_neither_dialled_nor_passed_on() -> Result<()> {
-    let mut beside = Beside::start(&[Conduct::TellContacts], "64mbit")?;
-    for one in beside.hostile[0].seen() {
-        wait::until("it to be let in", NAMED, || Ok((one.admitted() > 0).then_some(())))?;
-    }
-    beside.complete()?;
-    // Who comes to an origin that has been told hears what it has kept.
-    beside.network.sites[0].node.stop()?;
-    beside.network.sites[0].node.start()?;
-    let mut tree = Tree::new(beside.network.folder("second")?, 12)?;
-    tree.file("new", 1 << 20)?;
-    beside.network.publish(tree.root(), "2.0.0")?;
-    for site in beside.honest() {
-        site.wait_staged("2.0.0", SOON)?;
-        let peers = site.status()?["peers"].as_array().map_or(0, Vec::len);
-        ensure!(peers >= 2, "the origin and the other site are found: {peers}");
-    }
-    ensure!(
-        beside.hostile[0].lured() == 0,
-        "dialled {} times",
-        beside.hostile[0].lured()
-    );
-    Ok(())
-}
-
-#[test]
 fn a_peer_that_drips_is_named_and_its_share_asked_of_others() -> Result<()> {
     let beside = Beside::start(&[Conduct::Drip], "16mbit")?;
     beside.name(0, event("peer_stalled"))?;
@@ -178,44 +122,6 @@ fn a_peer_that_drips_is_named_and_its_share_asked_of_others() -> Result<()> {
 fn a_peer_that_lies_about_what_it_has_is_found_out_and_kept_out() -> Result<()> {
     let beside = Beside::start(&[Conduct::Lie], "16mbit")?;
     beside.name_and_avoid(0, &[event("have_was_false"), kept_out("lied_about_haves")])?;
-    beside.complete()
-}
-
-#[test]
-fn peers_that_flood_are_kept_out() -> Result<()> {
-    let beside = Beside::start(
-        &[
-            Conduct::FloodHaves,
-            Conduct::FloodMetadata,
-            Conduct::FloodAsks,
-            Conduct::FloodPings,
-            Conduct::FloodUnknown,
-        ],
-        "16mbit",
-    )?;
-    for flood in 0..3 {
-        beside.name_and_avoid(flood, &[kept_out("misbehaved")])?;
-    }
-    for flood in 3..5 {
-        beside.name_and_avoid(flood, &[event("protocol_broken"), kept_out("misbehaved")])?;
-    }
-    beside.complete()
-}
-
-#[test]
-fn peers_whose_frames_claim_too_much_or_are_none_are_kept_out() -> Result<()> {
-    let beside = Beside::start(
-        &[
-            Conduct::OversizedControl,
-            Conduct::OversizedAsk,
-            Conduct::OversizedReply,
-            Conduct::UnknownReply,
-        ],
-        "16mbit",
-    )?;
-    for oversized in 0..4 {
-        beside.name_and_avoid(oversized, &[event("protocol_broken"), kept_out("misbehaved")])?;
-    }
     beside.complete()
 }
 
@@ -379,103 +285,4 @@ fn rot(store: &Path, step: usize) -> Result<usize> {
         }
     }
     Ok(damaged)
-}
-
-/// Two honest sites and an origin whose uplink is slow, so that the hostile ones are of use; all of these are victims.
-struct Beside {
-    hostile: Vec<Hostile>,
-    network: Network,
-    tree: Tree,
-}
-
-impl Beside {
-    fn start(conducts: &[Conduct], origin_up: &str) -> Result<Self> {
-        let mut plan = Plan {
-            sites: HONEST + conducts.len(),
-            ..Plan::default()
-        };
-        plan.origin.up = Some(origin_up.to_owned());
-        plan.site.upload = Some("all".to_owned());
-        plan.site.log = Some("info");
-        let mut network = Network::prepare(&plan)?;
-        network.origin.start()?;
-        let mut tree = Tree::new(network.folder("release")?, 7)?;
-        tree.file("large", 24 << 20)?.small_files(40, 1 << 10, 20 << 10)?;
-        let published = network.publish(tree.root(), "1.0.0")?.json()?;
-        let manifest: ManifestId = serde_json::from_value(published["manifest"].clone())?;
-
-        let mut victims: Vec<String> = network.sites[..HONEST].iter().map(|site| site.node.address()).collect();
-        victims.push(network.origin.address());
-        let mut hostile = Vec::new();
-        for (site, conduct) in network.sites[HONEST..].iter().zip(conducts) {
-            let mut insider = Insider::of(site.node.actor.home())?;
-            if *conduct == Conduct::StallFiles {
-                insider = insider.lowest_beside(site.keeper.home())?;
-            }
-            let origin = network.origin.address();
-            let wares = runtime()?.block_on(Wares::take(&insider, &origin, manifest, tree.root()))?;
-            hostile.push(Hostile::start(insider, wares, *conduct, &victims)?);
-        }
-        for site in &mut network.sites[..HONEST] {
-            site.node.start()?;
-        }
-        Ok(Self { hostile, network, tree })
-    }
-
-    fn honest(&self) -> impl Iterator<Item = &Node> {
-        self.network.sites[..HONEST].iter().map(|site| &site.node)
-    }
-
-    /// Waits until every honest site's log names the hostile peer.
-    fn name(&self, hostile: usize, named: Named) -> Result<()> {
-        let hostile = &self.hostile[hostile];
-        let peer = hostile.node().to_string();
-        for site in self.honest() {
-            let what = format!("{} of {peer}", named.event);
-            let line = site.process()?.line(&what, NAMED, |line| named.is_in(line, &peer));
-            line.with_context(|| format!("the hostile one: {:?} {}", hostile.seen(), hostile.last_error()))?;
-        }
-        Ok(())
-    }
-
-    /// The same; then it is neither let in again nor asked for anything.
-    fn name_and_avoid(&self, hostile: usize, named: &[Named]) -> Result<()> {
-        for named in named {
-            self.name(hostile, *named)?;
-        }
-        for seen in &self.hostile[hostile].seen()[..HONEST] {
-            let refused = seen.refused();
-            wait::until("its connections to be refused", NAMED, || {
-                Ok((seen.refused() > refused).then_some(()))
-            })?;
-            let (admitted, asks, refused) = (seen.admitted(), seen.asks(), seen.refused());
-            wait::until("them to be refused again", NAMED, || {
-                Ok((seen.refused() > refused + 2).then_some(()))
-            })?;
-            ensure!(
-                seen.admitted() == admitted && seen.asks() == asks,
-                "let in or asked again: {seen:?}, before {admitted}, {asks}"
-            );
-        }
-        Ok(())
-    }
-
-    /// Both honest sites stage the release, and a host of each has the very bytes.
-    fn complete(&self) -> Result<()> {
-        for (number, site) in self.network.sites[..HONEST].iter().enumerate() {
-            let staged = site.node.wait_staged("1.0.0", SOON)?;
-            let resident = site.node.process()?.usage().peak_rss >> 20;
-            println!(
-                "site {number}: {} bytes from the origin, {} from other sites, {resident} MiB resident at most",
-                staged.from("origin"),
-                staged.from("other")
-            );
-            ensure!(resident <= 64, "{resident} MiB resident");
-            let into = self.network.folder(&format!("out{number}"))?;
-            site.fetch(&format!("{PRODUCT}@1.0.0"), &into)?;
-            same(self.tree.root(), &into)?;
-        }
-        ensure!(self.network.origin.process()?.is_running(), "the origin goes on");
-        Ok(())
-    }
 }

@@ -15,6 +15,7 @@ use crate::measure::{median, round};
 use crate::swarm;
 
 mod attack;
+mod counted;
 mod once;
 pub(crate) mod peer;
 mod table;
@@ -124,8 +125,13 @@ pub(crate) fn run(args: &Args) -> Result<Value> {
                 once::run(args, conducts, &source, &work, &hash).with_context(|| format!("{name}, run {number}"))?;
             std::fs::remove_dir_all(&work)?;
             crate::note(&format!(
-                "{name} run {number}: last {:.2} s, {:.3} interface copies, peaks {:.1} and {:.1} MiB, {} honest ones kept out",
-                row.last, row.origin_copies, row.site_peak, row.origin_peak, row.honest_quarantined
+                "{name} run {number}: last {:.2} s, {:.3} interface copies, peaks {:.1} and {:.1} MiB, {} honest ones kept out, cores {:.0} % busy",
+                row.last,
+                row.origin_copies,
+                row.site_peak,
+                row.origin_peak,
+                row.honest_quarantined,
+                row.busy * 100.0
             ));
             rows.push(row);
         }
@@ -160,6 +166,9 @@ fn summary(rows: &[Row], bound: f64) -> Value {
         "waste": round(over(|row| row.waste)),
         "site_peak_mib": round(most(|row| row.site_peak)),
         "origin_peak_mib": round(most(|row| row.origin_peak)),
+        "honest_cpu_s": round(over(|row| row.honest_cpu)),
+        "hostile_cpu_s": round(over(|row| row.hostile_cpu)),
+        "machine_busy": round(over(|row| row.busy)),
         "honest_quarantined": rows.iter().map(|row| row.honest_quarantined).sum::<u64>(),
         "all_verified": rows.iter().all(|row| row.verified),
         "runs": rows.iter().map(|row| round(row.last / bound)).collect::<Vec<_>>(),
@@ -226,6 +235,9 @@ mod tests {
             site_peak,
             origin_peak: 20.0,
             waste: 0.0,
+            honest_cpu: 5.0,
+            hostile_cpu: 1.0,
+            busy: 0.5,
             honest_quarantined: 1,
             verified: true,
             attackers: Vec::new(),

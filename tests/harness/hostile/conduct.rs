@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// How long it rests before it dials again.
-pub(super) const REDIAL: Duration = Duration::from_millis(200);
+const REDIAL: Duration = Duration::from_millis(200);
 
 /// What it does to whoever lets it in. It always claims to have everything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]

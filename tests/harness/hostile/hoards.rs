@@ -1,14 +1,18 @@
 //! Connections that are opened and never used: half of a handshake, or all of it and no hello.
 
+use std::time::Duration;
+
 use anyhow::Result;
+use samara_protocol::limits::UNADMITTED_PER_ADDRESS_MAX;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::conduct::REDIAL;
 use super::{Insider, Link, Seen};
 
 /// Connections with one victim that it tries to hold at one time.
-const CONNECTIONS: usize = 24;
+const CONNECTIONS: usize = 3 * UNADMITTED_PER_ADDRESS_MAX;
+/// How long it waits before it opens again what the victim has closed: this is a hoard, not a storm.
+const REOPEN: Duration = Duration::from_millis(500);
 /// The beginning of a handshake: multistream, the name of TLS and the head of a record that does not come.
 const HALF_HANDSHAKE: &[u8] = b"\x13/multistream/1.0.0\n\x0b/tls/1.0.0\n\x16\x03\x01\x02\x00";
 
@@ -36,7 +40,7 @@ async fn hold(stage: Stage, insider: &Insider, victim: &str, seen: &Seen) -> ! {
     loop {
         // That the victim does not want it is the purpose.
         let _ = once(stage, insider, victim, seen).await;
-        tokio::time::sleep(REDIAL).await;
+        tokio::time::sleep(REOPEN).await;
     }
 }
 

@@ -50,11 +50,16 @@ pub(super) async fn run(
 
 /// With each block more that is shown it asks for all that is, as far as one ask goes, until it may ask no more. It reads nothing.
 async fn unread(mut streams: Vec<SubstreamBox>, wares: &Wares, mut shown: watch::Receiver<RangeSet>) -> Result<()> {
-    for number in 0..REQUESTS_PER_PEER_MAX {
+    let mut asked = 0;
+    while asked < REQUESTS_PER_PEER_MAX {
         shown.changed().await?;
         let groups = one_ask(&wares.groups_of(&shown.borrow_and_update()));
-        let at = number % streams.len();
-        ask(&mut streams[at], wares, u32::try_from(number)?, groups).await?;
+        if groups.is_empty() {
+            continue;
+        }
+        let at = asked % streams.len();
+        ask(&mut streams[at], wares, u32::try_from(asked)?, groups).await?;
+        asked += 1;
     }
     std::future::pending().await
 }

@@ -14,6 +14,8 @@ use crate::swarm::{Bed, own};
 
 /// How long one may take to get the release's list, or to end.
 const READY_LIMIT: Duration = Duration::from_secs(60);
+/// Elsewhere they would have machines of their own: what they cost this one comes after what the honest nodes need.
+const NICE: &str = "10";
 
 /// One of them.
 #[derive(Debug)]
@@ -53,7 +55,8 @@ fn start(
     victims: &[String],
 ) -> Result<Attacker> {
     let home = site.node.actor.home();
-    let mut command = bed.star.command(place, std::env::current_exe()?);
+    let mut command = bed.star.command(place, "nice");
+    command.arg("-n").arg(NICE).arg(std::env::current_exe()?);
     command.args(["hostile-peer", "--conduct", &name(conduct)]);
     command.args(["--manifest", manifest, "--origin", &network.origin.address()]);
     command.args(["--victims", &victims.join(",")]);
@@ -69,6 +72,11 @@ impl Attacker {
     /// Sets it loose.
     pub(crate) fn begin(&self) -> Result<()> {
         self.process.signal(libc::SIGUSR1)
+    }
+
+    /// CPU seconds that it has cost so far.
+    pub(crate) fn cpu(&self) -> f64 {
+        self.process.usage().cpu.as_secs_f64()
     }
 
     /// Ends it; what its victims have done with it.

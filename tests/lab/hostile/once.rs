@@ -6,20 +6,17 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use samara_tests::hostile::Conduct;
-use samara_tests::metrics::{self, Samples};
 use samara_tests::namespace::{Place, Star};
 use samara_tests::network::{Network, Node, NodeConfig, Plan};
 use samara_tests::tree::b3sum;
 use serde_json::Value;
 
 use super::attack::{self, Attacker};
+use super::counted::{Counted, METRICS};
 use super::verdicts::{self, Verdict};
 use super::{Args, site_name};
 use crate::measure::MIB;
 use crate::swarm::{self, Bed, ORIGIN, neighbours, own};
-
-/// Where a site's counters are served, in its own namespace.
-const METRICS: &str = "127.0.0.1:9464";
 
 /// What one run has shown.
 #[derive(Debug)]
@@ -38,6 +35,12 @@ pub(crate) struct Row {
     pub(crate) origin_peak: f64,
     /// Payload that honest sites have received beyond the release, over the release.
     pub(crate) waste: f64,
+    /// CPU seconds of the honest nodes, from the start to the last copy.
+    pub(crate) honest_cpu: f64,
+    /// Those of the hostile ones.
+    pub(crate) hostile_cpu: f64,
+    /// The share of the machine's cores that was busy meanwhile, with whatever else runs there: near 1 it is the machine that is measured.
+    pub(crate) busy: f64,
     /// Honest nodes that an honest node has kept out.
     pub(crate) honest_quarantined: u64,
     /// Whether every copy is the file.
@@ -76,12 +79,12 @@ pub(crate) fn run(args: &Args, conducts: &[Conduct], source: &Path, work: &Path,
 
     let mut before = None;
     let mut barrier = || -> Result<()> {
-        before = Some(Counted::now(&bed)?);
+        before = Some(Counted::now(&bed, &network, &attackers)?);
         attackers.iter().try_for_each(Attacker::begin)
     };
     let clock = bed.start(&mut barrier)?;
     let finished = own::fetch(&bed, sites, clock)?;
-    let moved = Counted::now(&bed)?.since(&before.context("the barrier was reached")?);
+    let moved = Counted::now(&bed, &network, &attackers)?.since(&before.context("the barrier was reached")?);
 
     let mut nodes: Vec<&Node> = sites.iter().map(|site| &site.node).collect();
     let site_peak = peak(&nodes)?;
@@ -133,6 +136,9 @@ fn row(
         site_peak,
         origin_peak,
         waste: moved.payload as f64 / all - 1.0,
+        honest_cpu: moved.honest_cpu,
+        hostile_cpu: moved.hostile_cpu,
+        busy: moved.machine.busy(),
         honest_quarantined,
         verified,
         attackers,
@@ -171,46 +177,6 @@ fn start(bed: &Bed<'_>, hostile: usize) -> Result<Network> {
         site.node.start()?;
     }
     Ok(network)
-}
-
-/// What has moved until now, by the kernel's counters and the nodes'.
-struct Counted {
-    origin_sent: u64,
-    sites_received: u64,
-    /// Into the honest sites' nodes, verified.
-    payload: u64,
-}
-
-impl Counted {
-    fn now(bed: &Bed<'_>) -> Result<Self> {
-        let (mut sites_received, mut payload) = (0, 0);
-        for site in bed.sites {
-            sites_received += bed.star.counters(site)?.received;
-            let samples = bed.star.inside(site, || metrics::scrape(METRICS))?;
-            payload += received(&samples.with_context(|| format!("the counters of {site}"))?);
-        }
-        Ok(Self {
-            origin_sent: bed.star.counters(ORIGIN)?.sent,
-            sites_received,
-            payload,
-        })
-    }
-
-    const fn since(&self, before: &Self) -> Self {
-        Self {
-            origin_sent: self.origin_sent - before.origin_sent,
-            sites_received: self.sites_received - before.sites_received,
-            payload: self.payload - before.payload,
-        }
-    }
-}
-
-fn received(samples: &Samples) -> u64 {
-    let distances = ["site", "tenant", "region", "other", "origin"];
-    distances
-        .map(|distance| samples.payload("received", distance))
-        .iter()
-        .sum()
 }
 
 /// The largest peak of some nodes, in MiB.

@@ -19,13 +19,13 @@ pub(crate) fn table(page: &mut String, value: &Value) -> Result<()> {
     )?;
     writeln!(
         page,
-        "| | last / bound | mean / bound | interface copies out of the origin | into a site | waste | peak MiB of a site, of the origin | honest ones kept out | verified |"
+        "| | last / bound | mean / bound | interface copies out of the origin | into a site | waste | peak MiB of a site, of the origin | cores busy | honest ones kept out | verified |"
     )?;
-    writeln!(page, "|---|---|---|---|---|---|---|---|---|")?;
+    writeln!(page, "|---|---|---|---|---|---|---|---|---|---|")?;
     for (name, row) in [("alone", &value["alone"]), ("beside them", &value["beside"])] {
         writeln!(
             page,
-            "| {name} | {} | {} | {} | {} | {} % | {}, {} | {} | {} |",
+            "| {name} | {} | {} | {} | {} | {} % | {}, {} | {} % | {} | {} |",
             number(&row["last_over_bound"], 1.0, 2),
             number(&row["mean_over_bound"], 1.0, 2),
             number(&row["origin_interface_copies"], 1.0, 2),
@@ -33,6 +33,7 @@ pub(crate) fn table(page: &mut String, value: &Value) -> Result<()> {
             number(&row["waste"], 100.0, 1),
             number(&row["site_peak_mib"], 1.0, 1),
             number(&row["origin_peak_mib"], 1.0, 1),
+            number(&row["machine_busy"], 100.0, 0),
             row["honest_quarantined"],
             row["all_verified"]
         )?;
@@ -90,7 +91,7 @@ mod tests {
     #[test]
     fn both_halves_are_rows_and_each_hostile_one_is_another() {
         let row = json!({"last_over_bound": 1.2, "mean_over_bound": 1.1, "origin_interface_copies": 1.05, "received_interface_copies": 1.04,
-            "waste": 0.021, "site_peak_mib": 30.5, "origin_peak_mib": 40.0, "honest_quarantined": 0, "all_verified": true});
+            "waste": 0.021, "site_peak_mib": 30.5, "origin_peak_mib": 40.0, "machine_busy": 0.704, "honest_quarantined": 0, "all_verified": true});
         let peers = [
             json!({"conduct": "lie", "quarantined_by": [10, 11], "named": ["have_was_false", "peer_quarantined: lied_about_haves"]}),
             json!({"conduct": "hoard-connections", "quarantined_by": [0, 0], "named": []}),
@@ -103,7 +104,7 @@ mod tests {
             page.contains("10 honest sites beside 2 hostile ones, 64.0 MiB; bound 10.74 s"),
             "{page}"
         );
-        let expected = "| beside them | 1.20 | 1.10 | 1.05 | 1.04 | 2.1 % | 30.5, 40.0 | 0 | true |";
+        let expected = "| beside them | 1.20 | 1.10 | 1.05 | 1.04 | 2.1 % | 30.5, 40.0 | 70 % | 0 | true |";
         assert!(page.contains(expected), "{page}");
         assert!(page.contains("took 1.23 times as long"), "{page}");
         assert!(
