@@ -19,14 +19,15 @@ pub(crate) fn table(page: &mut String, value: &Value) -> Result<()> {
     )?;
     writeln!(
         page,
-        "| | last / bound | mean / bound | interface copies out of the origin | into a site | waste | peak MiB of a site, of the origin | cores busy | honest ones kept out | verified |"
+        "| | last / bound | of the runs | mean / bound | interface copies out of the origin | into a site | waste | peak MiB of a site, of the origin | cores busy | honest ones kept out | verified |"
     )?;
-    writeln!(page, "|---|---|---|---|---|---|---|---|---|---|")?;
+    writeln!(page, "|---|---|---|---|---|---|---|---|---|---|---|")?;
     for (name, row) in [("alone", &value["alone"]), ("beside them", &value["beside"])] {
         writeln!(
             page,
-            "| {name} | {} | {} | {} | {} | {} % | {}, {} | {} % | {} | {} |",
+            "| {name} | {} | {} | {} | {} | {} | {} % | {}, {} | {} % | {} | {} |",
             number(&row["last_over_bound"], 1.0, 2),
+            spread(&row["runs"], 2),
             number(&row["mean_over_bound"], 1.0, 2),
             number(&row["origin_interface_copies"], 1.0, 2),
             number(&row["received_interface_copies"], 1.0, 2),
@@ -60,7 +61,7 @@ pub(crate) fn table(page: &mut String, value: &Value) -> Result<()> {
             page,
             "| `{}` | {} | {} |",
             peer["conduct"].as_str().unwrap_or_default(),
-            spread(&peer["quarantined_by"]),
+            spread(&peer["quarantined_by"], 0),
             texts("named").join(", ")
         )?;
     }
@@ -68,12 +69,20 @@ pub(crate) fn table(page: &mut String, value: &Value) -> Result<()> {
 }
 
 /// The least and the most of some runs, or what all of them have in common.
-fn spread(runs: &Value) -> String {
-    let runs = || runs.as_array().into_iter().flatten().filter_map(Value::as_u64);
-    match (runs().min(), runs().max()) {
-        (Some(least), Some(most)) if least < most => format!("{least} to {most}"),
-        (Some(least), _) => least.to_string(),
-        _ => "-".to_owned(),
+fn spread(runs: &Value, decimals: usize) -> String {
+    let mut shown: Vec<_> = runs
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_f64)
+        .collect();
+    shown.sort_by(f64::total_cmp);
+    let mut shown: Vec<_> = shown.iter().map(|run| format!("{run:.decimals$}")).collect();
+    shown.dedup();
+    match &shown[..] {
+        [] => "-".to_owned(),
+        [all] => all.clone(),
+        [least, .., most] => format!("{least} to {most}"),
     }
 }
 
@@ -91,7 +100,8 @@ mod tests {
     #[test]
     fn both_halves_are_rows_and_each_hostile_one_is_another() {
         let row = json!({"last_over_bound": 1.2, "mean_over_bound": 1.1, "origin_interface_copies": 1.05, "received_interface_copies": 1.04,
-            "waste": 0.021, "site_peak_mib": 30.5, "origin_peak_mib": 40.0, "machine_busy": 0.704, "honest_quarantined": 0, "all_verified": true});
+            "waste": 0.021, "site_peak_mib": 30.5, "origin_peak_mib": 40.0, "machine_busy": 0.704, "honest_quarantined": 0, "all_verified": true,
+            "runs": [1.3, 1.1, 1.2]});
         let peers = [
             json!({"conduct": "lie", "quarantined_by": [10, 11], "named": ["have_was_false", "peer_quarantined: lied_about_haves"]}),
             json!({"conduct": "hoard-connections", "quarantined_by": [0, 0], "named": []}),
@@ -104,7 +114,8 @@ mod tests {
             page.contains("10 honest sites beside 2 hostile ones, 64.0 MiB; bound 10.74 s"),
             "{page}"
         );
-        let expected = "| beside them | 1.20 | 1.10 | 1.05 | 1.04 | 2.1 % | 30.5, 40.0 | 70 % | 0 | true |";
+        let expected =
+            "| beside them | 1.20 | 1.10 to 1.30 | 1.10 | 1.05 | 1.04 | 2.1 % | 30.5, 40.0 | 70 % | 0 | true |";
         assert!(page.contains(expected), "{page}");
         assert!(page.contains("took 1.23 times as long"), "{page}");
         assert!(
