@@ -25,12 +25,11 @@ fn those_who_hoard_strangers_places_keep_nobody_else_from_coming() -> Result<()>
     // With as many each as one address may have, these would have more than there are.
     let conducts = [Conduct::HoardConnections; UNADMITTED_MAX / UNADMITTED_PER_ADDRESS_MAX + 1];
     let mut beside = Beside::prepare(&conducts, "16mbit", Some(&star(conducts.len())?))?;
-    for hostile in &beside.hostile {
-        let origin = &hostile.seen()[HONEST];
-        wait::until("the origin to be held", NAMED, || {
-            Ok((origin.held_most() > 0).then_some(()))
-        })?;
-    }
+    // All have begun at once: one that is through its handshake has found the others' half ones there.
+    wait::until("the origin to be held", NAMED, || {
+        let mut origin = beside.hostile.iter().map(|hostile| &hostile.seen()[HONEST]);
+        Ok(origin.any(|seen| seen.held_most() > 0).then_some(()))
+    })?;
     beside.let_honest_sites_in()?;
     beside.complete()?;
     for hostile in &beside.hostile {
