@@ -94,6 +94,8 @@ pub struct Swarm {
     to_pump: bool,
     /// When the neighbours were last told what there was to say.
     flushed: Option<Timestamp>,
+    /// How often a neighbour was told something.
+    tellings: u64,
     out: VecDeque<Output>,
 }
 
@@ -122,6 +124,7 @@ impl Swarm {
             to_fill: BTreeSet::new(),
             to_pump: false,
             flushed: None,
+            tellings: 0,
             out: VecDeque::new(),
         }
     }

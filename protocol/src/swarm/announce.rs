@@ -21,6 +21,8 @@ use super::transfer::Transfer;
 
 /// Messages that one flush sends to one peer at the most; the rest waits for the next.
 const FLUSH_MAX: usize = 64;
+/// Neighbours that one flush goes to, those told longest ago.
+const FLUSH_PEERS: usize = 8;
 /// The same that leave between two flushes, and do not wait for the next.
 const URGENT_MAX: usize = 8;
 
@@ -139,6 +141,7 @@ impl Swarm {
             .filter(|at| *at > now);
         let is_early = next_flush.is_some();
         let (mut said, mut left, mut hurries) = (false, false, false);
+        let turn = self.turn_to_hear(is_early);
         for (id, peer) in &mut self.peers {
             if !is_early {
                 peer.hurried = 0;
@@ -146,7 +149,7 @@ impl Swarm {
             let waits = if is_early {
                 !hurries_now(peer)
             } else {
-                peer.dirty.is_empty() && peer.closed.is_empty()
+                (peer.dirty.is_empty() && peer.closed.is_empty()) || (peer.told > turn && !hears_at_once(peer))
             };
             if waits {
                 left |= !peer.dirty.is_empty() || !peer.closed.is_empty();
@@ -168,7 +171,12 @@ impl Swarm {
                 };
                 compose(self.role, now, (layout, transfer), line, &mut messages);
             }
-            peer.hurried += if is_early { messages.len() } else { 0 };
+            if is_early {
+                peer.hurried += messages.len();
+            } else {
+                self.tellings += 1;
+                peer.told = self.tellings;
+            }
             left |= !peer.dirty.is_empty();
             hurries |= hurries_now(peer);
             said |= !messages.is_empty();
@@ -184,11 +192,32 @@ impl Swarm {
         }
     }
 
+    /// Of those who wait, neighbours that were told later than this have to wait for a later flush: a few hear of a block soon, and pass it on,
+    /// and the others some moments later, of several at once. Were all told each time, that would be most of the messages of
+    /// a swarm, and all would ask whoever had a block first.
+    fn turn_to_hear(&self, is_early: bool) -> u64 {
+        let waiting = self
+            .peers
+            .values()
+            .filter(|peer| !peer.dirty.is_empty() && !hears_at_once(peer));
+        let mut told: Vec<u64> = waiting.map(|peer| peer.told).collect();
+        if is_early || told.len() <= FLUSH_PEERS {
+            return u64::MAX;
+        }
+        told.sort_unstable();
+        told[FLUSH_PEERS - 1]
+    }
+
     /// When the next of what there is to say to `peer` may leave.
     fn due(&self, peer: &Peer, now: Timestamp) -> Timestamp {
         let last = self.flushed.filter(|_| !hurries_now(peer));
         last.map_or(now, |last| now.max(last.after(ANNOUNCE_TIME)))
     }
+}
+
+/// An origin sends more when it hears what came, and in a site nobody asks farther away for what a neighbour has.
+const fn hears_at_once(peer: &Peer) -> bool {
+    matches!(peer.info.distance, Distance::Origin | Distance::Site)
 }
 
 /// Whether something for a peer does not wait for the next flush.

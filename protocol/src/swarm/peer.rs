@@ -34,6 +34,8 @@ pub(super) struct Peer {
     /// Lines with something to say, and numbers of ours that are closed.
     pub(super) dirty: BTreeSet<LayoutId>,
     pub(super) closed: BTreeSet<u16>,
+    /// Which of all tellings was its last; 0 before the first.
+    pub(super) told: u64,
     /// Lines among the dirty ones on which the first words are to be said, and what was said of such since the last flush.
     pub(super) urgent: BTreeSet<LayoutId>,
     pub(super) hurried: usize,
@@ -54,6 +56,7 @@ impl Peer {
             numbers: BTreeMap::new(),
             dirty: BTreeSet::new(),
             closed: BTreeSet::new(),
+            told: 0,
             urgent: BTreeSet::new(),
             hurried: 0,
             source: Source::new(now),

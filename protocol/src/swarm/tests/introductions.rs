@@ -247,3 +247,30 @@ fn who_has_a_block_itself_is_told_of_it_only_when_it_loses_it() {
     assert_eq!(told(&bench, A), RangeSet::from(2..3), "now it has use for it");
     assert!(told(&bench, B).is_empty());
 }
+
+#[test]
+fn a_block_is_told_to_a_few_at_once_and_to_all_within_a_moment_and_to_origins_and_the_own_site_first() {
+    let mut bench = Bench::with_layout(Role::Site, RangeSet::new());
+    let others: Vec<NodeId> = (10..42).map(|name| NodeId([name; 32])).collect();
+    for (peer, distance) in others.iter().map(|peer| (*peer, Distance::Other)) {
+        bench.meet(peer, distance);
+    }
+    bench.meet(A, Distance::Origin);
+    bench.meet(B, Distance::Site);
+    for peer in others.iter().chain(&[A, B]) {
+        bench.status(*peer, &RangeSet::new(), 64);
+    }
+    bench.pass(Duration::from_secs(1));
+    bench.out.clear();
+    let groups = RangeSet::from(0..1);
+    bench.input(Input::Durable { layout: LAYOUT, groups });
+    let told = |bench: &Bench, peer: &NodeId| {
+        let mut said = bench.said(*peer).into_iter();
+        said.any(|message| matches!(message, SwarmMessage::Have { .. }))
+    };
+    bench.pass(Duration::from_millis(40));
+    assert!(told(&bench, &A) && told(&bench, &B));
+    assert_eq!(others.iter().filter(|peer| told(&bench, peer)).count(), 8);
+    bench.pass(Duration::from_millis(160));
+    assert!(others.iter().all(|peer| told(&bench, peer)));
+}
