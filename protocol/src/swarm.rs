@@ -8,6 +8,7 @@
 //! | file | part |
 //! |---|---|
 //! | `transfer`, `peer`, `given` | the state: layouts and neighbours |
+//! | `neighbours` | who comes, who goes, who is hung up on |
 //! | `announce`, `hearing` | what neighbours are told, and what they tell |
 //! | `fetching`, `picker`, `stealing`, `blaming` | the receiver, and what failures cost |
 //! | `serving`, `turns`, `rechecks` | the uploader, whose turn it is, and what takers may make it do |
@@ -26,6 +27,7 @@ mod fetching;
 mod given;
 mod hearing;
 pub mod io;
+mod neighbours;
 mod peer;
 mod picker;
 mod rate;
@@ -60,7 +62,7 @@ pub use timer::TimerKind;
 use bucket::Bucket;
 use event::Event;
 use fetching::Request;
-use io::{DisconnectReason, Input, Limits, OpenTransfer, Output, PeerInfo};
+use io::{Input, Limits, OpenTransfer, Output};
 use peer::{Line, Peer};
 use rechecks::Rechecks;
 use rules::Rules;
@@ -234,102 +236,6 @@ impl Swarm {
         self.to_fill.extend(self.peers.keys().copied());
     }
 
-    fn peer_up(&mut self, now: Timestamp, peer: NodeId, info: PeerInfo) {
-        debug_assert!(!self.peers.contains_key(&peer), "a peer comes up once");
-        let mut entry = Peer::new(info, now);
-        if let Some(quarantine) = self.standings.quarantine_left(&peer, now) {
-            entry.source.backoff_until = Some(now.after(quarantine));
-            let reason = DisconnectReason::Misbehaved;
-            self.out.push_back(Output::Disconnect {
-                peer,
-                reason,
-                quarantine,
-            });
-        }
-        self.peers.insert(peer, entry);
-    }
-
-    fn peer_covers(&mut self, now: Timestamp, id: NodeId, product: u32, cover: (PeerInfo, bool)) {
-        let Some(peer) = self.peers.get_mut(&id) else { return };
-        if peer.covers.contains_key(&product) {
-            return;
-        }
-        if peer.covers.is_empty() {
-            // Nothing of it counts anywhere yet.
-            peer.info = cover.0;
-        }
-        peer.covers.insert(product, cover);
-        for (layout, transfer) in &self.transfers {
-            if transfer.product == product {
-                let speaks = speaks_first(self.role, transfer, now);
-                peer.lines
-                    .insert(*layout, Line::new(transfer.table.len(), cover, speaks));
-                if speaks {
-                    peer.dirty.insert(*layout);
-                    peer.urgent.insert(*layout);
-                }
-            }
-        }
-        self.post(now, id);
-    }
-
-    fn peer_down(&mut self, now: Timestamp, id: NodeId) {
-        let Some(mut peer) = self.peers.remove(&id) else { return };
-        for request in &peer.source.requests {
-            self.drop_request(*request, false);
-        }
-        for serve in &peer.sink.serves {
-            if let Some(serve) = self.serves.remove(serve) {
-                self.admission.issued -= serve.issued;
-            }
-        }
-        for (layout, line) in &mut peer.lines {
-            self.forget_line(now, *layout, line);
-        }
-        self.to_fill.remove(&id);
-        self.fill_everybody();
-        self.to_pump = true;
-    }
-
-    /// What is no message closes the connection; who does it again and again is not let in again for a while.
-    fn peer_broke(&mut self, now: Timestamp, id: NodeId) {
-        if self.standings.blame(id, score::BLAME_INVALID) {
-            self.punish(now, id, DisconnectReason::Misbehaved);
-        }
-    }
-
-    fn peer_bothered(&mut self, now: Timestamp, id: NodeId) {
-        if self.peers.get_mut(&id).is_some_and(|peer| peer.flood.add(now, 1)) {
-            self.punish(now, id, DisconnectReason::Misbehaved);
-        }
-    }
-
-    /// Takes a peer's connection down and remembers why.
-    fn punish(&mut self, now: Timestamp, peer: NodeId, reason: DisconnectReason) {
-        if self.standings.quarantine_left(&peer, now).is_some() {
-            return;
-        }
-        let quarantine = self.standings.quarantine(peer, now, reason);
-        self.out.push_back(Output::Event(Event::PeerQuarantined {
-            peer,
-            reason,
-            quarantine,
-        }));
-        self.out.push_back(Output::Disconnect {
-            peer,
-            reason,
-            quarantine,
-        });
-        let requests = self.peers.get(&peer).map(|peer| peer.source.requests.clone());
-        for request in requests.into_iter().flatten() {
-            self.drop_request(request, true);
-        }
-        if let Some(peer) = self.peers.get_mut(&peer) {
-            peer.source.backoff_until = Some(now.after(quarantine));
-        }
-        self.fill_everybody();
-    }
-
     fn open(&mut self, now: Timestamp, open: OpenTransfer) {
         let (layout, product) = (open.layout, open.product);
         let taken: BTreeSet<u16> = self.transfers.values().map(|transfer| transfer.number).collect();
@@ -497,12 +403,6 @@ impl Swarm {
             }));
         }
     }
-}
-
-/// Whether a node speaks first of a layout to somebody who may hear of it now. An origin waits to be asked, unless the layout is
-/// new here or it lacks some of it: it has every release there ever was, and those who want one say so.
-fn speaks_first(role: Role, transfer: &Transfer, now: Timestamp) -> bool {
-    role != Role::Origin || !transfer.is_full() || now.since(transfer.opened) < config::NEWS_TIME
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::io::{Distance, FetchFault, Refusal};
+use super::io::{DisconnectReason, Distance, FetchFault, PeerInfo, Refusal};
 use super::*;
 use crate::id::{ManifestId, Part};
 use crate::limits::{GROUP_BYTES, REQUEST_BYTES_MAX, REQUEST_RANGES_MAX};
