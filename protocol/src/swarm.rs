@@ -88,6 +88,8 @@ pub struct Swarm {
     down: Bucket,
     admission: Admission,
     rechecks: Rechecks,
+    /// Who was hung up on for reading nothing, and has read nothing since.
+    unread: BTreeSet<NodeId>,
     timers: Timers,
     next_request: u64,
     /// Peers of which there may be something to fetch, looked at when the input has been taken in.
@@ -121,6 +123,7 @@ impl Swarm {
             down: Bucket::new(config.limits.down, now),
             admission: Admission::default(),
             rechecks: Rechecks::new(now),
+            unread: BTreeSet::new(),
             timers: Timers::default(),
             next_request: 0,
             to_fill: BTreeSet::new(),

@@ -1,7 +1,7 @@
 //! What the neighbours are told.
 //!
-//! Everything to be said is gathered per neighbour and layout and leaves at most every 50 ms, to all neighbours together, so
-//! that a burst of verified groups costs one message and one timer. Only first words on a layout, and answers to who asks for them, leave at once, a few
+//! Everything to be said is gathered per neighbour and layout and leaves every 50 ms at most, to origins, the own site and eight
+//! others at a time, so that a burst of verified groups costs few messages and one timer. Only first words on a layout, and answers to who asks for them, leave at once, a few
 //! between two flushes: a transfer begins with them. A peer hears of a layout only when it is covered for the product.
 
 use std::time::Duration;
@@ -56,7 +56,7 @@ impl Swarm {
         }
         let role = self.role;
         self.tell(now, layout, |line| {
-            if !is_told_all(role, &line.info) {
+            if !line.fed || !is_told_all(role, &line.info) {
                 return false;
             }
             let news = blocks.iter().filter(|block| !has_itself(line, *block));
@@ -133,7 +133,7 @@ impl Swarm {
         }
     }
 
-    /// Sends what is due: all of it at once, or, between two flushes, what does not wait for the next.
+    /// Sends what is due: a flush, or, between two, what does not wait for the next.
     pub(super) fn announce(&mut self, now: Timestamp) {
         let next_flush = self
             .flushed
@@ -201,7 +201,8 @@ impl Swarm {
             .values()
             .filter(|peer| !peer.dirty.is_empty() && !hears_at_once(peer));
         let mut told: Vec<u64> = waiting.map(|peer| peer.told).collect();
-        if is_early || told.len() <= FLUSH_PEERS {
+        // What an origin says is what may be asked of it: its neighbours would run dry.
+        if is_early || self.role == Role::Origin || told.len() <= FLUSH_PEERS {
             return u64::MAX;
         }
         told.sort_unstable();
@@ -215,9 +216,14 @@ impl Swarm {
     }
 }
 
-/// An origin sends more when it hears what came, and in a site nobody asks farther away for what a neighbour has.
-const fn hears_at_once(peer: &Peer) -> bool {
+/// An origin sends more when it hears what came, and in a site nobody asks farther away for what a neighbour has. First words do
+/// not wait either, nor does what is not here any more: who asks for it meanwhile would take this node for a liar.
+fn hears_at_once(peer: &Peer) -> bool {
+    let is_lost = |layout| peer.lines.get(layout).is_some_and(|line| !line.mail.lost.is_empty());
     matches!(peer.info.distance, Distance::Origin | Distance::Site)
+        || !peer.urgent.is_empty()
+        || !peer.closed.is_empty()
+        || peer.dirty.iter().any(is_lost)
 }
 
 /// Whether something for a peer does not wait for the next flush.
@@ -248,10 +254,12 @@ fn has_itself(line: &Line, block: u32) -> bool {
 
 /// A neighbour was not told of what it had itself: what of that it has no more it is told of now. Whether there is any.
 pub(super) fn remind(role: Role, transfer: &Transfer, line: &mut Line) -> bool {
-    let Some(view) = line.view.as_ref().filter(|_| is_told_all(role, &line.info)) else {
+    let Some(view) = line.view.as_ref().filter(|_| line.fed && is_told_all(role, &line.info)) else {
         return false;
     };
-    let untold = |block: &u32| !view.have.get(*block) && !line.shown.get(*block);
+    // What was shown and is about to be taken back is not known there either.
+    let is_known = |block: u32| line.shown.get(block) && !line.mail.lost.contains(block);
+    let untold = |block: &u32| !view.have.get(*block) && !is_known(*block);
     let untold: RangeSet = transfer
         .have
         .iter()

@@ -85,7 +85,7 @@ pub(super) const STALL_TIME: Duration = Duration::from_secs(2);
 /// Without a byte for this long everything asked of a peer is taken back.
 pub(super) const GIVE_UP_TIME: Duration = Duration::from_secs(30);
 
-/// Haves are told this soon after verification.
+/// What there is to say leaves at most once in this time, to some of the neighbours.
 pub(super) const ANNOUNCE_TIME: Duration = Duration::from_millis(50);
 /// For so long an origin speaks of a layout by itself: those who want it may have asked before it was open.
 pub(super) const NEWS_TIME: Duration = Duration::from_secs(60);

@@ -24,6 +24,8 @@ impl Swarm {
                 quarantine,
             });
         }
+        // Behind those who wait already: who comes again and again is told no sooner for that.
+        entry.told = self.tellings;
         self.peers.insert(peer, entry);
     }
 

@@ -34,7 +34,7 @@ pub(super) fn pick(transfer: &Transfer, view: &View, choice: &Choice<'_>, rng: &
         let start = if choice.in_order {
             0
         } else {
-            u32::try_from(rng.below(open.len() as u64 * 64)).expect("at most 4,096 blocks")
+            u32::try_from(rng.below(u64::from(transfer.table.len()))).expect("at most 4,096 blocks")
         };
         let Some(mut block) = best(transfer, &open, start) else {
             break;

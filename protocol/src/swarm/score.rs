@@ -17,8 +17,6 @@ use super::io::DisconnectReason;
 pub const BLAME_MAX: u32 = 24;
 /// Blame for groups that did not verify: the third in a row is one too many.
 pub(super) const BLAME_INVALID: u32 = 8;
-/// Blame for 30 s in which nothing was read of what was asked for.
-pub(super) const BLAME_UNREAD: u32 = 8;
 /// Blame for a have that was false.
 pub(super) const BLAME_ABSENT: u32 = 4;
 

@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use crate::id::{LayoutId, NodeId, ServeId};
-use crate::limits::{GROUP_BYTES, REQUESTS_PER_PEER_MAX, SERVE_BYTES_MAX};
+use crate::limits::{GROUP_BYTES, REQUESTS_PER_PEER_MAX, SERVE_BYTES_MAX, STANDINGS_MAX};
 use crate::time::Timestamp;
 use crate::tree::ranges::RangeSet;
 
@@ -21,7 +21,6 @@ use super::io::{DisconnectReason, Distance, Output, Refusal, UploadAudience};
 use super::peer::{Peer, Slot, is_local};
 use super::rate::{Meter, bytes_in};
 use super::rules::Rule;
-use super::score::BLAME_UNREAD;
 use super::timer::Timers;
 use super::transfer::{first_groups, nominal};
 
@@ -67,6 +66,15 @@ impl Default for Admission {
             probe: None,
             probe_after: Timestamp::ZERO,
         }
+    }
+}
+
+impl Admission {
+    /// Nobody asks for anything: who comes next may be fast.
+    fn rest(&mut self, now: Timestamp) {
+        self.meter.stop(now);
+        self.probe = None;
+        self.slots = UPLOAD_SLOTS;
     }
 }
 
@@ -172,6 +180,7 @@ impl Swarm {
         self.admission.issued -= sent;
         self.admission.meter.add(now, bytes);
         self.up.give_back(sent.saturating_sub(bytes));
+        self.unread.remove(&serve.peer);
         if let Some(peer) = self.peers.get_mut(&serve.peer) {
             peer.sink.issued -= sent;
             peer.sink.last_sent = now;
@@ -198,7 +207,7 @@ impl Swarm {
         let serve = self.serves.remove(&id)?;
         self.admission.issued -= serve.issued;
         if self.serves.is_empty() {
-            self.admission.meter.stop(now);
+            self.admission.rest(now);
         }
         if let Some(peer) = self.peers.get_mut(&serve.peer) {
             let sink = &mut peer.sink;
@@ -242,7 +251,10 @@ impl Swarm {
         let Some(serve_id) = self.next_serve(peer) else {
             return false;
         };
-        let quantum = quantum(peer, self.up.rate().map(|rate| rate.0));
+        let quantum = match self.unread.contains(&id) {
+            true => GROUP_BYTES,
+            false => quantum(peer, self.up.rate().map(|rate| rate.0)),
+        };
         if peer.sink.issued + quantum > 2 * quantum {
             return false;
         }
@@ -304,17 +316,16 @@ impl Swarm {
         }
     }
 
-    /// A peer reads nothing of what it asked for, and holds memory by that. One that does not speak either is cut off, and no more
-    /// to blame than the path to it; who speaks may do it on purpose, or have a narrow link that others keep full.
-    fn hang_up(&mut self, now: Timestamp, peer: NodeId, speaks: bool) {
-        let reason = DisconnectReason::Stalled;
-        if speaks && self.standings.blame(peer, BLAME_UNREAD) {
-            self.punish(now, peer, reason);
-            return;
+    /// A peer reads nothing of what it asked for, and holds memory by that. It may do so on purpose, be cut off, or have a narrow
+    /// link that others keep full: it is hung up on, welcome again, and given a group at a time until it has read one.
+    fn hang_up(&mut self, peer: NodeId) {
+        if self.unread.len() >= STANDINGS_MAX {
+            self.unread.pop_first();
         }
+        self.unread.insert(peer);
         self.out.push_back(Output::Disconnect {
             peer,
-            reason,
+            reason: DisconnectReason::Stalled,
             quarantine: Duration::ZERO,
         });
     }
@@ -336,11 +347,11 @@ impl Swarm {
             if silent >= UNREAD_MAX {
                 // It would be hung up on again and again, should that not come through.
                 sink.last_sent = now;
-                unread.push((*id, now.since(peer.heard) < UNREAD_MAX / 2));
+                unread.push(*id);
             }
         }
-        for (id, speaks) in unread {
-            self.hang_up(now, id, speaks);
+        for id in unread {
+            self.hang_up(id);
         }
         let priority = |serve: &Serve| {
             self.transfers

@@ -6,6 +6,8 @@ use samara_protocol::swarm::config::Rule;
 use samara_simulations::scenario::Baseline;
 use samara_simulations::{RunError, Scenario, run};
 
+use super::provenance;
+
 /// Where the rules are tried.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -57,6 +59,7 @@ pub(crate) fn ablate(args: &Args) -> Result<String, RunError> {
         }
         out.push('\n');
     }
+    let _ = writeln!(out, "\n{}", provenance::sentence());
     Ok(out)
 }
 

@@ -4,6 +4,8 @@ use std::fmt::Write;
 
 use samara_simulations::{RunError, Scenario, run};
 
+use super::provenance;
+
 /// What is run.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -18,6 +20,8 @@ struct Figure {
     sites: Option<usize>,
     blocks: Option<u32>,
     is_slow: bool,
+    /// `origin-copies-max`, where it is not the scenario's.
+    copies_max: Option<u32>,
     limit: &'static str,
 }
 
@@ -27,11 +31,12 @@ const fn figure(scenario: &'static str, sites: Option<usize>, limit: &'static st
         sites,
         blocks: None,
         is_slow: false,
+        copies_max: None,
         limit,
     }
 }
 
-const FIGURES: [Figure; 24] = [
+const FIGURES: [Figure; 27] = [
     figure("flash-release", Some(8), ""),
     figure("flash-release", Some(16), ""),
     figure("flash-release", Some(32), ""),
@@ -48,10 +53,19 @@ const FIGURES: [Figure; 24] = [
     figure("spread-uplinks", None, "1.10"),
     figure("spread-100x", None, "1.25"),
     figure("weak-uplinks", None, "1.10"),
+    Figure {
+        copies_max: Some(1),
+        ..figure("weak-uplinks", None, "at most one copy")
+    },
+    Figure {
+        copies_max: Some(2),
+        ..figure("weak-uplinks", None, "at most two copies")
+    },
     figure("broken-replies", None, "1.25 × flash-release 16"),
     figure("half-hostile", None, "1.25 × flash-release 16, 2 % waste"),
     figure("liars-and-crashes", None, ""),
     figure("greedy-takers", None, ""),
+    figure("slow-hosts", None, ""),
     figure("origin-dies", None, "all finish"),
     figure("one-site", None, "1 copy"),
     figure("overtaking", None, ""),
@@ -76,16 +90,19 @@ pub(crate) fn table(args: &Args) -> Result<String, RunError> {
         if let Some(sites) = figure.sites {
             plan.set_sites(sites);
         }
+        plan.origin_copies_max = figure.copies_max.or(plan.origin_copies_max);
         for release in &mut plan.release {
             release.blocks = figure.blocks.or(release.blocks);
         }
+        let most = figure.copies_max.map(|most| format!(", `origin-copies-max = {most}`"));
+        let name = figure.scenario.to_owned() + &most.unwrap_or_default();
         let started = std::time::Instant::now();
         let report = run(&plan)?;
         let wall = started.elapsed().as_secs_f64();
         let _ = writeln!(
             out,
             "| {} | {} | {} | {:.3} | {:.3} | {:.3} | {:.2} ({:.2}) | {:.2} | {:.2} | {:.2} | {wall:.1} | {} |",
-            figure.scenario,
+            name,
             report.nodes,
             report.blocks,
             report.last_over_bound,
@@ -99,5 +116,6 @@ pub(crate) fn table(args: &Args) -> Result<String, RunError> {
             figure.limit,
         );
     }
+    let _ = writeln!(out, "\n{}", provenance::sentence());
     Ok(out)
 }

@@ -3,13 +3,13 @@
 use anyhow::{Context, Result, ensure};
 use samara_tests::hostile::Conduct;
 
-use super::beside::{Beside, HONEST, kept_out};
+use super::beside::{Beside, HONEST, event};
 
 #[test]
-fn a_peer_that_reads_nothing_of_what_it_asked_for_is_kept_out_and_holds_nothing_up() -> Result<()> {
+fn a_peer_that_reads_nothing_of_what_it_asked_for_is_hung_up_on_and_holds_nothing_up() -> Result<()> {
     let beside = Beside::start(&[Conduct::Unread], "16mbit")?;
     beside.complete()?;
-    beside.name(0, kept_out("stalled"))
+    beside.name(0, event("peer_dropped"))
 }
 
 #[test]

@@ -274,3 +274,51 @@ fn a_block_is_told_to_a_few_at_once_and_to_all_within_a_moment_and_to_origins_an
     bench.pass(Duration::from_millis(160));
     assert!(others.iter().all(|peer| told(&bench, peer)));
 }
+
+/// What may wait for a turn among many is news; the rest would be taken for lies, or hold a transfer up.
+#[test]
+fn first_words_what_is_lost_what_is_closed_and_what_an_origin_shows_wait_for_nobodys_turn() {
+    let others: Vec<NodeId> = (10..34).map(|name| NodeId([name; 32])).collect();
+    let bench_of = |role| {
+        let mut bench = Bench::new(role);
+        for peer in &others {
+            bench.meet(*peer, Distance::Other);
+        }
+        bench.pass(Duration::from_secs(1));
+        bench.open(table(128, 1), all(128));
+        bench.pass(Duration::from_millis(1));
+        bench
+    };
+    let told = |bench: &Bench, what: fn(&SwarmMessage) -> bool| {
+        let heard = others.iter().filter(|peer| bench.said(**peer).iter().any(what));
+        heard.count()
+    };
+    let mut bench = bench_of(Role::Site);
+    assert_eq!(
+        told(&bench, |message| matches!(message, SwarmMessage::Status { .. })),
+        24
+    );
+    for peer in &others {
+        bench.status(*peer, &RangeSet::new(), 128);
+    }
+    bench.pass(Duration::from_secs(1));
+    let groups = RangeSet::from(0..1);
+    bench.input(Input::Lost { layout: LAYOUT, groups });
+    bench.pass(Duration::from_millis(50));
+    assert_eq!(told(&bench, |message| matches!(message, SwarmMessage::Lost { .. })), 24);
+    bench.input(Input::Close { layout: LAYOUT });
+    bench.pass(Duration::from_millis(50));
+    assert_eq!(
+        told(&bench, |message| matches!(message, SwarmMessage::Close { .. })),
+        24
+    );
+    let mut origin = bench_of(Role::Origin);
+    for peer in &others {
+        origin.status(*peer, &RangeSet::new(), 128);
+    }
+    origin.pass(Duration::from_millis(100));
+    assert_eq!(
+        told(&origin, |message| matches!(message, SwarmMessage::Have { .. })),
+        24
+    );
+}
