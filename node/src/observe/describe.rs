@@ -428,6 +428,6 @@ const fn reason_in_words(reason: DisconnectReason) -> &'static str {
         DisconnectReason::ServedGarbage => "it served what does not verify",
         DisconnectReason::LiedAboutHaves => "it does not have what it announced, again and again",
         DisconnectReason::Misbehaved => "it broke the protocol or flooded",
-        DisconnectReason::Stalled => "it made no progress",
+        DisconnectReason::Stalled => "it took nothing of what it asked for",
     }
 }

@@ -36,7 +36,7 @@ impl Sources {
 /// A fact, in the past tense.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {
-    /// A peer is avoided for a while: it lied, sent garbage, flooded or made no progress.
+    /// A peer is avoided for a while: it lied, sent garbage, flooded or broke the protocol.
     PeerQuarantined {
         /// Whom.
         peer: NodeId,

@@ -330,6 +330,6 @@ pub enum DisconnectReason {
     LiedAboutHaves,
     /// Its messages break the protocol or come faster than allowed.
     Misbehaved,
-    /// It makes no progress on anything asked of it.
+    /// It takes nothing of what it asked for: hung up on, and welcome again.
     Stalled,
 }

@@ -269,6 +269,8 @@ impl World {
             Output::Serve { serve, groups, last } => self.serve(node, serve, &groups, last),
             Output::Refuse { serve, reason } => {
                 if let Some(ask) = self.nodes[node].asks.remove(&serve) {
+                    // What was granted of it and has not begun to leave is not sent any more.
+                    self.links.retain(node, ask.by, |load| load.serve != serve);
                     self.send(node, ask.by, Parcel::Refusal(ask.request, reason));
                 }
             }
