@@ -125,6 +125,7 @@ fn gap(gap: &Gap) -> Value {
     let limit = gap.limit.as_secs_f64();
     json!({
         "gap_s": gap.gap.map(|gap| round(gap.as_secs_f64())),
+        "missed_nothing": gap.missed_nothing,
         "limit_s": round(limit),
         "brought_before": gap.brought,
     })
@@ -149,6 +150,7 @@ mod tests {
             neighbours: 8,
             gaps: vec![Gap {
                 gap: None,
+                missed_nothing: true,
                 limit: Duration::from_secs(3),
                 brought: 1,
             }],

@@ -2,7 +2,7 @@
 //!
 //! Pure: state in, groups out. Blocks that were begun come first (they can be passed on when they are whole), then any, from a
 //! random place on, so that neighbours ask for different blocks and a span is mostly one run of bytes. That rare blocks should
-//! go first is deliberately absent: it earned nothing (docs/scheduler.md).
+//! go first is deliberately absent: docs/scheduler.md has what it earned, and where it may.
 
 use crate::bits::Bits;
 use crate::limits::{GROUP_BYTES, REQUEST_RANGES_MAX};

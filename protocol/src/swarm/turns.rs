@@ -71,7 +71,7 @@ impl Swarm {
     }
 
     /// The waiting peer that is served next, of those who wait for what is most urgent: by lot, and at an origin, which nobody
-    /// else competes with and everybody tells what it has, the neediest. Among sites that earned nothing (docs/scheduler.md): they
+    /// else competes with and everybody tells what it has, the neediest. Among sites that cost time (docs/scheduler.md): they
     /// choose the same few, and it is their own word.
     fn next_waiting(&mut self, local: bool) -> Option<NodeId> {
         let by_need = self.role == Role::Origin && self.rules.has(Rule::Neediest);

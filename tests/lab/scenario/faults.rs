@@ -21,8 +21,10 @@ const LEAVES_WITHIN: Duration = Duration::from_secs(3);
 /// How long a receiver waited for others after the path to a source was cut.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Gap {
-    /// From the cut to the next bytes from anybody else; none: it had everything, or nothing came till the end.
+    /// From the cut to the next bytes from anybody else, if they came.
     pub(super) gap: Option<Duration>,
+    /// Whether it had everything by then, or all of it before anybody else brought any.
+    pub(super) missed_nothing: bool,
     /// How long it may be.
     pub(super) limit: Duration,
     /// What the source had brought until the cut, of what was wanted.
@@ -115,20 +117,22 @@ impl Stage<'_> {
         let brought = received(&before, |peer| peer == name);
         self.wan()?.set_path(&other.place, &node.place, false);
         let cut = self.clock.now();
-        let others = received(&before, |peer| peer != name);
+        // What others brought until now is not what the receiver turned to them for.
+        let others = received(&status()?, |peer| peer != name);
         let next = || -> Result<Option<Option<Duration>>> {
             let status = status()?;
             let more = received(&status, |peer| peer != name) > others;
             let gap = more.then(|| self.clock.now() - cut);
             Ok((more || is_done(&status)).then_some(gap))
         };
-        let gap = if is_done(&before) {
-            None
+        let looked = if is_done(&before) {
+            Some(None)
         } else {
-            look(&self.clock, next)?.flatten()
+            look(&self.clock, next)?
         };
         lock(&self.gaps).push(Gap {
-            gap,
+            gap: looked.flatten(),
+            missed_nothing: looked == Some(None),
             limit: LEAVES_WITHIN + 8 * self.plan.latency(act.node, source),
             brought,
         });

@@ -61,7 +61,8 @@ fn besides(value: &Value) -> String {
         let limit = number(&gap["limit_s"], 1.0, 2);
         said.push(match gap["gap_s"].as_f64() {
             Some(seconds) => format!("bytes from others {seconds:.2} s after the cut (within {limit})"),
-            None => "nothing was missing at the cut".to_owned(),
+            None if gap["missed_nothing"] == true => "nothing was missing at the cut".to_owned(),
+            None => format!("NOTHING CAME FROM OTHERS after the cut (within {limit})"),
         });
     }
     if lab["all_verified"] == false {
@@ -94,14 +95,15 @@ mod tests {
             "scenario": "half-open", "bound_s": 20.0, "last_ratio": 1.1,
             "lab": {"links": {"kind": "wan", "late_ms": 4.2}, "last_over_bound": 1.21, "mean_over_bound": 0.5, "origin_interface_copies": 0.1,
                 "origin_copies": 0.09, "duplicates": 0.0123, "outbound_copies": 1.5, "origin_died_s": 12.5, "all_verified": true,
-                "half_open": [{"gap_s": 2.5, "limit_s": 3.04}, {"gap_s": null, "limit_s": 3.04}]},
+                "half_open": [{"gap_s": 2.5, "limit_s": 3.04}, {"gap_s": null, "missed_nothing": true, "limit_s": 3.04}, {"gap_s": null, "missed_nothing": false, "limit_s": 3.04}]},
             "simulation": {"last_over_bound": 1.1, "mean_over_bound": 0.4, "origin_copies": 0.08, "duplicates": 0.001, "outbound_copies": 1.4},
         });
         let mut page = String::new();
         table(&mut page, &[value, json!({"scenario": "bare"})]).expect("a string takes it");
         let row = "| half-open | wan, 4 | 20.00 | 1.21 | 1.10 | 1.10 | 0.50 | 0.40 | 0.10 | 0.09 | 0.08 | 1.23 % | 0.10 % | \
             nodes that cannot be dialled sent 1.50 copies (1.40); the origin died at 12.5 s; \
-            bytes from others 2.50 s after the cut (within 3.04); nothing was missing at the cut |";
+            bytes from others 2.50 s after the cut (within 3.04); nothing was missing at the cut; \
+            NOTHING CAME FROM OTHERS after the cut (within 3.04) |";
         assert!(page.contains(row), "{page}");
         assert!(page.contains("| bare | - | - |"), "{page}");
     }
