@@ -80,7 +80,7 @@ pub fn judge(world: &World) -> Result<(), Objection> {
             of: fetchers.len(),
             after_s,
             first: *first,
-            what: format!("{:?}", world.nodes[*first].swarm.stats().transfers.first()),
+            what: unfinished(world, *first),
         });
     }
     let wronged = world.wrongly_quarantined();
@@ -89,4 +89,11 @@ pub fn judge(world: &World) -> Result<(), Objection> {
     } else {
         Err(Objection::Fairness(wronged))
     }
+}
+
+/// What a scheduler says of the first of its layouts that lacks something.
+fn unfinished(world: &World, node: usize) -> String {
+    let stats = world.nodes[node].swarm.stats();
+    let lacking = stats.transfers.iter().find(|transfer| transfer.have < transfer.wanted);
+    lacking.map_or_else(|| "it lacks nothing".to_owned(), |transfer| format!("{transfer:?}"))
 }
