@@ -8,7 +8,7 @@
 //! | file | part |
 //! |---|---|
 //! | `transfer`, `peer`, `given` | the state: layouts and neighbours |
-//! | `neighbours` | who comes, who goes, who is hung up on |
+//! | `neighbours` | who comes, who goes, who is shut out |
 //! | `announce`, `hearing` | what neighbours are told, and what they tell |
 //! | `fetching`, `picker`, `stealing`, `blaming` | the receiver, and what failures cost |
 //! | `serving`, `turns`, `rechecks` | the uploader, whose turn it is, and what takers may make it do |

@@ -1,8 +1,9 @@
 //! What the neighbours are told.
 //!
 //! Everything to be said is gathered per neighbour and layout and leaves every 50 ms at most, to origins, the own site and twelve
-//! others at a time, so that a burst of verified groups costs few messages and one timer. Only first words on a layout, and answers to who asks for them, leave at once, a few
-//! between two flushes: a transfer begins with them. A peer hears of a layout only when it is covered for the product.
+//! others at a time, so that a burst of verified groups costs few messages and one timer. What is lost or closed, and what an
+//! origin shows, waits for nobody's turn. First words on a layout, and answers to who asks for them, leave at once, a few between
+//! two flushes: a transfer begins with them. A peer hears of a layout only when it is covered for the product.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Neighbours come, are covered for products, go, or are hung up on.
+//! Neighbours come, are covered for products, go, or are shut out.
 
 use crate::id::NodeId;
 use crate::time::Timestamp;

@@ -316,7 +316,7 @@ fn first_words_what_is_lost_what_is_closed_and_what_an_origin_shows_wait_for_nob
     for peer in &others {
         origin.status(*peer, &RangeSet::new(), 128);
     }
-    origin.pass(Duration::from_millis(100));
+    origin.pass(Duration::from_millis(60));
     assert_eq!(
         told(&origin, |message| matches!(message, SwarmMessage::Have { .. })),
         24
