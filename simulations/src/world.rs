@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use samara_protocol::id::{LayoutId, ManifestId, NodeId, Part, RequestId, ServeId};
-use samara_protocol::limits::GROUP_BYTES;
+use samara_protocol::limits::{BLOCKS_MAX, GROUP_BYTES};
 use samara_protocol::manifest::blocks::{Block, BlockTable};
 use samara_protocol::rng::Rng;
 use samara_protocol::swarm::config::Role;
@@ -369,10 +369,12 @@ fn releases(scenario: &Scenario) -> Result<Vec<Release>, ScenarioError> {
     for (number, plan) in scenario.release.iter().enumerate() {
         let groups = u32::try_from(size(&plan.size)?.div_ceil(GROUP_BYTES))
             .map_err(|_| ScenarioError::Value("release.size".to_owned(), "too large".to_owned()))?;
-        let most = plan.blocks.unwrap_or(4096).clamp(1, 4096);
-        let mut per_block = 1;
-        while groups.div_ceil(per_block) > most {
-            per_block *= 2;
+        let mut per_block = 1 << BlockTable::groups_log(|log| groups.div_ceil(1 << log));
+        if let Some(most) = plan.blocks {
+            per_block = 1;
+            while groups.div_ceil(per_block) > most.clamp(1, BLOCKS_MAX) {
+                per_block *= 2;
+            }
         }
         let block = |first: u32| {
             let groups = per_block.min(groups - first);

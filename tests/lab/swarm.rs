@@ -67,6 +67,8 @@ pub(crate) struct Args {
 pub(crate) struct Run {
     /// Of each site, from its turn.
     pub(crate) finished: Vec<Duration>,
+    /// The same until all was durable, where the program says so.
+    pub(crate) durable: Option<Vec<Duration>>,
     /// Payload that the origin says it has sent, where the program says so.
     pub(crate) origin_payload: Option<u64>,
     /// Where each site's copy lies.
@@ -222,6 +224,7 @@ fn report(args: &Args, outcomes: &[(Program, Outcome)]) -> Value {
 struct Row {
     last: f64,
     mean: f64,
+    durable: Option<f64>,
     payload_copies: Option<f64>,
     interface_copies: f64,
     verified: bool,
@@ -254,6 +257,7 @@ fn once(program: Program, args: &Args, stagger: Duration, source: &Path, work: &
     let run = program.run(&bed, &mut barrier)?;
     let sent = star.counters(ORIGIN)?.sent - before.context("the barrier was reached")?;
     let seconds: Vec<f64> = run.finished.iter().map(Duration::as_secs_f64).collect();
+    let durable = run.durable.as_ref().and_then(|durable| durable.iter().max());
     let mut verified = run.copies.len() == sites.len();
     for copy in &run.copies {
         verified &= b3sum(copy)? == hash;
@@ -262,6 +266,7 @@ fn once(program: Program, args: &Args, stagger: Duration, source: &Path, work: &
     Ok(Row {
         last: seconds.iter().copied().fold(0.0, f64::max),
         mean: seconds.iter().sum::<f64>() / seconds.len().max(1) as f64,
+        durable: durable.map(Duration::as_secs_f64),
         payload_copies: run.origin_payload.map(|bytes| bytes as f64 / size),
         interface_copies: sent as f64 / size,
         verified,
@@ -277,9 +282,11 @@ pub(crate) fn run_limit(args: &Args) -> Duration {
 
 fn summary(rows: &[Row], bound: f64) -> Value {
     let payload: Vec<f64> = rows.iter().filter_map(|row| row.payload_copies).collect();
+    let durable: Vec<f64> = rows.iter().filter_map(|row| row.durable).collect();
     json!({
         "last_over_bound": round(median(rows.iter().map(|row| row.last)) / bound),
         "mean_over_bound": round(median(rows.iter().map(|row| row.mean)) / bound),
+        "last_durable_over_bound": if durable.is_empty() { Value::Null } else { json!(round(median(durable) / bound)) },
         "origin_copies": if payload.is_empty() { Value::Null } else { json!(round(median(payload))) },
         "origin_interface_copies": round(median(rows.iter().map(|row| row.interface_copies))),
         "all_verified": rows.iter().all(|row| row.verified),
@@ -358,6 +365,7 @@ mod tests {
         let row = |last, mean| Row {
             last,
             mean,
+            durable: None,
             payload_copies: None,
             interface_copies: 2.5,
             verified: true,

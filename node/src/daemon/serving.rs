@@ -206,11 +206,13 @@ impl Serving {
                         Ok(read) => read,
                         Err(status) => break status,
                     };
+                    if last {
+                        let written = sending.meanwhile(self.sink.send_last(frames)).await?;
+                        sending.push(portion, written.map_err(|_| Broken)?);
+                        return sending.until_fewer_than(1).await;
+                    }
                     let written = sending.meanwhile(self.sink.send(frames)).await?.map_err(|_| Broken)?;
                     sending.push(portion, written);
-                    if last {
-                        break EndStatus::Done;
-                    }
                 }
             }
         };

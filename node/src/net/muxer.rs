@@ -20,8 +20,9 @@ mod frames;
 
 use frames::Frames;
 
-/// The most payload in one yamux frame that this node sends. What another stream has to say waits for one at most.
-const SPLIT_BYTES: usize = 64 << 10;
+/// The most payload in one yamux frame that this node sends: a group with its proof and the end of the reply. What another
+/// stream has to say waits for one at most.
+const SPLIT_BYTES: usize = 72 << 10;
 /// The least window of a stream.
 #[expect(clippy::cast_possible_truncation, reason = "256 KiB")]
 const WINDOW_MIN: usize = YAMUX_WINDOW_MIN as usize;
@@ -114,9 +115,7 @@ impl<C: AsyncRead + AsyncWrite + Unpin> StreamMuxer for Muxer<C> {
         if let Some(stream) = self.inbound.pop_front() {
             return Poll::Ready(Ok(stream));
         }
-        if let Poll::Ready(stream) = self.poll_connection(cx) {
-            return Poll::Ready(stream);
-        }
+        // The connection itself moves in `poll`, which every owner of a muxer has to call: twice a wake-up would be once too often.
         self.inbound_waker = Some(cx.waker().clone());
         Poll::Pending
     }

@@ -175,6 +175,28 @@ impl ReplySink {
         Ok(Written(receiver))
     }
 
+    /// Queues the last frames and the end of the reply behind them as one: of a group that is all of a reply, the end would
+    /// be a packet of its own.
+    ///
+    /// # Errors
+    /// As [`Self::send`].
+    pub async fn send_last(mut self, mut frames: Vec<u8>) -> Result<Written, ReplyBroken> {
+        if self.cancelled.is_cancelled() {
+            return Err(ReplyBroken);
+        }
+        let (id, status) = (self.wire_id, EndStatus::Done);
+        frames.extend_from_slice(&End { id, status }.encode());
+        let (written, receiver) = oneshot::channel();
+        let outgoing = Outgoing {
+            bytes: frames,
+            written: Some(written),
+            ends: Some(id),
+        };
+        self.out.send(outgoing).await.map_err(|_| ReplyBroken)?;
+        self.ended = true;
+        Ok(Written(receiver))
+    }
+
     /// Ends the reply behind what was sent.
     ///
     /// # Errors

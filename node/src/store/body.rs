@@ -20,6 +20,9 @@ use super::files::{Files, Key};
 use super::shared::lock;
 use super::write::ZEROS;
 
+/// Pieces of the outboard of which is known that they are written: 32 KiB.
+const PIECES_MAX: usize = 4096;
+
 /// A file of groups.
 #[derive(Debug)]
 pub(super) struct Body {
@@ -61,6 +64,9 @@ pub(super) struct Holding {
     pub(super) heal_tried: bool,
     /// Threads that are writing to the files now.
     pub(super) writers: u32,
+    /// Pairs of the outboard, by their place in it, that this process has written since groups were taken out last or the file
+    /// was made. Every group comes with its whole way from the root; most of that is there already.
+    pub(super) pairs: RangeSet,
     /// How often groups were taken out. What was written or synced across a loss may be a part of it.
     pub(super) losses: u64,
 }
@@ -126,7 +132,30 @@ impl Holding {
         self.unchecked.subtract(groups);
         self.heal_tried = false;
         self.losses += 1;
+        self.pairs = RangeSet::new();
         lost
+    }
+
+    /// Those of `pairs` that this process has not written.
+    pub(super) fn unwritten<'a>(&self, pairs: &'a [(Node, Pair)]) -> Vec<&'a (Node, Pair)> {
+        let written = |pair: &&(Node, Pair)| !self.pairs.contains(place_of(pair.0));
+        pairs.iter().filter(written).collect()
+    }
+
+    /// Pairs were written. Where there are too many pieces of them to keep, some are written again.
+    pub(super) fn wrote(&mut self, pairs: &[&(Node, Pair)]) {
+        if self.pairs.ranges().len() > PIECES_MAX {
+            self.pairs = RangeSet::new();
+        }
+        for (node, _) in pairs {
+            let place = place_of(*node);
+            self.pairs.insert(place..place + 1);
+        }
+    }
+
+    /// The outboard's file is a new one.
+    pub(super) fn forget_pairs(&mut self) {
+        self.pairs = RangeSet::new();
     }
 }
 
@@ -299,6 +328,11 @@ impl Body {
             verifier,
         }
     }
+}
+
+/// A pair's place in the outboard, counted in pairs.
+fn place_of(node: Node) -> u32 {
+    u32::try_from(node.offset() / 64).expect("as many pairs as groups")
 }
 
 /// Where a group starts in its body's file.

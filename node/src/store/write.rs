@@ -50,21 +50,22 @@ impl Shared {
         data: &[u8],
         pairs: &[(Node, Pair)],
     ) -> Result<u64, StoreError> {
-        let (mut held, mut losses) = {
+        let (mut held, mut losses, mut new) = {
             let mut holding = body.holding();
             let held = holding.contains(index) && !holding.unchecked.contains(index);
-            if !held || !pairs.is_empty() {
+            let new = holding.unwritten(pairs);
+            if !held || !new.is_empty() {
                 // What is written now would look like another's change to whoever compares stamps.
                 holding.stamp = None;
                 holding.writers += 1;
             }
-            (held, holding.losses)
+            (held, holding.losses, new)
         };
-        if held && pairs.is_empty() {
+        if held && new.is_empty() {
             return Ok(0);
         }
         let mut holding = loop {
-            let outcome = self.write_files(body, index, (!held).then_some(data), pairs);
+            let outcome = self.write_files(body, index, (!held).then_some(data), &mut new, pairs);
             let mut holding = body.holding();
             if outcome.is_err() || holding.losses == losses {
                 holding.writers -= 1;
@@ -72,8 +73,9 @@ impl Shared {
                 break holding;
             }
             // A sync failed meanwhile, or the file was deleted: what was just written may be gone with the rest.
-            (held, losses) = (false, holding.losses);
+            (held, losses, new) = (false, holding.losses, pairs.iter().collect());
         };
+        holding.wrote(&new);
         let fresh = !holding.contains(index);
         let bytes = if fresh { data.len() as u64 } else { 0 };
         if fresh {
@@ -85,21 +87,27 @@ impl Shared {
         Ok(bytes)
     }
 
-    fn write_files(
+    /// Writes data and `new` pairs; where files had to be made, `all` pairs, which are the new ones then.
+    fn write_files<'a>(
         &self,
         body: &Arc<Body>,
         index: u32,
         data: Option<&[u8]>,
-        pairs: &[(Node, Pair)],
+        new: &mut Vec<&'a (Node, Pair)>,
+        all: &'a [(Node, Pair)],
     ) -> Result<(), StoreError> {
         let files = match self.files.writable(body.key, body.outboard_len()) {
             Some(files) => files,
-            None => self.made(body)?,
+            None => {
+                let files = self.made(body)?;
+                *new = all.iter().collect();
+                files
+            }
         };
         if let Some(data) = data {
             write_data(&*files.data, data, offset_of(index)).on("write to", &files.data_path)?;
         }
-        write_pairs(&files, pairs).on("write to", &files.outboard_path)
+        write_pairs(&files, new).on("write to", &files.outboard_path)
     }
 
     /// The files of a body after those that were missing were made. A new name has to be durable before anything in the file
@@ -109,6 +117,7 @@ impl Shared {
         let files = self
             .files
             .get_or_make(body.key, body.len(), body.outboard_len(), &mut made);
+        body.holding().forget_pairs();
         if made.name {
             let dir = self.path_of(body.key).parent().map(std::path::Path::to_owned);
             lock(&self.pending).dirs.extend(dir);
@@ -166,13 +175,13 @@ pub(super) fn is_all_zero(data: &[u8]) -> bool {
 }
 
 /// Writes pairs, neighbours together: on a way that turns left they follow each other.
-fn write_pairs(files: &Files, pairs: &[(Node, Pair)]) -> std::io::Result<()> {
-    if pairs.is_empty() {
+fn write_pairs(files: &Files, pairs: &[&(Node, Pair)]) -> std::io::Result<()> {
+    let Some((first, _)) = pairs.first() else {
         return Ok(());
-    }
+    };
     let outboard = files.outboard.as_ref().ok_or(std::io::ErrorKind::NotFound)?;
     let mut run = Vec::with_capacity(PAIRS_AT_ONCE * 64);
-    let mut start = pairs[0].0.offset();
+    let mut start = first.offset();
     for (node, pair) in pairs {
         if node.offset() != start + run.len() as u64 {
             outboard.write_at(&run, start)?;

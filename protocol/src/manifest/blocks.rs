@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use crate::bits::Bits;
+use crate::limits::{BLOCKS_MAX, GROUPS_MAX, SMALL_BLOCK_GROUPS_LOG, SMALL_BLOCKS_MAX};
 use crate::tree::ranges::RangeSet;
 
 /// One block: consecutive groups of one section.
@@ -44,6 +45,24 @@ impl BlockTable {
             next += block.groups;
         }
         Self(blocks)
+    }
+
+    /// The size of a layout's blocks, as a power of two of groups: the smallest that gives at most [`SMALL_BLOCKS_MAX`] blocks, or, where
+    /// those would be larger than [`SMALL_BLOCK_GROUPS_LOG`] says, that or the smallest that gives at most [`BLOCKS_MAX`].
+    ///
+    /// `count` says how many blocks of 2^k groups there would be.
+    ///
+    /// # Panics
+    /// When one block for each section were too many.
+    #[must_use]
+    pub fn groups_log(count: impl Fn(u32) -> u32) -> u32 {
+        let most = |log| match log {
+            ..SMALL_BLOCK_GROUPS_LOG => SMALL_BLOCKS_MAX,
+            _ => BLOCKS_MAX,
+        };
+        let mut sizes = 0..=GROUPS_MAX.ilog2();
+        let log = sizes.find(|log| count(*log) <= most(*log));
+        log.expect("there are fewer sections than blocks")
     }
 
     /// How many blocks.

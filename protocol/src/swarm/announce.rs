@@ -1,6 +1,6 @@
 //! What the neighbours are told.
 //!
-//! Everything to be said is gathered per neighbour and layout and leaves every 50 ms at most, to origins, the own site and twelve
+//! Everything to be said is gathered per neighbour and layout and leaves every 50 ms at most, to origins, the own site and six
 //! others at a time, so that a burst of verified groups costs few messages and one timer. What is lost or closed, and what an
 //! origin shows, waits for nobody's turn. First words on a layout, and answers to who asks for them, leave at once, a few between
 //! two flushes: a transfer begins with them. A peer hears of a layout only when it is covered for the product.
@@ -23,7 +23,7 @@ use super::transfer::Transfer;
 /// Messages that one flush sends to one peer at the most; the rest waits for the next.
 const FLUSH_MAX: usize = 64;
 /// Neighbours that one flush goes to, those told longest ago.
-const FLUSH_PEERS: usize = 12;
+const FLUSH_PEERS: usize = 6;
 /// The same that leave between two flushes, and do not wait for the next.
 const URGENT_MAX: usize = 8;
 

@@ -42,6 +42,7 @@ const FIGURES: [Figure; 27] = [
     figure("flash-release", Some(32), ""),
     figure("flash-release", Some(100), ""),
     Figure {
+        blocks: Some(1024),
         is_slow: true,
         ..figure("flash-release", Some(1000), "1.05, 1.05 copies")
     },
@@ -50,8 +51,14 @@ const FIGURES: [Figure; 27] = [
         is_slow: true,
         ..figure("flash-release", Some(10_000), "60 s, 4 GiB")
     },
-    figure("spread-uplinks", None, "1.10"),
-    figure("spread-100x", None, "1.25"),
+    Figure {
+        blocks: Some(1024),
+        ..figure("spread-uplinks", None, "1.10")
+    },
+    Figure {
+        blocks: Some(1024),
+        ..figure("spread-100x", None, "1.25")
+    },
     figure("weak-uplinks", None, "1.10"),
     Figure {
         copies_max: Some(1),

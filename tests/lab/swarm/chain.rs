@@ -93,6 +93,7 @@ pub(crate) fn run(bed: &Bed<'_>, barrier: &mut Barrier<'_>) -> Result<Run> {
     origin.finish(Duration::from_secs(5))?.success()?;
     Ok(Run {
         finished,
+        durable: None,
         origin_payload: None,
         copies: bed.sites.iter().map(|site| bed.work.join(site)).collect(),
     })

@@ -30,6 +30,7 @@ pub(crate) fn run(bed: &Bed<'_>, barrier: &mut Barrier<'_>) -> Result<Run> {
     })?;
     Ok(Run {
         finished,
+        durable: None,
         origin_payload: None,
         copies: bed.sites.iter().map(|site| bed.work.join(site)).collect(),
     })

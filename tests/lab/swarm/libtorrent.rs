@@ -56,6 +56,7 @@ pub(crate) fn run(bed: &Bed<'_>, super_seeding: bool, barrier: &mut Barrier<'_>)
     let name = bed.source_name()?;
     Ok(Run {
         finished,
+        durable: None,
         origin_payload: None,
         copies: bed.sites.iter().map(|site| bed.work.join(site).join(name)).collect(),
     })

@@ -1,12 +1,16 @@
-//! Samara in the swarm: the origin's node and one node at each site, admitted to each other before the barrier; then a host
-//! beside each node asks for the release and is done when its own copy is verified and in place.
+//! Samara in the swarm: the origin's node and one node at each site, admitted to each other before the barrier.
+//!
+//! Told all at once, the sites follow a channel on which the release is promoted at the barrier, and a site is done when its
+//! node says that all of it is verified and written; hosts take their copies from there afterwards, to be compared. Told
+//! one after the other, a host beside each node asks for the release, and is done when its own copy is in place.
 
 use std::path::PathBuf;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use samara_tests::Process;
-use samara_tests::network::{Network, NodeConfig, PRODUCT, Plan, Site, fetch_command};
+use samara_tests::network::{Network, NodeConfig, PRODUCT, Plan, Site, VERB, fetch_command};
+use samara_tests::{Finished, Process};
 use serde_json::Value;
 
 use super::clock::Clock;
@@ -17,8 +21,11 @@ const MEETING: Duration = Duration::from_secs(60);
 
 /// One origin and its sites, connected before the barrier.
 pub(crate) fn run(bed: &Bed<'_>, barrier: &mut Barrier<'_>) -> Result<Run> {
+    let together = bed.stagger.is_zero();
     let site = NodeConfig {
         upload: Some("all".to_owned()),
+        follow: together,
+        log: together.then_some("info"),
         ..NodeConfig::default()
     };
     let plan = Plan {
@@ -28,24 +35,87 @@ pub(crate) fn run(bed: &Bed<'_>, barrier: &mut Barrier<'_>) -> Result<Run> {
         ..Plan::default()
     };
     let network = Network::start(&plan)?;
-    publish(bed, &network)?;
+    if together {
+        publish_draft(bed, &network)?;
+    } else {
+        publish(bed, &network)?;
+    }
     meet(&network.sites)?;
     let sent = sent_bytes(&network)?;
     let clock = bed.start(barrier)?;
-    let finished = fetch(bed, &network.sites, clock)?;
+    let (finished, durable) = if together {
+        let times = promote(bed, &network, clock)?;
+        (times.verified, Some(times.staged))
+    } else {
+        (fetch(bed, &network.sites, clock)?, None)
+    };
+    let origin_payload = Some(sent_bytes(&network)? - sent);
+    if together {
+        fetch(bed, &network.sites, Clock::start(Duration::ZERO))?;
+    }
     Ok(Run {
         finished,
-        origin_payload: Some(sent_bytes(&network)? - sent),
+        durable,
+        origin_payload,
         copies: copies(bed),
     })
 }
 
+/// How long each site took.
+pub(crate) struct Times {
+    /// Until all was verified and written.
+    pub(crate) verified: Vec<Duration>,
+    /// Until all was durable too, and the release staged.
+    pub(crate) staged: Vec<Duration>,
+}
+
+/// Promotes the draft on the channel that all sites follow, and waits for each of the bed's sites.
+pub(crate) fn promote(bed: &Bed<'_>, network: &Network, clock: Clock) -> Result<Times> {
+    let sites = &network.sites[..bed.sites.len()];
+    let said = |what: &'static str, words: [&'static str; 2]| {
+        let said = move |line: &str| words.iter().all(|word| line.contains(word));
+        move |site: &Site| {
+            let line = site.node.process()?.line(what, bed.limit, said);
+            line.map(|_| Instant::now())
+                .with_context(|| site.node.actor.name().to_owned())
+        }
+    };
+    let verified = said("the whole release", ["\"transfer_completed\"", "\"payload\""]);
+    let staged = said("the release to be staged", ["\"release_staged\"", "\"1.0.0\""]);
+    thread::scope(|scope| {
+        let staged = scope.spawn(|| clock.each(sites, staged));
+        let verified = scope.spawn(|| clock.each(sites, verified));
+        let release = format!("{PRODUCT}@1.0.0");
+        Finished::of(&mut network.vendor_command(["promote", &release]), VERB)?.success()?;
+        let ended = |thread: thread::ScopedJoinHandle<'_, Result<Vec<Duration>>>| {
+            thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        };
+        Ok(Times {
+            verified: ended(verified)?,
+            staged: ended(staged)?,
+        })
+    })
+}
+
+/// Publishes the folder that the file lies in, on no channel yet.
+pub(crate) fn publish_draft(bed: &Bed<'_>, network: &Network) -> Result<Value> {
+    let folder = folder_of_release(bed)?;
+    let mut publish = network.vendor_command(["publish", "--product", PRODUCT, "--version", "1.0.0", "--json"]);
+    let publish = Finished::of(publish.arg(folder), bed.limit)?;
+    publish.success()?.json()
+}
+
 /// Publishes the folder that the file lies in: the file alone. What `publish` printed.
 pub(crate) fn publish(bed: &Bed<'_>, network: &Network) -> Result<Value> {
+    network.publish(&folder_of_release(bed)?, "1.0.0")?.json()
+}
+
+/// Makes the folder that is published.
+fn folder_of_release(bed: &Bed<'_>) -> Result<PathBuf> {
     let folder = release(bed);
     std::fs::create_dir_all(&folder)?;
     std::fs::hard_link(bed.source, folder.join("file"))?;
-    network.publish(&folder, "1.0.0")?.json()
+    Ok(folder)
 }
 
 /// The folder that is published.

@@ -62,6 +62,7 @@ pub(crate) fn run(bed: &Bed<'_>, barrier: &mut Barrier<'_>) -> Result<Run> {
     let name = bed.source_name()?;
     Ok(Run {
         finished,
+        durable: None,
         origin_payload: None,
         copies: bed.sites.iter().map(|site| bed.work.join(site).join(name)).collect(),
     })

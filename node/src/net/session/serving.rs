@@ -193,16 +193,21 @@ async fn write_one(
     outgoing: Outgoing,
 ) -> Result<(), SessionError> {
     let Outgoing { bytes, written, ends } = outgoing;
-    if let Some(id) = ends {
-        // Before the peer can have read it: with the end in hand it may ask again at once, under the same id.
-        table.with(|table| table.remove(&id));
-    }
+    let cut = ends.map(|id| {
+        let status = EndStatus::Cancelled;
+        End { id, status }.encode()
+    });
     let mut rest = bytes.as_slice();
     while !rest.is_empty() {
-        let (run, id) = next_run(rest).ok_or(SessionError::Own("the daemon sent what is no frame"))?;
+        let (mut run, id) = next_run(rest).ok_or(SessionError::Own("the daemon sent what is no frame"))?;
         let is_cancelled = table.with(|table| table.get(&id).is_some_and(|open| open.cancelled.is_cancelled()));
-        if is_cancelled && ends.is_none() {
-            break;
+        if is_cancelled && run > ReplyHeader::BYTES {
+            let Some(cut) = &cut else { break };
+            (rest, run) = (cut, cut.len());
+        }
+        if let Some(id) = ends.filter(|_| run == rest.len()) {
+            // Before the peer can have read it: with the end in hand it may ask again at once, under the same id.
+            table.with(|table| table.remove(&id));
         }
         let taken = tokio::time::timeout(
             session.shared.silence_max * STALL_SILENCES,

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use super::{ArtifactRef, LayoutError, Placed, Section, groups_of};
 use crate::id::ArtifactId;
-use crate::limits::{BLOCKS_MAX, GROUP_BYTES, GROUPS_MAX};
+use crate::limits::{GROUP_BYTES, GROUPS_MAX};
 use crate::manifest::blocks::{Block, BlockTable};
 
 /// A layout that grows section by section.
@@ -85,17 +85,14 @@ impl Builder {
         Ok(())
     }
 
-    /// The smallest 2^k groups a block that gives at most `BLOCKS_MAX` blocks, each section starting one.
+    /// Each section starts a block.
     pub(super) fn blocks(&self) -> BlockTable {
-        let count = |log: u32| {
-            self.sections
-                .iter()
+        let log = BlockTable::groups_log(|log| {
+            let sections = self.sections.iter();
+            sections
                 .map(|groups| (groups.end - groups.start).div_ceil(1 << log))
-                .sum::<u32>()
-        };
-        let log = (0..=28)
-            .find(|log| count(*log) <= BLOCKS_MAX)
-            .expect("there are fewer sections than blocks");
+                .sum()
+        });
         let mut blocks = Vec::new();
         for section in &self.sections {
             let mut first_group = section.start;

@@ -88,6 +88,27 @@ fn a_section_starts_a_block_and_the_block_size_is_the_smallest_that_fits() {
     assert_eq!(Layout::new(&[big]).expect("fits").blocks().get(0).groups, 32);
 }
 
+/// Each size with the groups of its blocks and how many there are.
+#[test]
+fn a_small_release_has_few_blocks_and_a_large_one_has_blocks_of_a_mebibyte_first() {
+    for (mib, groups, blocks) in [
+        (1, 1, 16),
+        (62, 1, 992),
+        (64, 2, 512),
+        (256, 8, 512),
+        (400, 8, 800),
+        (600, 16, 600),
+        (4 << 10, 16, 4096),
+        (5 << 10, 32, 2560),
+        (16 << 20, 1 << 16, 4096),
+    ] {
+        let artifacts = vec![artifact(1, mib << 20)];
+        let layout = Layout::new(&[Section { artifacts }]).expect("fits");
+        let table = layout.blocks();
+        assert_eq!((table.get(0).groups, table.len()), (groups, blocks), "{mib} MiB");
+    }
+}
+
 #[test]
 fn an_artifact_listed_twice_is_stored_once_and_two_sizes_are_refused() {
     let twice = [

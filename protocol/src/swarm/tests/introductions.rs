@@ -270,8 +270,8 @@ fn a_block_is_told_to_a_few_at_once_and_to_all_within_a_moment_and_to_origins_an
     };
     bench.pass(Duration::from_millis(40));
     assert!(told(&bench, &A) && told(&bench, &B));
-    assert_eq!(others.iter().filter(|peer| told(&bench, peer)).count(), 12);
-    bench.pass(Duration::from_millis(160));
+    assert_eq!(others.iter().filter(|peer| told(&bench, peer)).count(), 6);
+    bench.pass(Duration::from_millis(260));
     assert!(others.iter().all(|peer| told(&bench, peer)));
 }
 
