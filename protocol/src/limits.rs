@@ -12,7 +12,7 @@ pub const GROUP_CHUNK_LOG: u8 = 6;
 pub const BLOCKS_MAX: u32 = 1 << 12;
 /// Blocks of a layout, as long as they are not larger than [`SMALL_BLOCK_GROUPS_LOG`] says: between half of it and all. Each block is
 /// asked for, answered and told of on its own, which is most of what a small release costs, and more of them bring its last site hardly sooner.
-pub const SMALL_BLOCKS_MAX: u32 = 1000;
+pub const SMALL_BLOCKS_MAX: u32 = 1 << 10;
 /// The largest of such blocks, 2^k groups: 1 MiB. Of a release of which that would be more than [`SMALL_BLOCKS_MAX`], there are up to [`BLOCKS_MAX`].
 pub const SMALL_BLOCK_GROUPS_LOG: u32 = 4;
 /// Groups of one layout at the most: 2^28 × 64 KiB = 16 TiB.

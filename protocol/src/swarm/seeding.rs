@@ -67,8 +67,8 @@ impl Swarm {
         let is_done = line.view.as_ref().is_none_or(|view| view.needs == 0);
         if let Some(placement) = transfer.seeding.placement(&line.info) {
             for block in blocks.iter() {
-                if line.pledges.remove(&block).is_some() {
-                    placement.unpledge(block);
+                if let Some(pledge) = line.pledges.remove(&block) {
+                    placement.unpledge(block, pledge.asked);
                     let rate = peer.sink.meter.rate();
                     let cap = rate.map_or(u64::MAX, |rate| bytes_in(rate, PLEDGE_TIME));
                     line.pledge_window
@@ -369,7 +369,7 @@ fn trim(placement: &mut Placement, line: &mut Line, block_bytes: u64) -> bool {
     let keep = usize::try_from(window).unwrap_or(usize::MAX);
     for block in unasked.into_iter().skip(keep) {
         line.pledges.remove(&block);
-        placement.unpledge(block);
+        placement.unpledge(block, false);
         line.shown.set(block, false);
         line.mail.have.remove(block..block + 1);
         line.mail.lost.insert(block..block + 1);

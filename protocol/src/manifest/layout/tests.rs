@@ -93,9 +93,9 @@ fn a_section_starts_a_block_and_the_block_size_is_the_smallest_that_fits() {
 fn a_small_release_has_few_blocks_and_a_large_one_has_blocks_of_a_mebibyte_first() {
     for (mib, groups, blocks) in [
         (1, 1, 16),
-        (62, 1, 992),
-        (64, 2, 512),
-        (256, 8, 512),
+        (64, 1, 1024),
+        (65, 2, 520),
+        (256, 4, 1024),
         (400, 8, 800),
         (600, 16, 600),
         (4 << 10, 16, 4096),

@@ -31,7 +31,8 @@ pub(in crate::swarm) struct Seeding {
 /// Where a layout's blocks are in one domain.
 #[derive(Debug)]
 pub(in crate::swarm) struct Placement {
-    /// For each block: neighbours that have it, that it is pledged to, and how often it was pledged.
+    /// For each block: neighbours that have it, that it is pledged to, and how often it was pledged and asked for, or is
+    /// pledged now.
     pub(in crate::swarm) holders: Vec<u16>,
     pub(in crate::swarm) pledged: Vec<u16>,
     pub(super) sent: Vec<u16>,
@@ -94,8 +95,12 @@ impl Placement {
         self.orphans.set(block, false);
     }
 
-    pub(super) fn unpledge(&mut self, block: u32) {
+    /// What was shown is asked for no more, or is no longer shown. Never asked for, it was no copy that left.
+    pub(super) fn unpledge(&mut self, block: u32, asked: bool) {
         self.pledged[block as usize] -= 1;
+        if !asked {
+            self.sent[block as usize] = self.sent[block as usize].saturating_sub(1);
+        }
         self.cursor = self.cursor.min(block);
     }
 }
@@ -169,7 +174,7 @@ impl Seeding {
         line.pledges.retain(|block, pledge| {
             let over = is_over(*block, pledge);
             if over {
-                placement.unpledge(*block);
+                placement.unpledge(*block, pledge.asked);
             }
             !over
         });
