@@ -112,6 +112,15 @@ impl Process {
         })
     }
 
+    /// Whether it has said something on stderr that `wanted` accepts, beyond the first `seen` lines; these are all there are then.
+    pub fn has_said(&self, seen: &mut usize, wanted: impl Fn(&str) -> bool) -> bool {
+        let state = self.shared.lock();
+        let new = state.stderr.get(*seen..).unwrap_or_default();
+        let found = new.iter().any(|line| wanted(line));
+        *seen = state.stderr.len();
+        found
+    }
+
     /// Waits for text on stdout that `wanted` accepts.
     ///
     /// # Errors

@@ -1,8 +1,10 @@
 //! `lab scenario`: a scenario of the simulator on real processes, and in the simulator beside it.
 //!
 //! The file is the simulator's own, and so are its draws: the same seed gives each node the same rates, role, site and rights
-//! ([`plan`]). Each node is a process in a network namespace, with a host beside it whose `samara fetch` is what the clock
-//! measures: from the moment that it is told, or its node joins, to its verified copy. Nodes that are there at the start are
+//! ([`plan`]). Each node is a process in a network namespace. It follows a channel on which a release is promoted when its time
+//! has come, and is done when it says that all of it is verified and written; the clock runs from the promotion, or from the moment that the node
+//! joins. Hosts fetch afterwards, to compare, but for those that are nodes of the scenario, and but for scenarios in which
+//! somebody holds the release at the start: there the clock measures the `samara fetch` of a host beside each node. Nodes that are there at the start are
 //! connected to the origin before. Links are token buckets, or emulated where the scenario has delay, loss or faults and the
 //! emulator carries its rates. The bound is the simulator's; duplicates are verified bytes that a node had received already.
 

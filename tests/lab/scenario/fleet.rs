@@ -12,9 +12,11 @@ use anyhow::{Context, Result};
 use samara_protocol::swarm::config::Role;
 use samara_protocol::units::ByteRate;
 use samara_simulations::scenario::{Reach, Reseed};
-use samara_tests::namespace;
-use samara_tests::network::{Actor, Member, Network, Node, NodeConfig, PRODUCT, Plan as Setup, fetch_command};
+use samara_tests::network::{
+    Actor, FETCH, Member, Network, Node, NodeConfig, PRODUCT, Plan as Setup, VERB, fetch_command,
+};
 use samara_tests::tree::random_file;
+use samara_tests::{Finished, namespace};
 use serde_json::Value;
 
 use super::links::{Links, is_origin};
@@ -32,6 +34,8 @@ pub(super) struct Fleet {
     network: Mutex<Network>,
     nodes: BTreeMap<usize, Mutex<Node>>,
     hosts: BTreeMap<usize, Actor>,
+    /// Of each release.
+    manifests: Vec<String>,
 }
 
 impl Fleet {
@@ -49,16 +53,26 @@ impl Fleet {
         };
         let mut network = Network::prepare(&setup)?;
         network.origin.start()?;
+        let mut manifests = Vec::new();
         for (number, release) in plan.releases.iter().enumerate() {
             let folder = work.join(format!("release{number}"));
             std::fs::create_dir_all(&folder)?;
             random_file(&folder.join("file"), release.bytes, plan.scenario.seed + number as u64)?;
-            network.publish(&folder, &release.version)?;
+            let mut publish = network.publish_command(&folder, &release.version);
+            if plan.is_followed() {
+                let arguments = ["publish", "--product", PRODUCT, "--version", &release.version, "--json"];
+                publish = network.vendor_command(arguments);
+                publish.arg(&folder);
+            }
+            let published = Finished::of(&mut publish, FETCH)?.success()?.json()?;
+            let manifest = published["manifest"].as_str().context("the release's manifest")?;
+            manifests.push(manifest.to_owned());
         }
         let mut fleet = Self {
             network: Mutex::new(network),
             nodes: BTreeMap::new(),
             hosts: BTreeMap::new(),
+            manifests,
         };
         fleet.enrol_sites(plan, links)?;
         Ok(fleet)
@@ -92,7 +106,12 @@ impl Fleet {
             let mut host = network.member_host(&member(&host))?;
             if part.nature.role == Role::Site {
                 let is_open = part.nature.reach == Reach::Open;
-                let node = network.member_node(&member(&node), &config(part), is_open)?;
+                let config = NodeConfig {
+                    follow: plan.is_followed(),
+                    log: Some(if is_kept() { "debug" } else { "info" }),
+                    ..config(part)
+                };
+                let node = network.member_node(&member(&node), &config, is_open)?;
                 host = host.beside(node.socket());
                 keep_beside(links, &part.place)?;
                 self.nodes.insert(at, Mutex::new(node));
@@ -144,6 +163,27 @@ impl Fleet {
         actor.run(["status", "--json"]).ok()?.json().ok()
     }
 
+    /// Promotes a release on the channel that all sites follow.
+    pub(super) fn promote(&self, plan: &Plan, release: usize) -> Result<()> {
+        let release = format!("{PRODUCT}@{}", plan.releases[release].version);
+        let mut promote = lock(&self.network).vendor_command(["promote", &release]);
+        Finished::of(&mut promote, VERB)?.success().map(drop)
+    }
+
+    /// Whether a node has said that all of a release is verified and written. `seen` is which of its processes was looked at, and how
+    /// many of its lines.
+    pub(super) fn has_verified(&self, at: usize, release: usize, seen: &mut (u32, usize)) -> bool {
+        let Some(node) = self.nodes.get(&at).map(lock) else {
+            return false;
+        };
+        let Ok(process) = node.process() else { return false };
+        if seen.0 != process.pid() {
+            *seen = (process.pid(), 0);
+        }
+        let words = ["\"transfer_completed\"", "\"payload\"", &self.manifests[release]];
+        process.has_said(&mut seen.1, |line| words.iter().all(|word| line.contains(word)))
+    }
+
     /// How a node stands and what it said last, for whoever asks why its host hangs.
     pub(super) fn standing(&self, plan: &Plan, at: usize) -> String {
         let Some(node) = self.nodes.get(&at) else {
@@ -179,7 +219,7 @@ impl Fleet {
 impl Drop for Fleet {
     /// With `SAMARA_KEEP` set the network's folder stays, with what each node has said.
     fn drop(&mut self) {
-        if std::env::var_os("SAMARA_KEEP").is_some() {
+        if is_kept() {
             for node in self.nodes.values() {
                 // Best effort: this is for a person who looks.
                 let _ = lock(node).keep_log();
@@ -209,9 +249,14 @@ fn config(part: &Part) -> NodeConfig {
         up: limits.up.map(|ByteRate(bytes)| rate(bytes)),
         down: limits.down.map(|ByteRate(bytes)| rate(bytes)),
         upload: (part.nature.role == Role::Site).then(|| upload.to_owned()),
-        log: std::env::var_os("SAMARA_KEEP").map(|_| "debug"),
+        log: is_kept().then_some("debug"),
         ..NodeConfig::default()
     }
+}
+
+/// Whether what the nodes say is kept for a person who looks.
+fn is_kept() -> bool {
+    std::env::var_os("SAMARA_KEEP").is_some()
 }
 
 const fn reseed(reseed: Reseed) -> &'static str {

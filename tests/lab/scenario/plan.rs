@@ -109,6 +109,14 @@ impl Plan {
         Ok(plan)
     }
 
+    /// Whether all sites follow the channel on which a release is promoted when its time has come. Where somebody holds it at the
+    /// start it is promoted before, and a host beside each node asks for it then.
+    pub(super) fn is_followed(&self) -> bool {
+        self.parts
+            .iter()
+            .all(|part| part.nature.holds < 1.0 || part.nature.role == Role::Origin)
+    }
+
     /// Bytes of all releases.
     pub(super) fn bytes(&self) -> u64 {
         self.releases.iter().map(|release| release.bytes).sum()

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use samara_protocol::swarm::config::Role;
 use samara_simulations::scenario::Reach;
-use samara_tests::Process;
 use samara_tests::tree::b3sum;
+use samara_tests::{Finished, Process};
 use serde_json::Value;
 
 use super::books::Books;
@@ -60,6 +60,8 @@ pub(super) struct Stage<'a> {
     /// Who has left for good.
     gone: Mutex<BTreeSet<usize>>,
     fetches: Mutex<BTreeMap<usize, Vec<Arc<Process>>>>,
+    /// Releases that are on the channel.
+    promoted: Mutex<BTreeSet<usize>>,
     work: &'a Path,
 }
 
@@ -69,7 +71,8 @@ struct Copy {
     node: usize,
     release: usize,
     took: Duration,
-    file: PathBuf,
+    /// None yet where no host has fetched.
+    file: Option<PathBuf>,
 }
 
 /// Performs the plan once, in an empty folder.
@@ -92,6 +95,11 @@ pub(super) fn perform(plan: &Plan, work: &Path) -> Result<Run> {
         origin_before: before[&origin],
         gone: Mutex::default(),
         fetches: Mutex::default(),
+        promoted: Mutex::new(if plan.is_followed() {
+            BTreeSet::new()
+        } else {
+            (0..plan.releases.len()).collect()
+        }),
         work,
         clock: Clock::start(),
     };
@@ -165,6 +173,11 @@ impl Stage<'_> {
                     scope.spawn(move || self.act(act).with_context(|| format!("{:?} at {:?}", act.kind, act.at)))
                 })
                 .collect();
+            let releases = 0..self.plan.releases.len();
+            let promotions: Vec<_> = releases
+                .filter(|_| self.plan.is_followed())
+                .map(|release| scope.spawn(move || self.promote(release)))
+                .collect();
             let leaves: Vec<_> = (0..self.plan.parts.len())
                 .map(|at| scope.spawn(move || self.leave_in_time(at)))
                 .collect();
@@ -174,7 +187,7 @@ impl Stage<'_> {
                 .collect();
             let copies: Vec<Result<Vec<Copy>>> = lives.into_iter().map(joined).collect();
             self.clock.end();
-            for outcome in faults.into_iter().chain(leaves).map(joined) {
+            for outcome in faults.into_iter().chain(leaves).chain(promotions).map(joined) {
                 outcome?;
             }
             let copies: Vec<Vec<Copy>> = copies.into_iter().collect::<Result<_>>()?;
@@ -194,7 +207,11 @@ impl Stage<'_> {
         thread::scope(|scope| {
             let fetch = |release: usize| {
                 let told = self.plan.releases[release].at.max(joins);
-                scope.spawn(move || self.fetch(at, release, told))
+                let follows = self.plan.is_followed() && self.plan.parts[at].nature.role == Role::Site;
+                scope.spawn(move || match follows {
+                    true => self.watch(at, release, told),
+                    false => self.fetch(at, release, told),
+                })
             };
             let fetches: Vec<_> = (0..self.plan.releases.len()).map(fetch).collect();
             let copies: Result<Vec<Option<Copy>>> = fetches.into_iter().map(joined).collect();
@@ -202,9 +219,49 @@ impl Stage<'_> {
         })
     }
 
+    /// A release is promoted when its time has come: what the sites that follow are told by.
+    fn promote(&self, release: usize) -> Result<()> {
+        self.clock.until(self.plan.releases[release].at);
+        self.fleet.promote(self.plan, release)?;
+        lock(&self.promoted).insert(release);
+        Ok(())
+    }
+
+    /// A node that follows, until it says that it has all; nothing when the part has left before.
+    fn watch(&self, at: usize, release: usize, told: Duration) -> Result<Option<Copy>> {
+        self.clock.until(told);
+        let (mut seen, limit) = ((0, 0), told + self.plan.limit());
+        while !self.fleet.has_verified(at, release, &mut seen) {
+            if lock(&self.gone).contains(&at) {
+                return Ok(None);
+            }
+            let now = self.clock.now();
+            ensure!(now < limit, "it hangs: {}", self.fleet.standing(self.plan, at));
+            self.clock.until(now + GLANCE);
+        }
+        Ok(Some(Copy {
+            node: at,
+            release,
+            took: self.clock.now().saturating_sub(told),
+            file: None,
+        }))
+    }
+
+    /// The file of a copy: that of a node that followed is fetched now.
+    fn file_of(&self, copy: &Copy) -> Result<PathBuf> {
+        if let Some(file) = &copy.file {
+            return Ok(file.clone());
+        }
+        let into = self.work.join(format!("copy{}-{}", copy.node, copy.release));
+        let mut fetch = self.fleet.fetch(self.plan, copy.node, copy.release, &into);
+        Finished::of(&mut fetch, self.plan.limit())?.success()?;
+        Ok(into.join("file"))
+    }
+
     /// One fetch; nothing when the part has left before it was done.
     fn fetch(&self, at: usize, release: usize, told: Duration) -> Result<Option<Copy>> {
         self.clock.until(told);
+        while !lock(&self.promoted).contains(&release) && self.clock.until(self.clock.now() + GLANCE) {}
         let into = self.work.join(format!("copy{at}-{release}"));
         let began = self.clock.now();
         let fetch = Arc::new(Process::start(&mut self.fleet.fetch(self.plan, at, release, &into))?);
@@ -223,7 +280,7 @@ impl Stage<'_> {
             node: at,
             release,
             took: done.saturating_sub(told),
-            file: into.join("file"),
+            file: Some(into.join("file")),
         }))
     }
 
@@ -270,7 +327,8 @@ impl Stage<'_> {
                     moved.received.saturating_sub(moved.wanted)
                 };
                 // What its own host took is no feeding of others.
-                let fed = moved.sent.saturating_sub(self.plan.bytes());
+                let hosts = if self.plan.is_followed() { 0 } else { self.plan.bytes() };
+                let fed = moved.sent.saturating_sub(hosts);
                 run.outbound_sent += if part.nature.reach == Reach::Outbound { fed } else { 0 };
             }
         }
@@ -284,7 +342,10 @@ impl Stage<'_> {
         );
         run.is_verified = true;
         for copy in copies {
-            run.is_verified &= b3sum(&copy.file)? == b3sum(&fleet::source(self.work, copy.release))?;
+            if gone.contains(&copy.node) {
+                continue;
+            }
+            run.is_verified &= b3sum(&self.file_of(copy)?)? == b3sum(&fleet::source(self.work, copy.release))?;
         }
         ensure!(!run.seconds.is_empty(), "nobody was to fetch anything");
         run.gaps = lock(&self.gaps).clone();
@@ -310,5 +371,7 @@ pub(super) fn look<T>(clock: &Clock, mut look: impl FnMut() -> Result<Option<T>>
     }
 }
 
+/// How long one glance at what a node has said and the next lie apart.
+const GLANCE: Duration = Duration::from_millis(5);
 /// How long one look and the next lie apart.
 const LOOK: Duration = Duration::from_millis(50);
