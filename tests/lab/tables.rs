@@ -178,7 +178,7 @@ fn swarm(page: &mut String, value: &Value) -> Result<()> {
     )?;
     writeln!(
         page,
-        "| | last / bound | mean / bound | payload copies | interface copies | verified |\n|---|---|---|---|---|---|"
+        "| | last / bound | of the runs | mean / bound | last durable / bound | payload copies | interface copies | verified |\n|---|---|---|---|---|---|---|---|"
     )?;
     for name in ["samara", "libtorrent", "libtorrent-super", "rqbit", "http", "chain"] {
         let row = &value[name];
@@ -186,14 +186,16 @@ fn swarm(page: &mut String, value: &Value) -> Result<()> {
             continue;
         }
         if !row["error"].is_null() {
-            writeln!(page, "| {name} | failed | - | - | - | - |")?;
+            writeln!(page, "| {name} | failed | - | - | - | - | - | - |")?;
             continue;
         }
         writeln!(
             page,
-            "| {name} | {} | {} | {} | {} | {} |",
+            "| {name} | {} | {} | {} | {} | {} | {} | {} |",
             number(&row["last_over_bound"], 2),
+            from_to(&row["runs"]),
             number(&row["mean_over_bound"], 2),
+            number(&row["last_durable_over_bound"], 2),
             number(&row["origin_copies"], 2),
             number(&row["origin_interface_copies"], 2),
             row["all_verified"]
@@ -206,6 +208,16 @@ fn swarm(page: &mut String, value: &Value) -> Result<()> {
 fn staggered(seconds: &Value) -> String {
     let apart = seconds.as_f64().filter(|seconds| *seconds > 0.0);
     apart.map_or_else(String::new, |seconds| format!(", told {seconds} s apart"))
+}
+
+/// The least and the most of several runs; of one alone nothing.
+fn from_to(runs: &Value) -> String {
+    let mut runs: Vec<f64> = runs.as_array().into_iter().flatten().filter_map(Value::as_f64).collect();
+    runs.sort_by(f64::total_cmp);
+    match runs.as_slice() {
+        [least, .., most] => format!("{least:.2} to {most:.2}"),
+        _ => "-".to_owned(),
+    }
 }
 
 fn number(value: &Value, decimals: usize) -> String {
@@ -267,10 +279,10 @@ mod tests {
             "{page}"
         );
         assert!(page.contains("| 1.00 GiB | 32 | 4 | 48.2 | 47.0 to 49.5 |"), "{page}");
-        assert!(page.contains("| samara | 1.20 | 1.10 | 1.00 | 1.05 | true |"), "{page}");
+        assert!(page.contains("| samara | 1.20 | - | 1.10 | - | 1.00 | 1.05 | true |"), "{page}");
         assert!(!page.contains("sendme"), "{page}");
         for name in ["libtorrent", "libtorrent-super", "chain"] {
-            let row = format!("| {name} | 2.20 | 2.10 | - | 2.05 | true |");
+            let row = format!("| {name} | 2.20 | - | 2.10 | - | - | 2.05 | true |");
             assert!(page.contains(&row), "{page}");
         }
         assert!(page.contains("16 sites, 64.0 MiB, told 2 s apart; bound"), "{page}");
