@@ -8,7 +8,7 @@ use crate::time::Timestamp;
 /// Time in which a domain that has seen everything must make progress by itself before the origin helps.
 const GRACE: Duration = Duration::from_secs(2);
 /// The same for a domain in which nobody has got anything yet: whoever says that it has all of it has not, or is very slow.
-const FIRST_GRACE: Duration = Duration::from_secs(1);
+const FIRST_GRACE: Duration = Duration::from_millis(500);
 /// Help that does not raise the domain's pace in this time earns nothing: its downlinks are full.
 const TRIAL: Duration = Duration::from_secs(1);
 /// A domain that gets nothing for so long is not near its end, whatever its pace was; its members may be busy with other releases
@@ -94,15 +94,7 @@ impl Progress {
             }
             Phase::Trying(at, ..) if now.since(at) >= TRIAL => {
                 let (alone, own) = self.pace(now);
-                if self.baseline == 0.0 {
-                    // Nobody had got anything before. Who has just come was meeting the others: where they bring as much as the
-                    // origin by now, help has to prove itself against that; until then there is nothing else.
-                    if alone > 0.0 && alone >= own {
-                        self.watch(now);
-                    } else {
-                        self.phase = Phase::Trying(now, self.gained, self.own);
-                    }
-                } else if alone + own >= self.baseline + 0.4 * own {
+                if alone + own >= self.baseline + 0.4 * own {
                     self.phase = Phase::Helping;
                 } else {
                     self.pauses += 1;
@@ -173,31 +165,6 @@ mod tests {
         pass(&mut progress, &mut now, Duration::from_secs(3), || stuck);
         assert!(progress.help());
     }
-    /// A node joins when all others are done, and meets them only after a second and a half.
-    #[test]
-    fn who_has_just_come_is_helped_until_others_bring_as_much_and_not_to_the_end() {
-        let (mut progress, mut now) = (Progress::default(), Timestamp::ZERO);
-        let (mut needs, mut own, mut helped) = (1000_u64, 0.0, Duration::ZERO);
-        while needs > 0 {
-            now = now.after(TICK);
-            if progress.help() {
-                needs = needs.saturating_sub(2);
-                own += 2.0;
-                helped += TICK;
-            }
-            if now >= Timestamp::ZERO.after(Duration::from_millis(1500)) {
-                // Its downlink takes ten a tick, whoever sends.
-                needs = needs.saturating_sub(if progress.help() { 8 } else { 10 });
-            }
-            progress.look(now, needs, own, false);
-        }
-        assert!(
-            (Duration::from_millis(500)..=Duration::from_secs(4)).contains(&helped),
-            "{helped:?} of {:?}",
-            now.since(Timestamp::ZERO)
-        );
-    }
-
     #[test]
     fn a_domain_that_stands_still_just_before_its_end_is_helped() {
         let (mut progress, mut now) = (Progress::default(), Timestamp::ZERO);
