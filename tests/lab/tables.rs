@@ -212,7 +212,12 @@ fn staggered(seconds: &Value) -> String {
 
 /// The least and the most of several runs; of one alone nothing.
 fn from_to(runs: &Value) -> String {
-    let mut runs: Vec<f64> = runs.as_array().into_iter().flatten().filter_map(Value::as_f64).collect();
+    let mut runs: Vec<f64> = runs
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_f64)
+        .collect();
     runs.sort_by(f64::total_cmp);
     match runs.as_slice() {
         [least, .., most] => format!("{least:.2} to {most:.2}"),
@@ -279,7 +284,10 @@ mod tests {
             "{page}"
         );
         assert!(page.contains("| 1.00 GiB | 32 | 4 | 48.2 | 47.0 to 49.5 |"), "{page}");
-        assert!(page.contains("| samara | 1.20 | - | 1.10 | - | 1.00 | 1.05 | true |"), "{page}");
+        assert!(
+            page.contains("| samara | 1.20 | - | 1.10 | - | 1.00 | 1.05 | true |"),
+            "{page}"
+        );
         assert!(!page.contains("sendme"), "{page}");
         for name in ["libtorrent", "libtorrent-super", "chain"] {
             let row = format!("| {name} | 2.20 | - | 2.10 | - | - | 2.05 | true |");

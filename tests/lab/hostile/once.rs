@@ -71,7 +71,7 @@ pub(crate) fn run(args: &Args, conducts: &[Conduct], source: &Path, work: &Path,
         limit: swarm::run_limit(&args.swarm()),
     };
     let network = start(&bed, conducts.len())?;
-    let published = own::publish_draft(&bed, &network)?;
+    let published = own::publish(&bed, &network)?;
     let sites = &network.sites[..args.honest];
     own::meet(sites)?;
     let manifest = published["manifest"].as_str().context("the release's manifest")?;
@@ -83,7 +83,7 @@ pub(crate) fn run(args: &Args, conducts: &[Conduct], source: &Path, work: &Path,
         attackers.iter().try_for_each(Attacker::begin)
     };
     let clock = bed.start(&mut barrier)?;
-    let finished = own::promote(&bed, &network, clock)?.verified;
+    let finished = own::fetch(&bed, sites, clock)?;
     let moved = Counted::now(&bed, &network, &attackers)?.since(&before.context("the barrier was reached")?);
 
     let mut nodes: Vec<&Node> = sites.iter().map(|site| &site.node).collect();
@@ -102,7 +102,6 @@ pub(crate) fn run(args: &Args, conducts: &[Conduct], source: &Path, work: &Path,
     let blamed = verdicts.iter().filter(|(peer, _)| !is_hostile(peer));
     let honest_quarantined = blamed.filter(|(_, verdict)| verdict.quarantined_by > 0).count() as u64;
     let mut verified = true;
-    own::fetch(&bed, sites, bed.start(&mut || Ok(()))?)?;
     for copy in own::copies(&bed) {
         verified &= b3sum(&copy)? == hash;
     }
@@ -165,7 +164,6 @@ fn start(bed: &Bed<'_>, hostile: usize) -> Result<Network> {
         site: NodeConfig {
             upload: Some("all".to_owned()),
             metrics: Some(METRICS.to_owned()),
-            follow: true,
             ..logged.clone()
         },
         origin: logged,
