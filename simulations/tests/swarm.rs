@@ -68,6 +68,15 @@ fn weak_uplinks_get_the_copies_that_the_bound_needs() {
     assert!((3.0..4.2).contains(&report.origin_copies), "{report:?}");
 }
 
+/// The first site is alone for a moment and is shown everything; what is hidden again when the others come has not been sent.
+#[test]
+fn a_cap_of_two_copies_lets_the_origin_send_a_second_one() {
+    let mut plan = Scenario::load("weak-uplinks").expect("built in");
+    plan.origin_copies_max = Some(2);
+    let copies = run(&plan).expect("runs").origin_copies;
+    assert!((1.5..=2.05).contains(&copies), "{copies}");
+}
+
 #[test]
 fn one_pair_fills_its_link_at_a_gigabyte_a_second() {
     let plan = scenario("[[nodes]]\ncount = 1\nrole = \"host\"\nup = \"1GB/s\"\ndown = \"1GB/s\"\n");
