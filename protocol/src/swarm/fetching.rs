@@ -214,9 +214,7 @@ impl Swarm {
         peer.heard = now;
         let source = &mut peer.source;
         if request.alone {
-            let took = now.since(request.asked);
-            source.rtt = Some(source.rtt.map_or(took, |rtt| rtt.min(took)));
-            source.meter.remember(source.trips());
+            source.began(now.since(request.asked));
         }
         source.last_byte = now;
     }

@@ -206,6 +206,8 @@ pub(super) struct Source {
     pub(super) window: Window,
     /// The shortest time seen between an ask of an idle peer and its first bytes.
     pub(super) rtt: Option<Duration>,
+    /// How long it has lately taken an idle peer to begin: others wait at it, too, and what its socket holds goes first.
+    pub(super) begins: Option<Duration>,
     /// When its last bytes came, or since when it is asked.
     pub(super) last_byte: Timestamp,
     /// How long it was last waited for in vain; nothing once it brought a byte.
@@ -233,6 +235,7 @@ impl Source {
             meter: Meter::default(),
             window: Window::new(SPAN_MIN),
             rtt: None,
+            begins: None,
             last_byte: now,
             in_vain: Duration::ZERO,
             stalled: false,
@@ -247,6 +250,18 @@ impl Source {
 
     pub(super) fn rtt_or_guess(&self) -> Duration {
         self.rtt.unwrap_or(Duration::from_millis(50))
+    }
+
+    /// An ask of a peer that had nothing else to do for us has begun to be answered.
+    pub(super) fn began(&mut self, took: Duration) {
+        self.rtt = Some(self.rtt.map_or(took, |rtt| rtt.min(took)));
+        self.begins = Some(self.begins.map_or(took, |begins| (3 * begins + took) / 4));
+        self.meter.remember(self.trips());
+    }
+
+    /// How long it probably takes until it begins with what it is asked for next.
+    pub(super) fn begins_or_guess(&self) -> Duration {
+        self.begins.unwrap_or_else(|| self.rtt_or_guess())
     }
 
     /// The time beyond [`PIPELINE_TIME`](super::config::PIPELINE_TIME) that asks cover: one in which what was lost comes again.

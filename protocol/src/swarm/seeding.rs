@@ -31,6 +31,9 @@ pub(super) use placement::{Domain, Seeding};
 
 /// Pledges cover so much of a node's rate.
 const PLEDGE_TIME: Duration = Duration::from_millis(500);
+/// One node's pledges are at most this part of its even share of what nobody was shown yet: whoever turns out to be slow at the end
+/// must not hold what others could have been given (guided self-scheduling, Polychronopoulos and Kuck 1987).
+const PLEDGE_SHARE: u64 = 2;
 
 impl Swarm {
     /// Whether some neighbour lacks something of ours.
@@ -94,7 +97,8 @@ impl Swarm {
         if !peer.places.contains(&layout) {
             return;
         }
-        let alone = self.is_alone(id, layout, domain);
+        let rivals = self.others_needing(id, layout, domain);
+        let alone = rivals == 0;
         let share = self.share_of_origins(&layout);
         let helps = self.rules.has(Rule::Help);
         let copies_max = self
@@ -120,13 +124,14 @@ impl Swarm {
             dirty |= trim(placement, line, block_bytes);
         }
         loop {
-            let is_full = room(line, block_bytes) == 0;
-            if is_full && !alone {
+            let room = |most| room(line, block_bytes, most);
+            let left = u64::from(have.len() - placement.cursor);
+            let most = (left / (PLEDGE_SHARE * (rivals + 1))).max(few_pledges(block_bytes));
+            let unsent = (alone || room(most) > 0).then(|| next_unsent(placement, line, &have, share));
+            let copy = || next_copy(placement, line, &have, copies_max).filter(|_| room(u64::MAX) > 0);
+            let Some(block) = unsent.flatten().or_else(copy) else {
                 break;
-            }
-            let unsent = next_unsent(placement, line, &have, share);
-            let copy = || next_copy(placement, line, &have, copies_max).filter(|_| !is_full);
-            let Some(block) = unsent.or_else(copy) else { break };
+            };
             let again = placement.orphans.get(block);
             placement.pledge(block);
             line.pledges.insert(
@@ -170,14 +175,15 @@ impl Swarm {
         }
     }
 
-    /// Whether nobody else in the domain wants anything.
-    fn is_alone(&self, id: NodeId, layout: LayoutId, domain: Domain) -> bool {
-        let mut others = self.peers.iter().filter(|(other, _)| **other != id);
-        !others.any(|(_, peer)| {
+    /// How many others in the domain want something.
+    fn others_needing(&self, id: NodeId, layout: LayoutId, domain: Domain) -> u64 {
+        let others = self.peers.iter().filter(|(other, _)| **other != id);
+        let needing = others.filter(|(_, peer)| {
             let line = peer.lines.get(&layout).filter(|line| line.is_of(domain));
             let view = line.and_then(|line| line.view.as_ref());
             view.is_some_and(|view| view.needs > 0)
-        })
+        });
+        needing.count() as u64
     }
 
     /// Which of the first copies are this origin's: `rank` of `count`, by identity.
@@ -317,10 +323,15 @@ fn pledge_floor(block_bytes: u64) -> u64 {
     (2 * block_bytes).min(SPAN_MIN).max(block_bytes)
 }
 
-/// How many more blocks a peer may be shown.
-fn room(line: &Line, block_bytes: u64) -> u32 {
+/// So many blocks a peer may always be shown within its window, whatever its share: its asks for one are on their way while another comes.
+fn few_pledges(block_bytes: u64) -> u64 {
+    (SPAN_MIN / block_bytes.max(1)).max(2)
+}
+
+/// How many more blocks a peer may be shown, with at most `most` at a time.
+fn room(line: &Line, block_bytes: u64, most: u64) -> u32 {
     let window = line.pledge_window.size().max(pledge_floor(block_bytes)) / block_bytes.max(1);
-    let room = window.saturating_sub(line.pledges.len() as u64);
+    let room = window.min(most).saturating_sub(line.pledges.len() as u64);
     u32::try_from(room).unwrap_or(u32::MAX)
 }
 

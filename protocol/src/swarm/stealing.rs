@@ -167,7 +167,7 @@ impl Swarm {
 fn expected(peer: &Peer, bytes: u64) -> Duration {
     let source = &peer.source;
     let rate = source.meter.rate().unwrap_or(1 << 20);
-    (source.rtt_or_guess() + time_for(bytes, rate.max(1))).max(source.in_vain)
+    (source.begins_or_guess() + time_for(bytes, rate.max(1))).max(source.in_vain)
 }
 
 /// Whether everything that is missing has been asked for.

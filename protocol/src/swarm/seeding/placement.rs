@@ -41,7 +41,7 @@ pub(in crate::swarm) struct Placement {
     /// Blocks whose only holder is silent.
     pub(super) orphans: Bits,
     /// No block below may be unsent.
-    pub(super) cursor: u32,
+    pub(in crate::swarm) cursor: u32,
     pub(super) progress: Progress,
 }
 

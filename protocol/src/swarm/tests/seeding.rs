@@ -71,6 +71,37 @@ fn a_holder_that_has_nothing_to_say_is_no_silent_one_when_another_comes_to_a_dom
     assert_eq!(bench.out.iter().filter(again).count(), 0);
 }
 
+/// However fast it was: it may be slow from now on, and the others would wait for it.
+#[test]
+fn nobody_holds_more_than_a_part_of_its_share_of_the_last_blocks() {
+    let mut bench = Bench::new(Role::Origin);
+    bench.open(table(256, 1), all(256));
+    for peer in [A, B] {
+        bench.meet(peer, Distance::Other);
+        bench.status(peer, &RangeSet::new(), 256);
+    }
+    let mut most = 0;
+    while bench.swarm.transfers[&LAYOUT]
+        .seeding
+        .domains
+        .values()
+        .any(|placement| placement.cursor < 256)
+    {
+        let line = &bench.swarm.peers[&A].lines[&LAYOUT];
+        most = most.max(line.pledges.len());
+        let block = *line
+            .pledges
+            .keys()
+            .next()
+            .expect("it is shown more as it gets what it was shown");
+        let blocks = RangeSet::from(block..block + 1);
+        bench.hear(A, SwarmMessage::Have { number: 0, blocks });
+    }
+    assert!(most > 16, "{most}: who is fast is shown more while there is much");
+    let last = bench.swarm.peers[&A].lines[&LAYOUT].pledges.len();
+    assert!(last <= 5, "{last} of the last blocks");
+}
+
 /// Whichever is said first: two sites that may feed each other with one product and not with the other.
 #[test]
 fn who_may_feed_whom_is_another_matter_for_each_product() {

@@ -224,6 +224,45 @@ fn what_waits_in_a_queue_moves_to_an_idle_peer_and_what_has_begun_stays() {
     }
 }
 
+/// Others wait at an idle neighbour, too: where a reply takes as long to begin as it has waited here already, moving it only has it sent twice.
+#[test]
+fn nothing_moves_to_an_idle_peer_that_has_lately_taken_as_long_to_begin() {
+    let mut bench = Bench::with_layout(Role::Site, RangeSet::from(1..64));
+    bench.meet(A, Distance::Other);
+    bench.status(A, &all(64), 64);
+    bench.meet(B, Distance::Other);
+    bench
+        .swarm
+        .peers
+        .get_mut(&B)
+        .expect("met")
+        .source
+        .began(Duration::from_millis(500));
+    bench.status(B, &all(64), 64);
+    let asked_b = |bench: &Bench| bench.fetches().iter().any(|(_, peer, _)| *peer == B);
+    bench.pass(Duration::from_millis(500));
+    assert!(!asked_b(&bench), "it would not come sooner");
+    bench.pass(Duration::from_millis(500));
+    assert!(asked_b(&bench), "now it would");
+}
+
+#[test]
+fn how_long_a_peer_takes_to_begin_follows_what_it_took_lately_and_the_round_trip_is_the_least() {
+    let mut bench = Bench::with_layout(Role::Site, RangeSet::from(1..64));
+    bench.meet(A, Distance::Other);
+    let source = &mut bench.swarm.peers.get_mut(&A).expect("met").source;
+    source.began(Duration::from_millis(20));
+    for _ in 0..16 {
+        source.began(Duration::from_millis(300));
+    }
+    assert_eq!(source.rtt, Some(Duration::from_millis(20)));
+    let begins = source.begins_or_guess();
+    assert!(
+        begins > Duration::from_millis(280) && begins <= Duration::from_millis(300),
+        "{begins:?}"
+    );
+}
+
 #[test]
 fn the_first_bytes_of_a_reply_tell_the_round_trip_and_not_the_time_that_a_group_takes() {
     let mut bench = Bench::with_layout(Role::Site, RangeSet::from(1..64));
