@@ -16,6 +16,10 @@ use crate::places::Places;
 
 /// Bytes that a token bucket lets through at once.
 const BURST: &str = "64kb";
+/// The largest packet that the kernel makes and a card would cut. A token bucket cuts what is larger than its burst, headers of
+/// all parts counted, into single frames, and each of these then costs as much as a large one: with 64 KiB, the kernel's own bound, a swarm of
+/// 32 sites was 100,000 packets a second.
+const PACKET: &str = "32768";
 /// How long a packet may wait in the bucket's queue.
 const LATENCY: &str = "100ms";
 
@@ -270,6 +274,10 @@ fn limit(space: &str, device: &str, mbit: Option<f64>) -> Result<()> {
     let bucket = [
         "qdisc", "add", "dev", device, "root", "tbf", "rate", &rate, "burst", BURST, "latency", LATENCY,
     ];
+    run(
+        "ip",
+        &["-n", space, "link", "set", "dev", device, "gso_max_size", PACKET],
+    )?;
     run("ip", &[&["netns", "exec", space, "tc"], &bucket[..]].concat()).map(drop)
 }
 

@@ -29,6 +29,7 @@ mod scenario;
 mod small_files;
 mod swarm;
 mod tables;
+mod warm_memory;
 
 /// Figures, and the rivals' beside them.
 #[derive(Debug, Parser)]

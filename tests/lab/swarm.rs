@@ -17,6 +17,7 @@ use samara_tests::tree::{b3sum, random_file};
 use serde_json::{Value, json};
 
 use crate::measure::{median, round};
+use crate::warm_memory::WarmMemory;
 
 pub(crate) mod chain;
 mod clock;
@@ -249,6 +250,7 @@ fn once(program: Program, args: &Args, stagger: Duration, source: &Path, work: &
         stagger,
         limit: run_limit(args),
     };
+    let _memory = WarmMemory::new(sites.len(), args.size)?;
     let mut before = None;
     let mut barrier = || -> Result<()> {
         before = Some(star.counters(ORIGIN)?.sent);

@@ -17,6 +17,7 @@ use super::verdicts::{self, Verdict};
 use super::{Args, site_name};
 use crate::measure::MIB;
 use crate::swarm::{self, Bed, ORIGIN, neighbours, own};
+use crate::warm_memory::WarmMemory;
 
 /// What one run has shown.
 #[derive(Debug)]
@@ -70,6 +71,8 @@ pub(crate) fn run(args: &Args, conducts: &[Conduct], source: &Path, work: &Path,
         stagger: Duration::ZERO,
         limit: swarm::run_limit(&args.swarm()),
     };
+    // A node's copy and that of the host beside it.
+    let _memory = WarmMemory::new(honest.len(), 2 * args.size)?;
     let network = start(&bed, conducts.len())?;
     let published = own::publish(&bed, &network)?;
     let sites = &network.sites[..args.honest];

@@ -20,6 +20,7 @@ use super::faults::Gap;
 use super::fleet::{self, Fleet, lock};
 use super::links::{Links, Through, is_origin};
 use super::plan::Plan;
+use crate::warm_memory::WarmMemory;
 
 /// What one run gave.
 #[derive(Debug, Default)]
@@ -77,6 +78,7 @@ struct Copy {
 
 /// Performs the plan once, in an empty folder.
 pub(super) fn perform(plan: &Plan, work: &Path) -> Result<Run> {
+    let _memory = WarmMemory::new(plan.parts.len(), plan.bytes())?;
     let links = Links::new(plan)?;
     let fleet = Fleet::enrol(plan, &links, work)?;
     let neighbours = meet(plan, &fleet, work)?;

@@ -4,13 +4,14 @@
 //! node says that all of it is verified and written; hosts take their copies from there afterwards, to be compared. Told
 //! one after the other, a host beside each node asks for the release, and is done when its own copy is in place.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use samara_tests::network::{Network, NodeConfig, PRODUCT, Plan, Site, VERB, fetch_command};
-use samara_tests::{Finished, Process};
+use samara_tests::{Finished, Process, wait};
 use serde_json::Value;
 
 use super::clock::Clock;
@@ -18,6 +19,8 @@ use super::{Barrier, Bed, ORIGIN, Run};
 
 /// How long the nodes may take to find each other.
 const MEETING: Duration = Duration::from_secs(60);
+/// Who has made and lost no connection for so long has met whom there is.
+const SETTLED: Duration = Duration::from_secs(3);
 
 /// One origin and its sites, connected before the barrier.
 pub(crate) fn run(bed: &Bed<'_>, barrier: &mut Barrier<'_>) -> Result<Run> {
@@ -123,7 +126,8 @@ pub(crate) fn release(bed: &Bed<'_>) -> PathBuf {
     bed.work.join("release")
 }
 
-/// Waits until each of the sites, which run, is connected to the origin.
+/// Waits until each of the sites, which run, is connected to the origin, and nobody connects to anybody any more: a handshake
+/// costs as much as a MiB.
 pub(crate) fn meet(sites: &[Site]) -> Result<()> {
     for site in sites {
         site.node.wait_status("a connection to the origin", MEETING, |status| {
@@ -132,7 +136,19 @@ pub(crate) fn meet(sites: &[Site]) -> Result<()> {
                 .is_some_and(|peers| peers.iter().any(|peer| peer["distance"] == "origin"))
         })?;
     }
-    Ok(())
+    let (mut before, mut since) = (BTreeSet::new(), Instant::now());
+    wait::until("the sites to have met", MEETING, || {
+        let mut now = BTreeSet::new();
+        for (at, site) in sites.iter().enumerate() {
+            let status = site.node.status()?;
+            let peers = status["peers"].as_array().into_iter().flatten();
+            now.extend(peers.map(|peer| (at, peer["peer"].to_string())));
+        }
+        if before != now {
+            (before, since) = (std::mem::take(&mut now), Instant::now());
+        }
+        Ok((since.elapsed() >= SETTLED).then_some(()))
+    })
 }
 
 /// Tells a host of each of the bed's sites to fetch, and returns how long each took.
