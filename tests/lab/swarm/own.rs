@@ -126,8 +126,8 @@ pub(crate) fn release(bed: &Bed<'_>) -> PathBuf {
     bed.work.join("release")
 }
 
-/// Waits until each of the sites, which run, is connected to the origin, and nobody connects to anybody any more: a handshake
-/// costs as much as a MiB.
+/// Waits until each of the sites, which run, is connected to the origin, and nobody connects to anybody any more: handshakes
+/// are no part of the transfer.
 pub(crate) fn meet(sites: &[Site]) -> Result<()> {
     for site in sites {
         site.node.wait_status("a connection to the origin", MEETING, |status| {
