@@ -165,6 +165,7 @@ mod tests {
         pass(&mut progress, &mut now, Duration::from_secs(3), || stuck);
         assert!(progress.help());
     }
+
     #[test]
     fn a_domain_that_stands_still_just_before_its_end_is_helped() {
         let (mut progress, mut now) = (Progress::default(), Timestamp::ZERO);
