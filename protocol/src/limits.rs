@@ -137,9 +137,9 @@ pub const DATA_STREAMS_MAX: usize = 4;
 /// The least receive window that yamux allows a stream.
 pub const YAMUX_WINDOW_MIN: u64 = 256 << 10;
 /// Bytes by which the windows of one connection may grow, together. All of it is in memory as soon as a peer sends faster than
-/// the disk takes, and a window never shrinks. Linux gives a TCP socket 6 MiB to receive in by default, so that more
-/// would not make one connection over a long way faster.
-pub const WINDOW_GROWTH_MAX: u64 = 4 << 20;
+/// the disk takes, and a window never shrinks. Over a long way with losses it has to hold some four round trips of the line: one
+/// that is under way, one or two that wait in the kernel for what was lost, and half, as only what was read of a window comes back.
+pub const WINDOW_GROWTH_MAX: u64 = 8 << 20;
 /// Inbound streams of one connection that wait to be looked at; more are reset.
 pub const STREAMS_WAITING_MAX: usize = 2;
 /// Inbound streams of one connection that are choosing their protocol.
@@ -280,8 +280,8 @@ const _: () = assert!(
     "a flood of pings is seen before its answers fill the queue"
 );
 const _: () = assert!(
-    SERVE_BYTES_MAX + RECEIVE_BYTES_MAX + WINDOW_GROWTH_MAX <= 16 << 20,
-    "payload in memory, and what one fast peer has sent ahead of it, leave 48 of 64 MiB for windows, tables and the program"
+    SERVE_BYTES_MAX + RECEIVE_BYTES_MAX + WINDOW_GROWTH_MAX <= 20 << 20,
+    "payload in memory, and what one fast peer has sent ahead of it, leave 44 of 64 MiB for windows, tables and the program"
 );
 const _: () = assert!(
     HELLO_BYTES_MAX as u64 <= YAMUX_WINDOW_MIN,

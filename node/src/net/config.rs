@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use samara_protocol::limits::WINDOW_GROWTH_MAX;
 
-#[expect(clippy::cast_possible_truncation, reason = "4 MiB")]
+#[expect(clippy::cast_possible_truncation, reason = "8 MiB")]
 const WINDOW_GROWTH: usize = WINDOW_GROWTH_MAX as usize;
 
 /// How the network is started.
