@@ -217,6 +217,13 @@ fn report(args: &Args, outcomes: &[(Program, Outcome)]) -> Value {
     out.insert("bound_s".to_owned(), json!(round(bound)));
     out.insert("sites".to_owned(), json!(args.sites));
     out.insert("size".to_owned(), json!(args.size));
+    for (rate, of) in [
+        ("origin_up", args.origin_up),
+        ("site_up", args.site_up),
+        ("site_down", args.site_down),
+    ] {
+        out.insert(format!("{rate}_mbit"), json!(mbit(of)));
+    }
     out.insert("stagger_s".to_owned(), json!(args.stagger));
     Value::Object(out)
 }
@@ -228,6 +235,8 @@ struct Row {
     durable: Option<f64>,
     payload_copies: Option<f64>,
     interface_copies: f64,
+    /// Of one site, in the mean.
+    received_interface_copies: f64,
     verified: bool,
 }
 
@@ -251,13 +260,17 @@ fn once(program: Program, args: &Args, stagger: Duration, source: &Path, work: &
         limit: run_limit(args),
     };
     let _memory = WarmMemory::new(sites.len(), args.size)?;
+    let count = || -> Result<(u64, u64)> {
+        let received = sites.iter().map(|site| Ok(star.counters(site)?.received));
+        Ok((star.counters(ORIGIN)?.sent, received.sum::<Result<u64>>()?))
+    };
     let mut before = None;
     let mut barrier = || -> Result<()> {
-        before = Some(star.counters(ORIGIN)?.sent);
+        before = Some(count()?);
         Ok(())
     };
     let run = program.run(&bed, &mut barrier)?;
-    let sent = star.counters(ORIGIN)?.sent - before.context("the barrier was reached")?;
+    let (before, after) = (before.context("the barrier was reached")?, count()?);
     let seconds: Vec<f64> = run.finished.iter().map(Duration::as_secs_f64).collect();
     let durable = run.durable.as_ref().and_then(|durable| durable.iter().max());
     let mut verified = run.copies.len() == sites.len();
@@ -270,7 +283,8 @@ fn once(program: Program, args: &Args, stagger: Duration, source: &Path, work: &
         mean: seconds.iter().sum::<f64>() / seconds.len().max(1) as f64,
         durable: durable.map(Duration::as_secs_f64),
         payload_copies: run.origin_payload.map(|bytes| bytes as f64 / size),
-        interface_copies: sent as f64 / size,
+        interface_copies: (after.0 - before.0) as f64 / size,
+        received_interface_copies: (after.1 - before.1) as f64 / size / sites.len() as f64,
         verified,
     })
 }
@@ -291,6 +305,7 @@ fn summary(rows: &[Row], bound: f64) -> Value {
         "last_durable_over_bound": if durable.is_empty() { Value::Null } else { json!(round(median(durable) / bound)) },
         "origin_copies": if payload.is_empty() { Value::Null } else { json!(round(median(payload))) },
         "origin_interface_copies": round(median(rows.iter().map(|row| row.interface_copies))),
+        "received_interface_copies": round(median(rows.iter().map(|row| row.received_interface_copies))),
         "all_verified": rows.iter().all(|row| row.verified),
         "runs": rows.iter().map(|row| round(row.last / bound)).collect::<Vec<_>>(),
     })
@@ -370,6 +385,7 @@ mod tests {
             durable: None,
             payload_copies: None,
             interface_copies: 2.5,
+            received_interface_copies: 1.25,
             verified: true,
         };
         let bound = bound(&args(8, 50, 50, 100, 64));
@@ -389,6 +405,8 @@ mod tests {
         assert_eq!(report["libtorrent"]["last_over_bound"], 3.0);
         assert_eq!(report["libtorrent"]["mean_over_bound"], 1.0);
         assert_eq!(report["libtorrent"]["origin_interface_copies"], 2.5);
+        assert_eq!(report["libtorrent"]["received_interface_copies"], 1.25);
+        assert_eq!(report["site_up_mbit"], 50.0);
         assert_eq!(report["libtorrent"]["runs"], json!([2.0, 4.0, 3.0]));
         assert_eq!(report["rqbit"], json!({"error": "rqbit, run 2: it ended"}));
         assert!(report["http"].is_null() && report.as_object().is_some_and(|keys| keys.contains_key("http")));

@@ -13,6 +13,9 @@ use serde_json::Value;
 
 use crate::{hostile, links, provenance, scenario};
 
+/// Uplinks of sites that go without saying, as of `lab swarm`.
+const SITE_UP_MBIT: f64 = 50.0;
+
 /// Where the figures come from.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -170,15 +173,16 @@ fn small_files(page: &mut String, value: &Value) -> Result<()> {
 fn swarm(page: &mut String, value: &Value) -> Result<()> {
     writeln!(
         page,
-        "\n### A swarm of {} sites, {}{}; bound {} s\n",
+        "\n### A swarm of {} sites, {}{}{}; bound {} s\n",
         value["sites"],
         size(&value["size"]),
+        uplinks(&value["site_up_mbit"]),
         staggered(&value["stagger_s"]),
         number(&value["bound_s"], 2)
     )?;
     writeln!(
         page,
-        "| | last / bound | of the runs | mean / bound | last durable / bound | payload copies | interface copies | verified |\n|---|---|---|---|---|---|---|---|"
+        "| | last / bound | of the runs | mean / bound | last durable / bound | payload copies | interface copies | into a site | verified |\n|---|---|---|---|---|---|---|---|---|"
     )?;
     for name in ["samara", "libtorrent", "libtorrent-super", "rqbit", "http", "chain"] {
         let row = &value[name];
@@ -186,22 +190,29 @@ fn swarm(page: &mut String, value: &Value) -> Result<()> {
             continue;
         }
         if !row["error"].is_null() {
-            writeln!(page, "| {name} | failed | - | - | - | - | - | - |")?;
+            writeln!(page, "| {name} | failed | - | - | - | - | - | - | - |")?;
             continue;
         }
         writeln!(
             page,
-            "| {name} | {} | {} | {} | {} | {} | {} | {} |",
+            "| {name} | {} | {} | {} | {} | {} | {} | {} | {} |",
             number(&row["last_over_bound"], 2),
             from_to(&row["runs"]),
             number(&row["mean_over_bound"], 2),
             number(&row["last_durable_over_bound"], 2),
             number(&row["origin_copies"], 2),
             number(&row["origin_interface_copies"], 2),
+            number(&row["received_interface_copies"], 2),
             row["all_verified"]
         )?;
     }
     Ok(())
+}
+
+/// What a title says of uplinks that are not those of all other tables.
+fn uplinks(mbit: &Value) -> String {
+    let other = mbit.as_f64().filter(|mbit| *mbit != SITE_UP_MBIT);
+    other.map_or_else(String::new, |mbit| format!(", uplinks of {mbit} Mbit/s"))
 }
 
 /// What a title says where the sites did not begin together.
@@ -257,12 +268,12 @@ mod tests {
         );
         write(
             "swarm8.json",
-            json!({"bound_s": 10.74, "sites": 8, "size": 64 << 20, "samara": {"last_over_bound": 1.2, "mean_over_bound": 1.1, "origin_copies": 1.0, "origin_interface_copies": 1.05, "all_verified": true}}),
+            json!({"bound_s": 10.74, "sites": 8, "size": 64 << 20, "samara": {"last_over_bound": 1.2, "mean_over_bound": 1.1, "origin_copies": 1.0, "origin_interface_copies": 1.05, "received_interface_copies": 1.07, "all_verified": true}, "site_up_mbit": 50.0}),
         );
         let rival = json!({"last_over_bound": 2.2, "mean_over_bound": 2.1, "origin_copies": null, "origin_interface_copies": 2.05, "all_verified": true});
         write(
             "swarm16.json",
-            json!({"bound_s": 10.74, "sites": 16, "size": 64 << 20, "stagger_s": 2.0, "libtorrent": rival, "libtorrent-super": rival, "http": null, "rqbit": {"error": "run 2"}, "chain": rival}),
+            json!({"bound_s": 10.74, "sites": 16, "size": 64 << 20, "site_up_mbit": 10.0, "stagger_s": 2.0, "libtorrent": rival, "libtorrent-super": rival, "http": null, "rqbit": {"error": "run 2"}, "chain": rival}),
         );
         for name in ["scenario-a", "scenario-b"] {
             let lab = json!({"last_over_bound": 1.1, "links": {"kind": "wan"}});
@@ -285,15 +296,18 @@ mod tests {
         );
         assert!(page.contains("| 1.00 GiB | 32 | 4 | 48.2 | 47.0 to 49.5 |"), "{page}");
         assert!(
-            page.contains("| samara | 1.20 | - | 1.10 | - | 1.00 | 1.05 | true |"),
+            page.contains("| samara | 1.20 | - | 1.10 | - | 1.00 | 1.05 | 1.07 | true |"),
             "{page}"
         );
         assert!(!page.contains("sendme"), "{page}");
         for name in ["libtorrent", "libtorrent-super", "chain"] {
-            let row = format!("| {name} | 2.20 | - | 2.10 | - | - | 2.05 | true |");
+            let row = format!("| {name} | 2.20 | - | 2.10 | - | - | 2.05 | - | true |");
             assert!(page.contains(&row), "{page}");
         }
-        assert!(page.contains("16 sites, 64.0 MiB, told 2 s apart; bound"), "{page}");
+        assert!(
+            page.contains("16 sites, 64.0 MiB, uplinks of 10 Mbit/s, told 2 s apart; bound"),
+            "{page}"
+        );
         assert!(page.contains("8 sites, 64.0 MiB; bound"), "{page}");
         assert!(
             page.contains("| rqbit | failed |") && !page.contains("| http |"),

@@ -2,7 +2,8 @@
 //! verified while the next is received, so a reply costs two batches of memory.
 //!
 //! Invariant (AI-5): a group is reported only after its hash check and its write. Nothing is decided here: what is
-//! asked of whom, and when to stop, comes from the scheduler.
+//! asked of whom, and when to stop, comes from the scheduler. What was on its way already when a request was taken back
+//! has cost the line what it costs: it is taken as it comes, and counts like the rest.
 
 use std::fmt;
 use std::sync::Arc;
@@ -43,7 +44,6 @@ pub(super) struct Fetching {
 /// How a reply ended, before it is put into words for the scheduler.
 enum Ending {
     Done,
-    Cancelled,
     Failed(FetchFault, String),
     Disk(StoreError),
 }
@@ -52,7 +52,6 @@ impl fmt::Display for Ending {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Done => f.write_str("all has come"),
-            Self::Cancelled => f.write_str("it was taken back"),
             Self::Failed(_, what) => f.write_str(what),
             Self::Disk(error) => error.fmt(f),
         }
@@ -74,14 +73,14 @@ struct Checked {
 }
 
 impl Fetching {
-    /// Runs until the reply ends or is taken back.
+    /// Runs until the reply ends: where it is taken back, at what the peer had sent by then.
     pub(super) async fn run(mut self) {
         let ending = self.receive().await;
         // Its span says whose, of what and which.
-        tracing::debug!("a request ended: {ending}");
+        let taken_back = self.cancelled.is_cancelled();
+        tracing::debug!(taken_back, "a request ended: {ending}");
         let report = match ending {
             Ending::Done => Report::FetchDone { request: self.request },
-            Ending::Cancelled => return,
             Ending::Failed(fault, what) => Report::FetchFailed {
                 request: self.request,
                 peer: self.from.0,
@@ -102,6 +101,7 @@ impl Fetching {
     }
 
     async fn receive(&mut self) -> Ending {
+        let mut taken_back = false;
         let mut due = self.groups.clone();
         let mut verifier = Some(LayoutVerifier::new(Arc::clone(&self.layout)));
         let mut working: Option<JoinHandle<Checked>> = None;
@@ -109,8 +109,12 @@ impl Fetching {
         loop {
             let received = tokio::select! {
                 biased;
-                () = self.cancelled.cancelled() => None,
-                received = self.source.next_many(&mut frames, BATCH_FRAMES) => Some(received),
+                () = self.cancelled.cancelled(), if !taken_back => {
+                    taken_back = true;
+                    self.source.take_back();
+                    continue;
+                }
+                received = self.source.next_many(&mut frames, BATCH_FRAMES) => received,
                 // Nothing more has come yet: what is verified is told all the same.
                 checked = is_done(&mut working), if working.is_some() => {
                     working = None;
@@ -125,7 +129,7 @@ impl Fetching {
             if matches!(frames.first(), Some(ReplyFrame::Begun)) {
                 self.report(Report::FetchBegun { request: self.request }).await;
             }
-            let (batch, mut ending) = sort(&mut frames, &mut due, received.map(|received| received.is_ok()));
+            let (batch, mut ending) = sort(&mut frames, &mut due, received.is_ok());
             if let Some(job) = working.take() {
                 let (back, early) = self.settle(job).await;
                 verifier = Some(back);
@@ -190,7 +194,7 @@ async fn is_done(working: &mut Option<JoinHandle<Checked>>) -> Checked {
 fn sort(
     frames: &mut Vec<ReplyFrame>,
     due: &mut RangeSet,
-    received: Option<bool>,
+    is_whole: bool,
 ) -> (Vec<(GroupHeader, Buffer)>, Option<Ending>) {
     let mut batch = Vec::with_capacity(frames.len());
     for frame in frames.drain(..) {
@@ -211,12 +215,8 @@ fn sort(
         };
         return (batch, Some(ending));
     }
-    let ending = match received {
-        None => Some(Ending::Cancelled),
-        Some(false) => Some(Ending::Failed(FetchFault::Broken, "the connection ended".to_owned())),
-        Some(true) => None,
-    };
-    (batch, ending)
+    let broken = || Ending::Failed(FetchFault::Broken, "the connection ended".to_owned());
+    (batch, (!is_whole).then(broken))
 }
 
 fn ended(status: EndStatus, complete: bool) -> Ending {
@@ -229,7 +229,7 @@ fn ended(status: EndStatus, complete: bool) -> Ending {
         ),
         EndStatus::Absent => Ending::Failed(FetchFault::Absent, "the peer does not have it".to_owned()),
         EndStatus::Failed => Ending::Failed(FetchFault::Unreadable, "the peer cannot read it".to_owned()),
-        EndStatus::Cancelled => Ending::Failed(FetchFault::Broken, "the peer ended it".to_owned()),
+        EndStatus::Cancelled => Ending::Failed(FetchFault::Broken, "the peer ended it before that".to_owned()),
     }
 }
 

@@ -17,7 +17,7 @@ use samara_protocol::wire::control::ControlMessage;
 use samara_protocol::wire::data::Ask;
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
-use tracing::Instrument;
+use tracing::{Instrument, Span};
 
 use super::fetching::Fetching;
 use super::report::Report;
@@ -29,6 +29,9 @@ use crate::store::{Store, StoreError};
 /// Complaints of neighbours that may wait to be looked at, and one that is.
 const RECHECKS_WAITING_MAX: usize = 8;
 
+/// Layouts of one neighbour whose spans are kept.
+const SPANS_MAX: usize = 16;
+
 /// What the scheduler's outputs act on.
 pub(super) struct Shell {
     pub(super) net: NetHandle,
@@ -39,6 +42,7 @@ pub(super) struct Shell {
     pub(super) facts: Vec<Fact>,
     fetches: BTreeMap<RequestId, (NodeId, CancellationToken)>,
     serves: BTreeMap<ServeId, (NodeId, mpsc::Sender<ServeCommand>)>,
+    spans: BTreeMap<NodeId, BTreeMap<LayoutId, Span>>,
     budget: ServeBudget,
     rechecks: Rechecks,
 }
@@ -73,6 +77,7 @@ impl Shell {
             facts: Vec::new(),
             fetches: BTreeMap::new(),
             serves: BTreeMap::new(),
+            spans: BTreeMap::new(),
             budget: ServeBudget::new(),
             rechecks: Rechecks {
                 places: Arc::new(Semaphore::new(RECHECKS_WAITING_MAX)),
@@ -99,7 +104,8 @@ impl Shell {
             reports: self.reports.clone(),
             reply: None,
         };
-        tokio::spawn(serving.run().instrument(span::answering(peer, layout, serve)));
+        let span = span::answering(self.transfer(peer, layout), serve);
+        tokio::spawn(serving.run().instrument(span));
         serve
     }
 
@@ -126,6 +132,16 @@ impl Shell {
             *of != peer
         });
         self.serves.retain(|_, (of, _)| *of != peer);
+        self.spans.remove(&peer);
+    }
+
+    /// The span of what is done with a neighbour on a layout.
+    fn transfer(&mut self, with: NodeId, layout: LayoutId) -> &Span {
+        let spans = self.spans.entry(with).or_default();
+        if spans.len() >= SPANS_MAX && !spans.contains_key(&layout) {
+            spans.clear();
+        }
+        spans.entry(layout).or_insert_with(|| span::transfer(with, layout))
     }
 
     fn fetch(&mut self, request: RequestId, from: (NodeId, Distance), id: LayoutId, groups: RangeSet) {
@@ -141,6 +157,7 @@ impl Shell {
         let cancelled = CancellationToken::new();
         self.fetches.insert(request, (peer, cancelled.clone()));
         let (store, reports) = (self.store.clone(), self.reports.clone());
+        let span = span::asking(self.transfer(peer, id), request);
         tokio::spawn(
             Fetching {
                 request,
@@ -154,7 +171,7 @@ impl Shell {
                 reports,
             }
             .run()
-            .instrument(span::asking(peer, id, request)),
+            .instrument(span),
         );
     }
 

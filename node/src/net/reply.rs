@@ -41,11 +41,11 @@ pub enum ReplyFrame {
     End(EndStatus),
 }
 
-/// Where the frames of a reply arrive. Dropping it takes the ask back.
+/// Where the frames of a reply arrive. Dropping it takes the ask back, and what comes all the same is dropped unread.
 #[derive(Debug)]
 pub struct ReplySource {
     pub(super) frames: mpsc::Receiver<ReplyFrame>,
-    pub(super) _cancel: CancelOnDrop,
+    pub(super) cancel: CancelOnDrop,
     pub(super) ended: bool,
 }
 
@@ -60,6 +60,11 @@ impl Drop for CancelOnDrop {
 }
 
 impl ReplySource {
+    /// Takes the ask back. What was on its way already can still be read, up to the end.
+    pub fn take_back(&self) {
+        self.cancel.0.cancel();
+    }
+
     /// The next frame with something in it; [`ReplyFrame::End`] is the last.
     ///
     /// # Errors

@@ -295,7 +295,7 @@ impl Shared {
         }
         ReplySource {
             frames: receiver,
-            _cancel: CancelOnDrop(cancelled),
+            cancel: CancelOnDrop(cancelled),
             ended: false,
         }
     }

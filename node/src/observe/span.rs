@@ -18,24 +18,24 @@ pub fn peer(peer: NodeId) -> Span {
     tracing::info_span!(target: TARGET, "peer", peer = %peer)
 }
 
-/// One data request of ours: peer > transfer > request.
+/// Work for or with one peer on one layout: peer > transfer. Its text is made once: requests come by the thousand.
 #[must_use]
-pub fn asking(of: NodeId, layout: LayoutId, request: RequestId) -> Span {
-    peer(of)
-        .in_scope(|| transfer(layout).in_scope(|| tracing::info_span!(target: TARGET, "request", request = request.0)))
-}
-
-/// One data request of a peer's: peer > transfer > serve.
-#[must_use]
-pub fn answering(to: NodeId, layout: LayoutId, serve: ServeId) -> Span {
-    peer(to).in_scope(|| transfer(layout).in_scope(|| tracing::info_span!(target: TARGET, "serve", serve = serve.0)))
-}
-
-/// Work on one layout.
-fn transfer(layout: LayoutId) -> Span {
+pub fn transfer(with: NodeId, layout: LayoutId) -> Span {
     let part = match layout.part {
         Part::Entries => "entries",
         Part::Payload => "payload",
     };
-    tracing::info_span!(target: TARGET, "transfer", manifest = %layout.manifest.short(), part)
+    peer(with).in_scope(|| tracing::info_span!(target: TARGET, "transfer", manifest = %layout.manifest.short(), part))
+}
+
+/// One data request of ours within a transfer.
+#[must_use]
+pub fn asking(transfer: &Span, request: RequestId) -> Span {
+    tracing::info_span!(target: TARGET, parent: transfer, "request", request = request.0)
+}
+
+/// One data request of a peer's within a transfer.
+#[must_use]
+pub fn answering(transfer: &Span, serve: ServeId) -> Span {
+    tracing::info_span!(target: TARGET, parent: transfer, "serve", serve = serve.0)
 }

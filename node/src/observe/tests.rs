@@ -323,7 +323,7 @@ fn logged(format: LogFormat, run: impl FnOnce()) -> String {
 fn a_json_line_is_an_object_with_the_events_fields_and_its_spans() {
     let text = logged(LogFormat::Json, || {
         let _node = span::node(PEER).entered();
-        let _request = span::asking(PEER, LAYOUT, RequestId(7)).entered();
+        let _request = span::asking(&span::transfer(PEER, LAYOUT), RequestId(7)).entered();
         Observer::new().emit(Event::GroupsLost {
             layout: LAYOUT,
             groups: groups(),

@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
-use samara_protocol::id::{ManifestId, NodeId, Part, ProductId};
+use samara_protocol::id::{ManifestId, NodeId, Part, ProductId, RequestId};
 use samara_protocol::limits::GROUP_BYTES;
 use samara_protocol::manifest::layout::ArtifactRef;
 use samara_protocol::wire::data::Ask;
 use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
 use super::*;
+use crate::daemon::fetching::Fetching;
 use crate::net::{Gate, Introduction, Net, NetConfig, NetEvent, NetHandle, ReplyFrame, ReplySource, Seat, Verdict};
 use crate::store::{Place, Source, StoreOptions};
 
@@ -190,6 +192,47 @@ async fn an_ask_that_is_taken_back_while_the_socket_takes_nothing_gives_its_budg
     drop(source);
     in_time("the task ends", task).await.expect("ends well");
     drop(in_time("nothing is held", bench.budget.take(SERVE_BYTES_MAX)).await);
+}
+
+/// Two stores: one that holds everything and answers, one that holds nothing and asks.
+#[tokio::test]
+async fn what_was_on_its_way_when_an_ask_was_taken_back_is_verified_written_and_told() {
+    let mut bench = Bench::new().await;
+    let dir = tempfile::tempdir().expect("a folder");
+    let (store, _) = Store::open(&dir.path().join("store"), StoreOptions::default()).expect("a new store");
+    store.open_layout(id(), Arc::clone(&bench.layout)).expect("opens");
+    let (source, commands, task) = bench.ask().await;
+    send(&commands, 0..PORTION, false).await;
+    let sent = async { while !matches!(bench.reported.recv().await, Some(Report::ServeSent { .. })) {} };
+    in_time("a portion in the socket", sent).await;
+    let (reports, mut reported) = mpsc::channel(256);
+    let cancelled = CancellationToken::new();
+    cancelled.cancel();
+    let fetching = Fetching {
+        request: RequestId(1),
+        from: (bench.server.local(), Distance::Region),
+        id: id(),
+        layout: Arc::clone(&bench.layout),
+        store: store.clone(),
+        groups: RangeSet::from(0..GROUPS),
+        source,
+        cancelled,
+        reports,
+    };
+    in_time("the fetch ends", fetching.run()).await;
+    let mut told = RangeSet::new();
+    while let Some(report) = reported.recv().await {
+        if let Report::FetchVerified(verified) = report {
+            told.union_with(&verified.groups);
+        }
+    }
+    let came = RangeSet::from(0..PORTION);
+    assert_eq!(told, came);
+    assert_eq!(
+        store.missing(id(), &RangeSet::from(0..GROUPS)).expect("open"),
+        RangeSet::from(PORTION..GROUPS)
+    );
+    in_time("whoever answers ends", task).await.expect("ends well");
 }
 
 #[tokio::test]
