@@ -1,7 +1,7 @@
 //! Events in words: the match over all has no wildcard, so that a new event cannot be forgotten here.
 
 use samara_protocol::limits::RELEASES_MAX;
-use samara_protocol::swarm::event::{Event as SwarmEvent, Sources};
+use samara_protocol::swarm::event::{Event as SwarmEvent, Help, Sources};
 use samara_protocol::swarm::io::{DisconnectReason, Distance};
 use samara_protocol::units::show_bytes;
 use serde_json::{Map, Value};
@@ -24,7 +24,8 @@ pub(super) fn describe(event: &Event) -> Option<Fact> {
             SwarmEvent::TransferProgress { .. }
             | SwarmEvent::TransferComplete { .. }
             | SwarmEvent::TransferDurable { .. }
-            | SwarmEvent::BlockSentAgain { .. } => swarm_transfer(event)?,
+            | SwarmEvent::BlockSentAgain { .. }
+            | SwarmEvent::HelpChanged { .. } => swarm_transfer(event)?,
         },
         Event::NodeStarted { .. }
         | Event::NodeStopping
@@ -403,8 +404,48 @@ fn swarm_transfer(event: &SwarmEvent) -> Option<Fact> {
                 .layout(*layout)
                 .with("block", *block)
         }
+        SwarmEvent::HelpChanged {
+            layout,
+            help,
+            alone,
+            sent,
+        } => {
+            let message = format!(
+                "{}: {}; from each other sites got {} a second, from here {}",
+                layout.manifest.short(),
+                help_words(*help),
+                show_bytes(*alone),
+                show_bytes(*sent)
+            );
+            Fact::new(Info, "help_changed", message)
+                .layout(*layout)
+                .with("help", help_name(*help))
+                .with("alone_bytes_per_second", *alone)
+                .with("sent_bytes_per_second", *sent)
+        }
         _ => return None,
     })
+}
+
+const fn help_words(help: Help) -> &'static str {
+    match help {
+        Help::Tried => {
+            "sites have been sent all of it and are slow by themselves, more of it is sent to see whether that helps"
+        }
+        Help::Earns => "sites are faster for what they are sent again, which goes on",
+        Help::EarnsNothing => "sites are no faster for what they are sent again, which rests",
+        Help::Over => "sites are nearly done by themselves, nothing more is sent again",
+    }
+}
+
+/// The word for it in logs.
+const fn help_name(help: Help) -> &'static str {
+    match help {
+        Help::Tried => "tried",
+        Help::Earns => "earns",
+        Help::EarnsNothing => "earns_nothing",
+        Help::Over => "over",
+    }
 }
 
 fn by_class(sources: &Sources) -> Map<String, Value> {

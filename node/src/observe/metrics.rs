@@ -267,7 +267,8 @@ impl Metrics {
             SwarmEvent::GroupsRejected { .. }
             | SwarmEvent::PeerStalled { .. }
             | SwarmEvent::TransferProgress { .. }
-            | SwarmEvent::TransferDurable { .. } => {}
+            | SwarmEvent::TransferDurable { .. }
+            | SwarmEvent::HelpChanged { .. } => {}
             SwarmEvent::HaveWasFalse { .. } => one(self.swarm.false_haves.inc()),
             SwarmEvent::SpanStolen { .. } => one(self.swarm.spans_stolen.inc()),
             SwarmEvent::TransferComplete { elapsed, .. } => {

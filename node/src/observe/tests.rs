@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use samara_protocol::id::{LayoutId, ManifestId, NodeId, Part, ProductId, RequestId};
 use samara_protocol::limits::EVENT_FEED_MAX;
-use samara_protocol::swarm::event::{Event as SwarmEvent, Sources};
+use samara_protocol::swarm::event::{Event as SwarmEvent, Help, Sources};
 use samara_protocol::swarm::io::{DisconnectReason, Distance};
 use samara_protocol::tree::ranges::RangeSet;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -188,6 +188,12 @@ fn every_event() -> Vec<Event> {
         Event::Swarm(SwarmEvent::BlockSentAgain {
             layout: LAYOUT,
             block: 4,
+        }),
+        Event::Swarm(SwarmEvent::HelpChanged {
+            layout: LAYOUT,
+            help: Help::Earns,
+            alone: 3 << 20,
+            sent: 6 << 20,
         }),
     ]
 }

@@ -33,6 +33,19 @@ impl Sources {
     }
 }
 
+/// What became of an origin's help for nodes that could feed each other, but slowly.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Help {
+    /// Blocks are sent again, to see whether that makes the nodes faster.
+    Tried,
+    /// It does, and goes on.
+    Earns,
+    /// It does not, and rests.
+    EarnsNothing,
+    /// The nodes are nearly done by themselves.
+    Over,
+}
+
 /// A fact, in the past tense.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {
@@ -114,5 +127,16 @@ pub enum Event {
         layout: LayoutId,
         /// Which block.
         block: u32,
+    },
+    /// Nodes that feed each other have been sent everything once, and the origin began or ended to send them more.
+    HelpChanged {
+        /// Of which layout.
+        layout: LayoutId,
+        /// What became of it.
+        help: Help,
+        /// Bytes a second that the nodes got of each other, lately.
+        alone: u64,
+        /// Bytes a second that they were sent from here meanwhile.
+        sent: u64,
     },
 }

@@ -291,7 +291,15 @@ impl Swarm {
                 let mut own = wanted.filter(|block| block % count == rank);
                 unsent = unsent || (peer.places.contains(&layout) && own.any(|block| placement.is_unsent(block)));
             }
-            placement.progress.look(now, needs, own, unsent);
+            if let Some((help, pace)) = placement.progress.look(now, needs, own, unsent) {
+                let event = Event::HelpChanged {
+                    layout,
+                    help,
+                    alone: bytes(pace.alone(), block_bytes),
+                    sent: bytes(pace.sent, block_bytes),
+                };
+                self.out.push_back(Output::Event(event));
+            }
         }
     }
 }
@@ -301,6 +309,17 @@ impl Swarm {
 fn blocks_sent(peer: &Peer, layout: &LayoutId, block_bytes: u64) -> f64 {
     let sent = peer.lines.get(layout).map_or(0, |line| line.given.sent());
     sent as f64 / block_bytes as f64
+}
+
+/// A pace in blocks as one in bytes.
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "far below 2^53, and never negative"
+)]
+fn bytes(blocks: f64, block_bytes: u64) -> u64 {
+    (blocks * block_bytes as f64) as u64
 }
 
 /// What a peer wants and has not, and was not shown. Looks at 64 blocks at a time: mostly there is nothing.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::swarm::config::TICK;
+use crate::swarm::event::Help;
 use crate::time::Timestamp;
 
 /// Time in which a domain that has seen everything must make progress by itself before the origin helps.
@@ -16,6 +17,20 @@ const TRIAL: Duration = Duration::from_secs(1);
 const STANDS: Duration = Duration::from_secs(8);
 /// The origin helps while the domain would need more than this part of the time it took so far.
 const HELP_SHARE: u32 = 8;
+
+/// Blocks a second that nodes of a domain got, from whomever, and that the origin sent them.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Pace {
+    gained: f64,
+    pub(super) sent: f64,
+}
+
+impl Pace {
+    /// What they got of each other.
+    pub(super) fn alone(self) -> f64 {
+        (self.gained - self.sent).max(0.0)
+    }
+}
 
 /// How the domain gets on by itself.
 #[derive(Debug, Default)]
@@ -64,10 +79,11 @@ impl Progress {
     }
 
     /// Takes in where the domain stands and decides whether to help. `own` is what the origin has sent into it, in blocks.
-    pub(super) fn look(&mut self, now: Timestamp, needs: u64, own: f64, unsent: bool) {
+    /// Tells what changed, with the pace until then.
+    pub(super) fn look(&mut self, now: Timestamp, needs: u64, own: f64, unsent: bool) -> Option<(Help, Pace)> {
         if needs == 0 {
             *self = Self::default();
-            return;
+            return None;
         }
         if self.since.is_none() || needs < self.needs {
             self.moved = now;
@@ -82,29 +98,43 @@ impl Progress {
         // Where nothing moves at all, somebody does not have what it said: whatever help earned before, it is all there is.
         let is_stuck = now.since(self.moved) >= GRACE;
         let patience = (now.since(since) / HELP_SHARE).max(GRACE).as_secs_f64();
-        match self.phase {
-            _ if unsent => self.phase = Phase::Sending,
-            Phase::Sending => self.watch(now),
+        let pace = self.pace(now);
+        let help = match self.phase {
+            _ if unsent => {
+                self.phase = Phase::Sending;
+                return None;
+            }
+            Phase::Sending => {
+                self.watch(now);
+                return None;
+            }
             Phase::Watching(at, ..) if self.is_time(now.since(at), is_stuck || now >= self.rests_until) => {
-                self.baseline = self.pace(now).0;
+                self.baseline = pace.alone();
                 // Near its end by a pace that it has no longer.
-                if now.since(self.moved) >= STANDS || !self.is_near_the_end(patience) {
-                    self.phase = Phase::Trying(now, self.gained, self.own);
+                if now.since(self.moved) < STANDS && self.is_near_the_end(patience) {
+                    return None;
                 }
+                self.phase = Phase::Trying(now, self.gained, self.own);
+                Help::Tried
             }
             Phase::Trying(at, ..) if now.since(at) >= TRIAL => {
-                let (alone, own) = self.pace(now);
-                if alone + own >= self.baseline + 0.4 * own {
+                if pace.gained >= self.baseline + 0.4 * pace.sent {
                     self.phase = Phase::Helping;
+                    Help::Earns
                 } else {
                     self.pauses += 1;
                     self.rests_until = now.after(4 * GRACE * (1 << self.pauses.min(5)));
                     self.watch(now);
+                    Help::EarnsNothing
                 }
             }
-            Phase::Helping if self.is_near_the_end(patience) => self.watch(now),
-            Phase::Watching(..) | Phase::Trying(..) | Phase::Helping => {}
-        }
+            Phase::Helping if self.is_near_the_end(patience) => {
+                self.watch(now);
+                Help::Over
+            }
+            Phase::Watching(..) | Phase::Trying(..) | Phase::Helping => return None,
+        };
+        Some((help, pace))
     }
 
     /// Whether it was watched for long enough, and may be helped.
@@ -116,15 +146,17 @@ impl Progress {
         self.phase = Phase::Watching(now, self.gained, self.own);
     }
 
-    /// Blocks a second since the phase began: gained from each other, and sent by the origin.
+    /// How fast it has been since the phase began.
     #[expect(clippy::cast_precision_loss, reason = "block counts are small")]
-    fn pace(&self, now: Timestamp) -> (f64, f64) {
+    fn pace(&self, now: Timestamp) -> Pace {
         let (Phase::Watching(at, gained, own) | Phase::Trying(at, gained, own)) = self.phase else {
-            return (self.baseline, 0.0);
+            let (gained, sent) = (self.baseline, 0.0);
+            return Pace { gained, sent };
         };
         let time = now.since(at).max(TICK).as_secs_f64();
-        let own = (self.own - own).max(0.0) / time;
-        (((self.gained - gained) as f64 / time - own).max(0.0), own)
+        let sent = (self.own - own).max(0.0) / time;
+        let gained = (self.gained - gained) as f64 / time;
+        Pace { gained, sent }
     }
 
     /// Whether the domain by itself is done soon.
@@ -164,6 +196,28 @@ mod tests {
         let stuck = moving();
         pass(&mut progress, &mut now, Duration::from_secs(3), || stuck);
         assert!(progress.help());
+    }
+
+    /// A domain of a million blocks that gets ten a second by itself, and `of_sent` of each that it is sent again at 20 a second.
+    fn helped(of_sent: f64) -> Vec<Help> {
+        let (mut progress, mut now) = (Progress::default(), Timestamp::ZERO);
+        let (mut needs, mut own, mut told) = (1e6, 0.0, Vec::new());
+        while now < Timestamp::ZERO.after(Duration::from_secs(8)) {
+            now = now.after(TICK);
+            let sent = if progress.help() { 20.0 * TICK.as_secs_f64() } else { 0.0 };
+            own += sent;
+            needs -= 10.0 * TICK.as_secs_f64() + sent * of_sent;
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "below a million")]
+            let changed = progress.look(now, needs as u64, own, false);
+            told.extend(changed.map(|(help, _)| help));
+        }
+        told
+    }
+
+    #[test]
+    fn help_goes_on_where_it_makes_a_domain_faster_and_rests_where_it_does_not() {
+        assert_eq!(helped(1.0), [Help::Tried, Help::Earns]);
+        assert_eq!(helped(0.0), [Help::Tried, Help::EarnsNothing]);
     }
 
     #[test]
