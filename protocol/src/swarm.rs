@@ -204,6 +204,7 @@ impl Swarm {
     fn is_busy(&self) -> bool {
         !self.requests.is_empty()
             || !self.serves.is_empty()
+            || self.peers.values().any(|peer| !peer.complaints.is_empty())
             || self.transfers.values().any(|transfer| !transfer.is_full())
             || (self.role == Role::Origin && self.has_needy())
     }
@@ -225,6 +226,8 @@ impl Swarm {
 
     fn tick(&mut self, now: Timestamp) {
         self.tick_sources(now);
+        self.tick_refused(now);
+        self.tick_rechecks(now);
         self.tick_serving(now);
         if self.role == Role::Origin {
             self.tick_seeding(now);
@@ -286,6 +289,7 @@ impl Swarm {
                 peer.dirty.remove(&layout);
                 peer.urgent.remove(&layout);
                 peer.places.remove(&layout);
+                peer.complaints.remove(&layout);
                 peer.numbers.retain(|_, numbered| *numbered != layout);
                 if line.introduced {
                     peer.closed.insert(transfer.number);

@@ -236,6 +236,16 @@ fn a_rotten_disk_heals_and_its_node_is_not_banned() {
     assert!(report.waste_fraction <= 0.02, "{report:?}");
 }
 
+/// A host that knows its site's node alone gets what that node has to read again, and its good blocks that stood beside a bad
+/// one in an ask.
+#[test]
+fn a_rotten_disk_that_is_the_only_source_heals_and_all_of_it_comes() {
+    let mate = "[[nodes]]\ncount = 1\nrole = \"site\"\nsite = \"a\"\nup = \"50mbit\"\ndown = \"100mbit\"\nbehaviour = \"rotten\"\nholds = 1.0\n";
+    let host =
+        "[[nodes]]\ncount = 1\nrole = \"host\"\nsite = \"a\"\nsite_only = true\nup = \"50mbit\"\ndown = \"100mbit\"\n";
+    play(&scenario(&format!("{mate}{host}")));
+}
+
 #[test]
 fn a_late_site_gets_its_blocks_from_those_who_have_them() {
     let (world, _) = play(&scenario(

@@ -434,7 +434,6 @@ const fn help_words(help: Help) -> &'static str {
         }
         Help::Earns => "sites are faster for what they are sent again, which goes on",
         Help::EarnsNothing => "sites are no faster for what they are sent again, which rests",
-        Help::Over => "sites are nearly done by themselves, nothing more is sent again",
     }
 }
 
@@ -444,7 +443,6 @@ const fn help_name(help: Help) -> &'static str {
         Help::Tried => "tried",
         Help::Earns => "earns",
         Help::EarnsNothing => "earns_nothing",
-        Help::Over => "over",
     }
 }
 

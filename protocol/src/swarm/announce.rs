@@ -296,7 +296,7 @@ fn compose(role: Role, now: Timestamp, about: (LayoutId, &Transfer), line: &mut 
         to.push(SwarmMessage::Status {
             number,
             layout,
-            ask: line.view.is_none(),
+            ask: line.view.is_none() || mail.ask,
             have: both(&transfer.have),
             durable: both(&transfer.durable),
             want: transfer.wanted.clone(),

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::bits::Bits;
 use crate::id::{LayoutId, NodeId};
 use crate::time::Timestamp;
 use crate::tree::ranges::RangeSet;
@@ -12,10 +13,24 @@ use super::fetching::floor;
 use super::io::{DisconnectReason, Distance, Output};
 use super::score::{BLAME_ABSENT, BLAME_INVALID, backoff};
 
+/// What did not verify is not asked of the same peer for so long, unless it says that it was lost.
+const REFUSED_TIME: Duration = Duration::from_secs(10);
 /// So many replies in a row may break off before their peer is left alone for a while.
 const BROKEN_FORGIVEN: u32 = 3;
 
 impl Swarm {
+    /// What did not verify is asked of its peer again after a while: what it read again may have been good, and then it says
+    /// nothing of it, or it may be all there is.
+    pub(super) fn tick_refused(&mut self, now: Timestamp) {
+        for peer in self.peers.values_mut() {
+            if peer.source.refused_until.take_if(|until| *until <= now).is_none() {
+                continue;
+            }
+            let views = peer.lines.values_mut().filter_map(|line| line.view.as_mut());
+            views.for_each(|view| view.refused = Bits::none(view.refused.len()));
+        }
+    }
+
     /// Leaves `peer` alone for longer with each failure in a row.
     pub(super) fn back_off(&mut self, now: Timestamp, peer: NodeId) {
         let failures = self.peers.get_mut(&peer).map_or(0, |peer| {
@@ -67,6 +82,7 @@ impl Swarm {
                 }
             }
             peer.source.window.collapse(floor(transfer));
+            peer.source.refused_until = Some(now.after(REFUSED_TIME));
             self.mail(now, id, layout);
         }
         self.out.push_back(Output::Event(Event::GroupsRejected {
@@ -98,6 +114,11 @@ impl Swarm {
         let blocks = transfer.blocks_of(&groups);
         let claimed = blocks.iter().any(|block| view.have.get(*block));
         self.disbelieve(id, layout, &blocks);
+        if claimed {
+            // Of several blocks one may be gone, and what was hidden when this was asked may be shown by now: that word does not wait
+            // behind payload, and this answer did.
+            self.ask_what_it_has(now, id, layout);
+        }
         if !claimed || distance == Distance::Origin {
             // It had told us in the meantime; an origin hides again what it showed, which may cross with our ask.
             return;

@@ -38,12 +38,10 @@ impl Sources {
 pub enum Help {
     /// Blocks are sent again, to see whether that makes the nodes faster.
     Tried,
-    /// It does, and goes on.
+    /// It does, and goes on to the end.
     Earns,
     /// It does not, and rests.
     EarnsNothing,
-    /// The nodes are nearly done by themselves.
-    Over,
 }
 
 /// A fact, in the past tense.

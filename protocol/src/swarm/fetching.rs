@@ -144,11 +144,12 @@ impl Swarm {
         useful.take(2).count() > 1
     }
 
-    /// What the own site's other nodes have and can be asked for: nobody else is asked for that.
+    /// What the own site's other nodes have and can be asked for: nobody else is asked for that, unless they are very slow.
     fn near(&self, now: Timestamp) -> Near {
         let mut near: Near = Vec::new();
         for peer in self.peers.values() {
-            if peer.info.distance != Distance::Site || !peer.info.serves || !peer.source.is_ready(now) {
+            let is_near = peer.info.distance == Distance::Site && !peer.source.is_slow();
+            if !is_near || !peer.info.serves || !peer.source.is_ready(now) {
                 continue;
             }
             for (layout, line) in &peer.lines {

@@ -188,6 +188,15 @@ impl Swarm {
         }
     }
 
+    /// Has a peer say again all that it has.
+    pub(super) fn ask_what_it_has(&mut self, now: Timestamp, id: NodeId, layout: LayoutId) {
+        let line = self.peers.get_mut(&id).and_then(|peer| peer.lines.get_mut(&layout));
+        if let Some(line) = line {
+            (line.mail.status, line.mail.ask) = (true, true);
+            self.mail(now, id, layout);
+        }
+    }
+
     /// It turned out that a peer does not have blocks that it said it has.
     pub(super) fn disbelieve(&mut self, id: NodeId, layout: LayoutId, blocks: &[u32]) {
         let (Some(peer), Some(transfer)) = (self.peers.get_mut(&id), self.transfers.get_mut(&layout)) else {
@@ -202,6 +211,9 @@ impl Swarm {
         }
     }
 }
+
+/// So many statuses on each layout are no flood.
+const FREE_STATUSES: u8 = 2;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Said {
@@ -219,6 +231,8 @@ fn gain(transfer: &mut Transfer, info: &PeerInfo, view: &mut View, block: u32) {
 }
 
 fn lose(transfer: &mut Transfer, info: &PeerInfo, view: &mut View, block: u32) {
+    // What it has after this is not what did not verify.
+    view.refused.set(block, false);
     view.durable.set(block, false);
     if view.have.set(block, false) {
         view.have_count -= 1;
@@ -227,14 +241,18 @@ fn lose(transfer: &mut Transfer, info: &PeerInfo, view: &mut View, block: u32) {
     }
 }
 
-/// What a message counts towards a flood. The first status on each layout that is open here belongs to getting to know each
-/// other; on one that is not it costs no more than to look that up.
+/// What a message counts towards a flood. The first statuses on each layout that is open here belong to getting to know each
+/// other: one unasked, and where both spoke first an answer. On a layout that is not open one costs no more than to look that up.
 fn cost(peer: &mut Peer, message: &SwarmMessage) -> u64 {
     let SwarmMessage::Status { layout, .. } = message else {
         return 1;
     };
     match peer.lines.get_mut(layout) {
-        Some(line) => 4 * u64::from(std::mem::replace(&mut line.met, true)),
+        Some(line) if line.met < FREE_STATUSES => {
+            line.met += 1;
+            0
+        }
+        Some(_) => 4,
         None => 1,
     }
 }

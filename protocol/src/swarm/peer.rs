@@ -29,6 +29,8 @@ pub(super) struct Peer {
     pub(super) lines: BTreeMap<LayoutId, Line>,
     /// At an origin, the layouts that it is shown blocks of now: see `seeding::places`.
     pub(super) places: BTreeSet<LayoutId>,
+    /// Blocks that it was sent, could not verify, and that are still to be read again.
+    pub(super) complaints: BTreeMap<LayoutId, RangeSet>,
     /// The numbers that it gave to layouts.
     pub(super) numbers: BTreeMap<u16, LayoutId>,
     /// Lines with something to say, and numbers of ours that are closed.
@@ -53,6 +55,7 @@ impl Peer {
             covers: BTreeMap::new(),
             lines: BTreeMap::new(),
             places: BTreeSet::new(),
+            complaints: BTreeMap::new(),
             numbers: BTreeMap::new(),
             dirty: BTreeSet::new(),
             closed: BTreeSet::new(),
@@ -81,10 +84,10 @@ pub(super) struct Line {
     pub(super) view: Option<View>,
     /// Whether it may have any of it of this node: else it is told of nothing that is here.
     pub(super) fed: bool,
-    /// Whether it was told the layout's number, and whether it has told us its own.
+    /// Whether it was told the layout's number.
     pub(super) introduced: bool,
-    /// See `introduced`.
-    pub(super) met: bool,
+    /// How often it has told us its own; counted only as far as that costs it nothing.
+    pub(super) met: u8,
     /// How often it was told all of it, and when last.
     pub(super) told: (u32, Timestamp),
     pub(super) mail: Mail,
@@ -112,7 +115,7 @@ impl Line {
             view: None,
             fed,
             introduced: false,
-            met: false,
+            met: 0,
             told: (0, Timestamp::ZERO),
             mail: Mail {
                 status: is_ours,
@@ -150,6 +153,8 @@ pub(super) struct Pledge {
 #[derive(Debug, Default)]
 pub(super) struct Mail {
     pub(super) status: bool,
+    /// Whether the status asks for the peer's: some of what it said was not true, or is not any more.
+    pub(super) ask: bool,
     pub(super) want: bool,
     pub(super) have: RangeSet,
     pub(super) durable: RangeSet,
@@ -196,6 +201,11 @@ impl View {
     }
 }
 
+/// After so many bytes a source that brought less than so many a second is slow.
+const SLOW_BYTES: u64 = 1 << 20;
+/// See [`SLOW_BYTES`].
+const SLOW_RATE: u64 = 1 << 20;
+
 /// The neighbour as one that we fetch from.
 #[derive(Debug)]
 pub(super) struct Source {
@@ -221,6 +231,8 @@ pub(super) struct Source {
     pub(super) broken: u32,
     /// When something of it last did not verify.
     pub(super) blamed: Option<Timestamp>,
+    /// When it may be asked again for what of it did not verify.
+    pub(super) refused_until: Option<Timestamp>,
     /// When it was last held against it that it did not have what it had said.
     pub(super) absent: Option<Timestamp>,
     /// How often in a row everything was taken back for want of progress.
@@ -243,6 +255,7 @@ impl Source {
             failures: 0,
             broken: 0,
             blamed: None,
+            refused_until: None,
             absent: None,
             give_ups: 0,
         }
@@ -267,6 +280,11 @@ impl Source {
     /// The time beyond [`PIPELINE_TIME`](super::config::PIPELINE_TIME) that asks cover: one in which what was lost comes again.
     pub(super) fn trips(&self) -> Duration {
         (PIPELINE_TRIPS * self.rtt_or_guess()).min(PIPELINE_TRIPS_MAX)
+    }
+
+    /// Whether it has been seen to bring so little that it is not worth waiting for while others idle, however near it is.
+    pub(super) fn is_slow(&self) -> bool {
+        self.meter.total() >= SLOW_BYTES && self.meter.rate().is_some_and(|rate| rate < SLOW_RATE)
     }
 
     /// Whether it may be asked now.

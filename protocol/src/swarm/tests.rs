@@ -11,6 +11,7 @@ use crate::manifest::blocks::{Block, BlockTable};
 use crate::wire::message::SwarmMessage;
 
 mod counting;
+mod healing;
 mod introductions;
 mod random;
 mod seeding;

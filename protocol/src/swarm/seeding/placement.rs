@@ -28,6 +28,9 @@ pub(in crate::swarm) struct Seeding {
     pub(in crate::swarm) domains: BTreeMap<Domain, Placement>,
 }
 
+/// So many that left are counted on at a time.
+const AWAY_MAX: usize = 8;
+
 /// Where a layout's blocks are in one domain.
 #[derive(Debug)]
 pub(in crate::swarm) struct Placement {
@@ -36,8 +39,10 @@ pub(in crate::swarm) struct Placement {
     pub(in crate::swarm) holders: Vec<u16>,
     pub(in crate::swarm) pledged: Vec<u16>,
     pub(super) sent: Vec<u16>,
-    /// Blocks whose only holder, durable, left: counted on until then.
-    pub(super) away: Vec<(Timestamp, Bits)>,
+    /// How many nodes of the domain say what they have.
+    members: u32,
+    /// Blocks whose only holder, durable, left: counted on until then, oldest first.
+    pub(in crate::swarm) away: Vec<(Timestamp, Bits)>,
     /// Blocks whose only holder is silent.
     pub(super) orphans: Bits,
     /// No block below may be unsent.
@@ -51,6 +56,7 @@ impl Placement {
             holders: vec![0; blocks as usize],
             pledged: vec![0; blocks as usize],
             sent: vec![0; blocks as usize],
+            members: 0,
             away: Vec::new(),
             orphans: Bits::none(blocks),
             cursor: 0,
@@ -123,6 +129,9 @@ impl Seeding {
 
     /// A peer said what it has.
     pub(in crate::swarm) fn learn(&mut self, info: &PeerInfo, view: &View) {
+        if let Some(placement) = self.placement(info) {
+            placement.members += 1;
+        }
         for block in view.have.iter() {
             self.gained(info, block);
         }
@@ -148,6 +157,7 @@ impl Seeding {
         let Some(placement) = self.placement(info) else {
             return;
         };
+        placement.members -= 1;
         let mut away = Bits::none(blocks);
         for block in view.have.iter() {
             placement.holders[block as usize] -= 1;
@@ -156,11 +166,19 @@ impl Seeding {
                 placement.cursor = 0;
             }
         }
-        if let Some(now) = left
-            && away.count() > 0
-        {
+        let Some(now) = left else { return };
+        if away.count() > 0 {
+            // Who comes and goes makes no more of it; what is not counted on is only sent sooner.
+            if placement.away.len() == AWAY_MAX {
+                placement.away.remove(0);
+                placement.cursor = 0;
+            }
             placement.away.push((now.after(SILENT_MAX), away));
         }
+        self.domains.retain(|_, placement| {
+            placement.expect_no_longer(now);
+            placement.members > 0 || !placement.away.is_empty()
+        });
     }
 
     /// Takes back what a peer was shown and `is_over`.

@@ -15,8 +15,10 @@ const TRIAL: Duration = Duration::from_secs(1);
 /// A domain that gets nothing for so long is not near its end, whatever its pace was; its members may be busy with other releases
 /// for less.
 const STANDS: Duration = Duration::from_secs(8);
-/// The origin helps while the domain would need more than this part of the time it took so far.
+/// The origin helps a domain that would need more than this part of the time it took so far.
 const HELP_SHARE: u32 = 8;
+/// And at once, without looking on first, one that would need so many times as long as that.
+const FAR: f64 = 4.0;
 
 /// Blocks a second that nodes of a domain got, from whomever, and that the origin sent them.
 #[derive(Debug, Clone, Copy)]
@@ -63,7 +65,7 @@ enum Phase {
     Watching(Timestamp, u64, f64),
     /// It is helped, to see whether that helps; since when, from where.
     Trying(Timestamp, u64, f64),
-    /// It is helped.
+    /// It is helped, to its end.
     Helping,
 }
 
@@ -105,8 +107,14 @@ impl Progress {
                 return None;
             }
             Phase::Sending => {
+                self.baseline = self.pace_so_far(now);
                 self.watch(now);
-                return None;
+                // It has shown by now how fast it is by itself: where that is far too slow, there is nothing to wait for.
+                if self.gained == 0 || now < self.rests_until || self.is_near_the_end(FAR * patience) {
+                    return None;
+                }
+                self.phase = Phase::Trying(now, self.gained, self.own);
+                Help::Tried
             }
             Phase::Watching(at, ..) if self.is_time(now.since(at), is_stuck || now >= self.rests_until) => {
                 self.baseline = pace.alone();
@@ -128,10 +136,6 @@ impl Progress {
                     Help::EarnsNothing
                 }
             }
-            Phase::Helping if self.is_near_the_end(patience) => {
-                self.watch(now);
-                Help::Over
-            }
             Phase::Watching(..) | Phase::Trying(..) | Phase::Helping => return None,
         };
         Some((help, pace))
@@ -144,6 +148,13 @@ impl Progress {
 
     fn watch(&mut self, now: Timestamp) {
         self.phase = Phase::Watching(now, self.gained, self.own);
+    }
+
+    /// Blocks a second that it got by itself while there were some that it had not seen.
+    #[expect(clippy::cast_precision_loss, reason = "block counts are small")]
+    fn pace_so_far(&self, now: Timestamp) -> f64 {
+        let time = self.since.map_or(TICK, |since| now.since(since).max(TICK));
+        (self.gained as f64 - self.own).max(0.0) / time.as_secs_f64()
     }
 
     /// How fast it has been since the phase began.
@@ -204,7 +215,11 @@ mod tests {
         let (mut needs, mut own, mut told) = (1e6, 0.0, Vec::new());
         while now < Timestamp::ZERO.after(Duration::from_secs(8)) {
             now = now.after(TICK);
-            let sent = if progress.help() { 20.0 * TICK.as_secs_f64() } else { 0.0 };
+            let sent = if progress.help() {
+                20.0 * TICK.as_secs_f64()
+            } else {
+                0.0
+            };
             own += sent;
             needs -= 10.0 * TICK.as_secs_f64() + sent * of_sent;
             #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "below a million")]

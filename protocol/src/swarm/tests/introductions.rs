@@ -322,3 +322,20 @@ fn first_words_what_is_lost_what_is_closed_and_what_an_origin_shows_wait_for_nob
         24
     );
 }
+
+/// Where both speak first of a layout each answers the other's question, too.
+#[test]
+fn a_peer_may_speak_twice_of_as_many_layouts_as_there_may_be() {
+    let known = u16::try_from(TRANSFERS_MAX).expect("small");
+    let mut bench = Bench::new(Role::Site);
+    for number in 0..known {
+        bench.open_as(numbered(number), table(4, 1), RangeSet::new());
+    }
+    bench.meet(A, Distance::Other);
+    for punished in [None, None, Some((A, DisconnectReason::Misbehaved))] {
+        for number in 0..known {
+            bench.hear(A, wants_numbered(number));
+        }
+        assert_eq!(bench.disconnected(), punished);
+    }
+}

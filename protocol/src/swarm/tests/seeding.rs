@@ -172,3 +172,41 @@ fn wants_all(layout: LayoutId) -> SwarmMessage {
         want: Bits::all(64),
     }
 }
+
+/// A node of a domain comes with everything, durable, and goes.
+fn come_and_go(bench: &mut Bench, peer: NodeId, domain: u64, blocks: u32) {
+    let info = PeerInfo {
+        distance: Distance::Other,
+        serves: true,
+        domain,
+    };
+    bench.input(Input::PeerUp { peer, info });
+    let (product, fed) = (5, true);
+    bench.input(Input::PeerCovers {
+        peer,
+        product,
+        info,
+        fed,
+    });
+    bench.status(peer, &all(blocks), blocks);
+    bench.pass(Duration::from_millis(100));
+    bench.input(Input::PeerDown { peer });
+}
+
+#[test]
+fn of_domains_that_are_gone_and_of_members_that_come_and_go_an_origin_keeps_little() {
+    let mut bench = Bench::with_layout(Role::Origin, all(64));
+    for domain in 1..400_u64 {
+        let mut id = A;
+        id.0[..8].copy_from_slice(&domain.to_le_bytes());
+        come_and_go(&mut bench, id, domain, 64);
+    }
+    let domains = |bench: &Bench| bench.swarm.transfers[&LAYOUT].seeding.domains.len();
+    assert!(domains(&bench) <= 310, "those of half a minute: {}", domains(&bench));
+    for _ in 0..100 {
+        come_and_go(&mut bench, B, 7, 64);
+    }
+    let seeding = &bench.swarm.transfers[&LAYOUT].seeding;
+    let away = seeding.domains.values().map(|placement| placement.away.len());
+    assert!(away.max() <= Some(8));
+}
