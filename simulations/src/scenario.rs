@@ -116,10 +116,11 @@ const fn default_deadline() -> f64 {
 }
 
 /// The scenarios that the program carries.
-pub const BUILT_IN: [(&str, &str); 20] = [
+pub const BUILT_IN: [(&str, &str); 21] = [
     ("flash-release", include_str!("../scenarios/flash-release.toml")),
     ("liars-and-crashes", include_str!("../scenarios/liars-and-crashes.toml")),
     ("greedy-takers", include_str!("../scenarios/greedy-takers.toml")),
+    ("narrow-takers", include_str!("../scenarios/narrow-takers.toml")),
     ("origin-dies", include_str!("../scenarios/origin-dies.toml")),
     ("weak-uplinks", include_str!("../scenarios/weak-uplinks.toml")),
     ("spread-uplinks", include_str!("../scenarios/spread-uplinks.toml")),

@@ -305,6 +305,17 @@ fn greedy_takers_keep_nobody_waiting() {
 }
 
 #[test]
+fn takers_behind_narrow_downlinks_do_not_hold_the_uplinks() {
+    for seed in 1..4u64 {
+        let mut plan = Scenario::load("narrow-takers").expect("built in");
+        plan.seed = seed;
+        let report = run(&plan).unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+        // 1.9 to 2.3 while each of them counted as much as any other.
+        assert!(report.last_over_bound <= 1.5, "seed {seed}: {report:?}");
+    }
+}
+
+#[test]
 fn a_wide_uplink_serves_as_many_narrow_downlinks_as_it_takes() {
     let plan = Scenario::load("slow-hosts").expect("built in");
     let report = run(&plan).expect("runs");

@@ -314,6 +314,8 @@ pub(super) struct Sink {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Slot {
     pub(super) since: Timestamp,
+    /// Payload bytes that it was sent since then.
+    pub(super) sent: u64,
     /// Gets nothing more: leaves when what was issued is sent.
     pub(super) closing: bool,
 }

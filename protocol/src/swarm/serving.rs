@@ -47,6 +47,8 @@ pub(super) struct Admission {
     /// Nominal bytes given to the shell and not yet sent, over all peers.
     pub(super) issued: u64,
     pub(super) meter: Meter,
+    /// The most that the uplink has carried lately, in bytes a second.
+    pub(super) peak: u64,
     /// Quanta so far.
     quanta: u64,
     /// Slots for other sites.
@@ -61,6 +63,7 @@ impl Default for Admission {
         Self {
             issued: 0,
             meter: Meter::default(),
+            peak: 0,
             quanta: 0,
             slots: UPLOAD_SLOTS,
             probe: None,
@@ -185,6 +188,9 @@ impl Swarm {
             peer.sink.issued -= sent;
             peer.sink.last_sent = now;
             peer.sink.meter.add(now, bytes);
+            if let Some(slot) = &mut peer.sink.slot {
+                slot.sent += bytes;
+            }
             if let Some(line) = peer.lines.get_mut(&serve.layout) {
                 line.given.left(bytes);
                 line.moved = now;
@@ -375,9 +381,10 @@ impl Swarm {
     /// Further slots are tried, half as many again each time, and kept when they earn at least half of what that many more should.
     fn probe_slots(&mut self, now: Timestamp) {
         let is_wanted = self.rules.has(Rule::MoreSlots) && self.waiting(false).next().is_some();
-        let is_spare = self.slots_taken(false) < self.admission.slots;
+        let is_spare = self.slots_taken(now, false) < self.admission.slots;
         let admission = &mut self.admission;
         let Some(rate) = admission.meter.rate() else { return };
+        admission.peak = rate.max(admission.peak - admission.peak / 512);
         match admission.probe {
             Some((since, before, more)) if now.since(since) >= PROBE_TIME => {
                 let had = (admission.slots - more) as u64;

@@ -5,8 +5,9 @@ use crate::id::{NodeId, ServeId};
 use crate::time::Timestamp;
 
 use super::Swarm;
-use super::config::{Role, UPLOAD_SLOTS};
+use super::config::{Role, SPAN_MIN, UPLOAD_SLOTS, UPLOAD_SLOTS_MAX};
 use super::peer::{Peer, Slot, is_local};
+use super::rate::bytes_in;
 use super::rules::Rule;
 use super::transfer::Transfer;
 
@@ -30,22 +31,43 @@ impl Swarm {
                 true => self.admission.slots,
                 false => 1,
             };
-            let mut taken = self.slots_taken(local);
+            let (mut taken, mut all) = (self.slots_taken(now, local), self.slots_held(local));
             while taken < limit
+                && all < UPLOAD_SLOTS_MAX
                 && let Some(id) = self.next_waiting(local)
                 && let Some(peer) = self.peers.get_mut(&id)
             {
                 let closing = false;
-                peer.sink.slot = Some(Slot { since: now, closing });
+                peer.sink.slot = Some(Slot {
+                    since: now,
+                    closing,
+                    sent: 0,
+                });
                 peer.sink.last_slot = Some(now);
                 taken += 1;
+                all += 1;
             }
         }
     }
 
-    pub(super) fn slots_taken(&self, local: bool) -> usize {
+    fn holders(&self, local: bool) -> impl Iterator<Item = &Peer> {
         let taken = self.peers.values().filter(|peer| peer.sink.slot.is_some());
-        taken.filter(|peer| is_local(&peer.info) == local).count()
+        taken.filter(move |peer| is_local(&peer.info) == local)
+    }
+
+    fn slots_held(&self, local: bool) -> usize {
+        self.holders(local).count()
+    }
+
+    /// How many slots are taken of those that count. Who has got less than half of an even share leaves room for one more.
+    pub(super) fn slots_taken(&self, now: Timestamp, local: bool) -> usize {
+        let holders = self.slots_held(local).max(UPLOAD_SLOTS) as u64;
+        let is_light = |peer: &&Peer| {
+            let slot = peer.sink.slot.expect("a holder's");
+            let share = bytes_in(self.admission.peak / holders, now.since(slot.since));
+            share >= SPAN_MIN && 2 * slot.sent < share
+        };
+        self.holders(local).filter(|peer| !is_light(peer)).count()
     }
 
     /// Peers without a slot that wait for something. Who takes again what it got waits for all others first.

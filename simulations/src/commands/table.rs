@@ -36,7 +36,7 @@ const fn figure(scenario: &'static str, sites: Option<usize>, limit: &'static st
     }
 }
 
-const FIGURES: [Figure; 27] = [
+const FIGURES: [Figure; 28] = [
     figure("flash-release", Some(8), ""),
     figure("flash-release", Some(16), ""),
     figure("flash-release", Some(32), ""),
@@ -72,6 +72,7 @@ const FIGURES: [Figure; 27] = [
     figure("half-hostile", None, "1.25 × flash-release 16, 2 % waste"),
     figure("liars-and-crashes", None, ""),
     figure("greedy-takers", None, ""),
+    figure("narrow-takers", None, ""),
     figure("slow-hosts", None, ""),
     figure("origin-dies", None, "all finish"),
     figure("one-site", None, "1 copy"),
