@@ -7,6 +7,7 @@
 pub mod binary;
 pub mod docker;
 pub mod hostile;
+pub mod leftovers;
 pub mod metrics;
 pub mod namespace;
 pub mod network;

@@ -9,6 +9,7 @@
     reason = "a program that prints its results"
 )]
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
@@ -72,6 +73,16 @@ enum Command {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    if !matches!(
+        cli.command,
+        Command::Tables(_) | Command::ChainLink(_) | Command::HostilePeer(_)
+    ) {
+        samara_tests::leftovers::sweep(&work_base(), WORK_PREFIX);
+        if let Err(error) = samara_tests::leftovers::end_on_signal() {
+            eprintln!("lab: {error:#}");
+            return ExitCode::FAILURE;
+        }
+    }
     let printed = match &cli.command {
         Command::Pair(args) => pair::run(args).map(Some),
         Command::Swarm(args) => swarm::run(args).map(Some),
@@ -124,11 +135,18 @@ fn note(text: &str) {
     eprintln!("{text}");
 }
 
+/// How names of work folders begin.
+const WORK_PREFIX: &str = "samara-lab-";
+
+fn work_base() -> PathBuf {
+    std::env::var_os("SAMARA_LAB_DIR").map_or_else(std::env::temp_dir, Into::into)
+}
+
 /// A folder for gigabytes: `SAMARA_LAB_DIR`, else the system's temporary folder. Gone at the end.
 fn work_folder() -> Result<TempDir> {
-    let base = std::env::var_os("SAMARA_LAB_DIR").map_or_else(std::env::temp_dir, Into::into);
+    let base = work_base();
     tempfile::Builder::new()
-        .prefix("samara-lab-")
+        .prefix(&format!("{WORK_PREFIX}{}-", std::process::id()))
         .tempdir_in(&base)
         .with_context(|| base.display().to_string())
 }

@@ -135,7 +135,7 @@ pub(crate) fn run(args: &Args) -> Result<Value> {
         samara_tests::usage::is_root(),
         "lab swarm makes network namespaces: run it as root"
     );
-    ensure!(args.sites > 0, "--sites must be at least 1");
+    check(args)?;
     let stagger = Duration::try_from_secs_f64(args.stagger).context("--stagger")?;
     let folder = crate::work_folder()?;
     let source = folder.path().join("source").join("release.bin");
@@ -171,6 +171,23 @@ pub(crate) fn run(args: &Args) -> Result<Value> {
         }
     }
     Ok(report(args, &outcomes))
+}
+
+/// Refuses what would measure nothing.
+fn check(args: &Args) -> Result<()> {
+    ensure!(args.sites > 0, "--sites must be at least 1");
+    ensure!(args.runs > 0, "--runs must be at least 1");
+    ensure!(args.size > 0, "--size must be at least 1 B");
+    for (name, rate) in [
+        ("--origin-up", args.origin_up),
+        ("--site-up", args.site_up),
+        ("--site-down", args.site_down),
+    ] {
+        ensure!(rate.0 >= 12_500, "{name} must be at least 100kbit, not {rate}");
+    }
+    let any = !args.rivals_only || !args.vs.is_empty();
+    ensure!(any, "--rivals-only leaves Samara out: name rivals with --vs");
+    Ok(())
 }
 
 /// What became of one program.
