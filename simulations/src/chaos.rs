@@ -120,7 +120,7 @@ fn fault(rng: &mut Rng) -> Fault {
     Fault {
         kind: pick(rng, &kinds),
         at_s,
-        until_s: at_s + pick(rng, &[0.0, 4.0]),
+        until_s: Some(at_s + pick(rng, &[0.0, 4.0])),
         count: pick(rng, &[1, 2, 5]),
         on: None,
         with: None,

@@ -7,7 +7,7 @@ mod lives;
 mod needs;
 mod traffic;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -143,6 +143,8 @@ pub struct World {
     pub timeline: Timeline,
     /// What goes wrong, to whom and when.
     pub planned: Vec<Planned>,
+    /// The faults of the plan that came to somebody who ran.
+    struck: BTreeSet<usize>,
 }
 
 impl World {
@@ -180,6 +182,7 @@ impl World {
             overruns: Vec::new(),
             timeline: Timeline::new(50_000),
             planned: Vec::new(),
+            struck: BTreeSet::new(),
         };
         if world.nodes.len() > 5 {
             world.check_every = 16 * world.nodes.len() as u64;
@@ -352,6 +355,13 @@ impl World {
     #[must_use]
     pub fn number_of(&self, id: &NodeId) -> Option<usize> {
         self.by_id.get(id).copied()
+    }
+
+    /// The faults of the plan, by their numbers from 0, that came to nobody: all had finished, or the node did not run.
+    #[must_use]
+    pub fn idle_faults(&self) -> Vec<usize> {
+        let all = 0..self.scenario.fault.len();
+        all.filter(|number| !self.struck.contains(number)).collect()
     }
 
     /// The nodes whom an honest node quarantined though they are honest, and why.

@@ -103,7 +103,7 @@ fn two_hundred_sites_with_crashes_and_liars_replay_to_the_same_hash_with_every_s
     plan.release[0].size = "16MiB".to_owned();
     plan.release[0].blocks = Some(64);
     for fault in &mut plan.fault {
-        (fault.at_s, fault.until_s, fault.for_s) = (0.5, 3.5, 1.0);
+        (fault.at_s, fault.until_s, fault.for_s) = (0.5, Some(3.5), 1.0);
     }
     let hash = |check_every: u64| {
         let mut world = World::new(&plan).expect("a world");
@@ -353,6 +353,16 @@ fn links_that_are_cut_slow_or_half_open_and_full_disks_cost_time_and_nothing_els
         assert!(faulty.last_over_bound * faulty.bound_s <= 40.0, "{kind}: {faulty:?}");
         assert!(faulty.origin_copies <= 1.6, "{kind}: {faulty:?}");
     }
+}
+
+#[test]
+fn a_fault_that_came_to_nobody_is_told_of() {
+    let (world, _) = play(&scenario(
+        "[[nodes]]\ncount = 2\nrole = \"site\"\nup = \"50mbit\"\ndown = \"100mbit\"\n\
+         [[fault]]\nkind = \"kill\"\nat_s = 1.0\nfor_s = 1.0\n\
+         [[fault]]\nkind = \"kill\"\nat_s = 1000.0\nfor_s = 1.0\n",
+    ));
+    assert_eq!(world.idle_faults(), [1], "all had finished long before");
 }
 
 fn undisturbed(plan: &Scenario) -> Scenario {

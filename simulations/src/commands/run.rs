@@ -68,7 +68,7 @@ pub(crate) fn run(args: &Args) -> Result<String, RunError> {
     let mut out = if args.json {
         serde_json::to_string(&report).expect("figures have a JSON form") + "\n"
     } else {
-        text(&report) + &curves(&world)
+        text(&report) + &curves(&world) + &idle(&world)
     };
     if let Some(folder) = &args.pictures {
         for path in picture::write(&world, folder).map_err(|error| RunError::Picture(folder.clone(), error))? {
@@ -105,6 +105,20 @@ fn text(report: &Report) -> String {
         report.wall_s,
         &report.trace_hash[..16],
     )
+}
+
+/// Faults of the plan that came to nobody.
+fn idle(world: &World) -> String {
+    let line = |number: usize| {
+        let fault = &world.scenario.fault[number];
+        format!(
+            "  [[fault]] {}, {:?} at {} s, came to nobody: all had finished, or the node did not run\n",
+            number + 1,
+            fault.kind,
+            fault.at_s
+        )
+    };
+    world.idle_faults().into_iter().map(line).collect()
 }
 
 /// How busy all uplinks and the origins' were, a sign for each thirty-second part of the run.

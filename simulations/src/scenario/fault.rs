@@ -12,7 +12,7 @@ pub struct Fault {
     pub at_s: f64,
     /// See `at_s`.
     #[serde(default)]
-    pub until_s: f64,
+    pub until_s: Option<f64>,
     /// To how many random honest sites (`origin-dies`: to all origins).
     #[serde(default = "one_node")]
     pub count: usize,
@@ -57,12 +57,18 @@ pub enum FaultKind {
 }
 
 impl Fault {
+    /// The last moment at which it can come first, in seconds.
+    #[must_use]
+    pub fn latest_s(&self) -> f64 {
+        self.until_s.unwrap_or(self.at_s).max(self.at_s)
+    }
+
     /// The last moment at which any of it can still hold, in seconds.
     #[must_use]
     pub fn end_s(&self) -> f64 {
         #[expect(clippy::cast_precision_loss, reason = "a small number")]
         let repeats = self.times.saturating_sub(1) as f64;
-        self.until_s.max(self.at_s) + repeats * self.every_s + self.for_s
+        self.latest_s() + repeats * self.every_s + self.for_s
     }
 }
 

@@ -91,6 +91,16 @@ impl<U> Spread<U> {
         }
     }
 
+    /// The least that it can be.
+    #[must_use]
+    pub fn least(&self) -> f64 {
+        match &self.law {
+            Law::One(value) => *value,
+            Law::Even(from, _) | Law::Log(from, _) => *from,
+            Law::Any(values) => values.iter().copied().fold(f64::INFINITY, f64::min),
+        }
+    }
+
     /// The most that it can be.
     #[must_use]
     pub fn most(&self) -> f64 {

@@ -31,7 +31,7 @@ impl World {
                 victims.truncate(fault.count);
             }
             for victim in victims {
-                let (from, to) = (seconds(fault.at_s), seconds(fault.until_s.max(fault.at_s)));
+                let (from, to) = (seconds(fault.at_s), seconds(fault.latest_s()));
                 let at = Timestamp(from.0 + self.rng.below(to.0 - from.0 + 1)).after(WARM_UP);
                 self.planned.push(Planned {
                     fault: number,
@@ -58,6 +58,9 @@ impl World {
             self.at(again, Event::Fault(number, node, times - 1));
         }
         let end = self.now.after(Duration::from_secs_f64(fault.for_s));
+        if self.nodes[node].alive {
+            self.struck.insert(number);
+        }
         match fault.kind {
             FaultKind::Kill | FaultKind::Power if self.nodes[node].alive => {
                 self.stop(node, fault.kind == FaultKind::Power);
