@@ -6,10 +6,11 @@ mod check;
 mod fault;
 mod nodes;
 mod spread;
+mod written;
 
 use std::path::Path;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use samara_protocol::swarm::config::Rules;
 use samara_protocol::units::parse_bytes;
@@ -31,13 +32,16 @@ pub enum ScenarioError {
     /// The text is no scenario.
     #[error("`{0}` is not a scenario: {1}")]
     Parse(String, toml::de::Error),
+    /// The plan has what no text can say.
+    #[error("this cannot be written as TOML: {0}")]
+    Write(String),
     /// A value makes no sense.
     #[error("`{0}`: {1}")]
     Value(String, String),
 }
 
 /// The whole plan.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Scenario {
     /// Shown in reports.
@@ -82,7 +86,7 @@ pub struct Scenario {
 }
 
 /// A release.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Release {
     /// E.g. "64MiB".

@@ -80,6 +80,12 @@ mod tests {
         assert_eq!(error.kind(), "not finished");
         let nodes: usize = small.nodes.iter().map(|nodes| nodes.count).sum();
         assert!(small.fault.is_empty() && nodes == 2, "{small:#?}");
+        let path = std::env::temp_dir().join(format!("samara-shrink-{}.toml", std::process::id()));
+        std::fs::write(&path, small.to_toml().expect("can be said")).expect("written");
+        let read = Scenario::load(&path.to_string_lossy()).expect("a scenario");
+        std::fs::remove_file(&path).expect("removed");
+        let again = attempt(&read).expect_err("fails from its file as well");
+        assert_eq!(again.to_string(), error.to_string());
         assert!(
             shrink(&Scenario {
                 deadline_factor: 60.0,

@@ -36,7 +36,7 @@ pub(crate) fn campaign(args: &Args) -> Result<String, RunError> {
             Ok(report) => (steps, nodes) = (steps + report.steps, nodes + report.nodes),
             Err(error) => {
                 eprintln!(
-                    "seed {seed}: {error}\n  replay: samara-simulations run chaos --seed {seed}\n  shrink: samara-simulations shrink {seed}"
+                    "seed {seed}: {error}\n  replay: samara-simulations run chaos --seed {seed}\n  shrink: samara-simulations shrink {seed} > seed-{seed}.toml"
                 );
                 failed.push(seed);
                 first = first.or(Some(error));

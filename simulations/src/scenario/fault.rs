@@ -1,9 +1,9 @@
 //! What goes wrong, when, to how many, and for how long.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// Something that goes wrong.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Fault {
     /// What.
@@ -37,7 +37,7 @@ pub struct Fault {
 }
 
 /// What goes wrong.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum FaultKind {
     /// The process is killed: what was written stays.

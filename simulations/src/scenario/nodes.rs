@@ -1,11 +1,11 @@
 //! Who takes part: groups of alike nodes.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::spread::{Number, Rate, Spread};
 
 /// Alike nodes.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Nodes {
     /// What faults call them.
@@ -70,7 +70,7 @@ pub struct Nodes {
 }
 
 /// A node's role.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RoleName {
     /// A vendor's node that has everything.
@@ -82,7 +82,7 @@ pub enum RoleName {
 }
 
 /// Whether a node can be dialled.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Reach {
     /// By everybody.
@@ -93,7 +93,7 @@ pub enum Reach {
 }
 
 /// Whom a node's grant lets it feed beside its own site.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Reseed {
     /// Everybody whose grant says the same.
@@ -106,7 +106,7 @@ pub enum Reseed {
 }
 
 /// How a node behaves.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Behaviour {
     /// As the scheduler says.

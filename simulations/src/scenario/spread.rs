@@ -7,6 +7,7 @@ use std::fmt;
 use std::marker::PhantomData;
 
 use serde::de::{self, Deserialize, Deserializer, Visitor};
+use serde::ser::{Serialize, Serializer};
 
 use samara_protocol::rng::Rng;
 use samara_protocol::units::ByteRate;
@@ -16,11 +17,17 @@ pub trait Unit {
     /// An example, for messages.
     const EXAMPLE: &'static str;
 
+    /// Whether one value may be written without quotes.
+    const IS_BARE: bool;
+
     /// Reads one.
     ///
     /// # Errors
     /// What is wrong with it.
     fn read(text: &str) -> Result<f64, String>;
+
+    /// Writes one so that reading it gives the same.
+    fn write(value: f64) -> String;
 }
 
 /// Bytes a second, written as `50mbit`.
@@ -33,6 +40,7 @@ pub struct Number;
 
 impl Unit for Rate {
     const EXAMPLE: &'static str = "\"50mbit\", \"5mbit..80mbit\", \"5mbit..80mbit log\" or \"5mbit | 20mbit\"";
+    const IS_BARE: bool = false;
 
     fn read(text: &str) -> Result<f64, String> {
         let rate: ByteRate = text
@@ -41,10 +49,19 @@ impl Unit for Rate {
         #[expect(clippy::cast_precision_loss, reason = "rates are below 2^53")]
         Ok(rate.0 as f64)
     }
+
+    fn write(value: f64) -> String {
+        let bits = value * 8.0;
+        let units = [(1e9, "gbit"), (1e6, "mbit"), (1e3, "kbit")];
+        let whole = units.iter().find(|(scale, _)| bits >= *scale && bits % scale == 0.0);
+        let (scale, unit) = whole.copied().unwrap_or((1.0, "bit"));
+        format!("{}{unit}", bits / scale)
+    }
 }
 
 impl Unit for Number {
     const EXAMPLE: &'static str = "5, \"2..40\", \"2..40 log\" or \"2 | 5 | 40\"";
+    const IS_BARE: bool = true;
 
     fn read(text: &str) -> Result<f64, String> {
         let number: f64 = text.parse().map_err(|_| format!("`{text}` is not a number"))?;
@@ -53,6 +70,10 @@ impl Unit for Number {
         } else {
             Err(format!("`{text}` must be 0 or more"))
         }
+    }
+
+    fn write(value: f64) -> String {
+        value.to_string()
     }
 }
 
@@ -145,6 +166,29 @@ impl<U: Unit> Spread<U> {
     }
 }
 
+impl<U: Unit> Serialize for Spread<U> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match &self.law {
+            Law::One(value) if U::IS_BARE => serializer.serialize_f64(*value),
+            _ => serializer.serialize_str(&self.to_string()),
+        }
+    }
+}
+
+impl<U: Unit> fmt::Display for Spread<U> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.law {
+            Law::One(value) => f.write_str(&U::write(*value)),
+            Law::Even(from, to) => write!(f, "{}..{}", U::write(*from), U::write(*to)),
+            Law::Log(from, to) => write!(f, "{}..{} log", U::write(*from), U::write(*to)),
+            Law::Any(values) => {
+                let values: Vec<String> = values.iter().map(|value| U::write(*value)).collect();
+                f.write_str(&values.join(" | "))
+            }
+        }
+    }
+}
+
 impl<'de, U: Unit> Deserialize<'de> for Spread<U> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(Reader(PhantomData))
@@ -194,6 +238,24 @@ mod tests {
         assert!((430..570).contains(&low), "half lie below the geometric middle: {low}");
         assert_eq!(seen.into_iter().collect::<Vec<_>>(), ["2", "7"]);
         assert!((log.most() - 1e7).abs() < 1.0);
+    }
+
+    #[test]
+    fn what_is_written_reads_as_the_same() {
+        for text in [
+            "1gbit",
+            "50mbit",
+            "1234kbit",
+            "8bit",
+            "5mbit..80mbit",
+            "5mbit..80mbit log",
+            "5mbit | 20kbit",
+        ] {
+            assert_eq!(Spread::<Rate>::parse(text).expect(text).to_string(), text);
+        }
+        for text in ["0.1", "1000000", "0.3333333333333333..2", "1 | 0.000001"] {
+            assert_eq!(Spread::<Number>::parse(text).expect(text).to_string(), text);
+        }
     }
 
     #[test]
