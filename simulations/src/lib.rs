@@ -10,6 +10,7 @@ pub mod link;
 mod meeting;
 pub mod node;
 pub mod oracle;
+pub mod pace;
 pub mod picture;
 pub mod report;
 pub mod scenario;
@@ -17,6 +18,8 @@ pub mod shrink;
 pub mod timeline;
 pub mod topology;
 pub mod world;
+
+use pace::Progress;
 
 pub use report::Report;
 pub use scenario::Scenario;
@@ -75,7 +78,10 @@ impl RunError {
             Self::Invariant(_) => "broken invariant",
             Self::Oracle(oracle::Objection::Safety(_)) => "unsafe",
             Self::Oracle(oracle::Objection::Budget(_)) => "over budget",
-            Self::Oracle(oracle::Objection::Liveness { .. }) => "not finished",
+            Self::Oracle(oracle::Objection::Liveness { progress, .. }) => match progress {
+                Progress::Moving { .. } => "too slow",
+                Progress::Still { .. } => "stands still",
+            },
             Self::Oracle(oracle::Objection::Fairness(_)) => "unfair",
         }
     }

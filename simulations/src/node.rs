@@ -18,6 +18,7 @@ use samara_protocol::units::ByteRate;
 use samara_protocol::wire::message::SwarmMessage;
 
 use crate::bound::Rates;
+use crate::pace::Pace;
 use crate::scenario::{Behaviour, Reach};
 
 /// What a node is and never changes.
@@ -154,6 +155,8 @@ pub struct Node {
     pub received: u64,
     /// See `sent`.
     pub wasted: u64,
+    /// How fast it gets what it lacks.
+    pub pace: Pace,
     /// Control bytes sent.
     pub control: u64,
     /// Bytes of proofs sent.
@@ -188,6 +191,7 @@ impl Node {
             sent: 0,
             received: 0,
             wasted: 0,
+            pace: Pace::default(),
             control: 0,
             proofs: 0,
             quarantined: BTreeMap::new(),

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use samara_protocol::swarm::io::DisconnectReason;
+use samara_protocol::time::Timestamp;
 
+use crate::pace::Progress;
 use crate::world::World;
 
 /// What must not happen.
@@ -17,7 +19,7 @@ pub enum Objection {
     Budget(String),
     /// An honest node did not finish.
     #[error(
-        "liveness: {count} of {of} honest nodes have not finished after {after_s:.1} s, the first is node {first} ({what})"
+        "liveness: {count} of {of} honest nodes have not finished after {after_s:.1} s, of which {still} stand still; node {worst} {progress} ({what})"
     )]
     Liveness {
         /// How many.
@@ -26,8 +28,12 @@ pub enum Objection {
         of: usize,
         /// Virtual time.
         after_s: f64,
-        /// One of them.
-        first: usize,
+        /// How many of them got nothing new lately.
+        still: usize,
+        /// The one that needs longest.
+        worst: usize,
+        /// How it goes on.
+        progress: Progress,
         /// What its scheduler says.
         what: String,
     },
@@ -72,23 +78,37 @@ pub fn judge(world: &World) -> Result<(), Objection> {
         }
     }
     late.dedup();
-    if let Some(first) = late.first() {
-        #[expect(clippy::cast_precision_loss, reason = "microseconds of a run")]
-        let after_s = world.now.0 as f64 / 1e6;
-        return Err(Objection::Liveness {
-            count: late.len(),
-            of: fetchers.len(),
-            after_s,
-            first: *first,
-            what: unfinished(world, *first),
-        });
-    }
+    liveness(world, &late, fetchers.len())?;
     let wronged = world.wrongly_quarantined();
     if wronged.is_empty() {
         Ok(())
     } else {
         Err(Objection::Fairness(wronged))
     }
+}
+
+/// Objects to nodes that are late; who stands still is named before who is slow.
+fn liveness(world: &World, late: &[usize], of: usize) -> Result<(), Objection> {
+    let progress = |node: &usize| {
+        let entry = &world.nodes[*node];
+        (*node, entry.pace.progress(world.now, world.lacks(entry)))
+    };
+    let all: Vec<(usize, Progress)> = late.iter().map(progress).collect();
+    let is_still = |(_, progress): &&(usize, Progress)| matches!(progress, Progress::Still { .. });
+    let longest =
+        |a: &&(usize, Progress), b: &&(usize, Progress)| a.1.eta_s().total_cmp(&b.1.eta_s()).then(b.0.cmp(&a.0));
+    let Some((worst, progress)) = all.iter().max_by(longest) else {
+        return Ok(());
+    };
+    Err(Objection::Liveness {
+        count: late.len(),
+        of,
+        after_s: world.now.since(Timestamp::ZERO).as_secs_f64(),
+        still: all.iter().filter(is_still).count(),
+        worst: *worst,
+        progress: *progress,
+        what: unfinished(world, *worst),
+    })
 }
 
 /// What a scheduler says of the first of its layouts that lacks something.

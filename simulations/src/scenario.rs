@@ -15,6 +15,8 @@ use serde::{Deserialize, Serialize};
 use samara_protocol::swarm::config::Rules;
 use samara_protocol::units::parse_bytes;
 
+pub(crate) use check::TIME_MAX;
+
 pub use baseline::Baseline;
 pub use fault::{Fault, FaultKind};
 pub use nodes::{Behaviour, Nodes, Reach, Reseed, RoleName};

@@ -77,7 +77,7 @@ mod tests {
         plan.release[0].size = "64MiB".to_owned();
         plan.nodes[0].up = crate::scenario::Spread::one(1.25e5);
         let (small, error) = shrink(&plan).expect("it fails");
-        assert_eq!(error.kind(), "not finished");
+        assert_eq!(error.kind(), "too slow");
         let nodes: usize = small.nodes.iter().map(|nodes| nodes.count).sum();
         assert!(small.fault.is_empty() && nodes == 2, "{small:#?}");
         let path = std::env::temp_dir().join(format!("samara-shrink-{}.toml", std::process::id()));
@@ -93,5 +93,22 @@ mod tests {
             })
             .is_none()
         );
+    }
+
+    #[test]
+    fn who_stands_still_does_not_shrink_to_who_is_merely_slow() {
+        let text = "name = \"x\"\ndeadline_factor = 0.0\n[[release]]\nsize = \"64MiB\"\n\
+            [[nodes]]\ncount = 1\nrole = \"origin\"\nup = \"1mbit\"\ndown = \"1mbit\"\n\
+            [[nodes]]\ncount = 4\nrole = \"site\"\nup = \"1mbit\"\ndown = \"1mbit\"\n\
+            [[fault]]\nkind = \"origin-dies\"\nat_s = 3.0\n";
+        let plan = Scenario::parse("x", text).expect("a scenario");
+        let (small, error) = shrink(&plan).expect("it fails");
+        assert_eq!(error.kind(), "stands still");
+        assert!(error.to_string().contains("stands still since"), "{error}");
+        assert_eq!(small.fault.len(), 1, "without it they are slow: {small:#?}");
+        let mut slow = plan;
+        slow.fault.clear();
+        let error = attempt(&slow).expect_err("64 MiB take nine minutes");
+        assert!(error.to_string().contains("still moving at"), "{error}");
     }
 }

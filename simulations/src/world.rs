@@ -5,6 +5,7 @@ mod budget;
 mod faults;
 mod lives;
 mod needs;
+mod paths;
 mod traffic;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -23,6 +24,7 @@ use samara_protocol::tree::ranges::RangeSet;
 use samara_protocol::wire::message::SwarmMessage;
 
 use agenda::Agenda;
+use needs::Needs;
 
 use crate::link::Links;
 use crate::node::Node;
@@ -135,6 +137,7 @@ pub struct World {
     /// Until when nothing gets through between two nodes.
     half_open: BTreeMap<(usize, usize), Timestamp>,
     deadline: Timestamp,
+    needs: Needs,
     /// What a node without the group served: a safety violation.
     pub violations: Vec<String>,
     /// What went over a budget.
@@ -178,6 +181,7 @@ impl World {
             hash: blake3::Hasher::new(),
             half_open: BTreeMap::new(),
             deadline: Timestamp(u64::MAX),
+            needs: Needs::default(),
             violations: Vec::new(),
             overruns: Vec::new(),
             timeline: Timeline::new(50_000),
@@ -187,8 +191,9 @@ impl World {
         if world.nodes.len() > 5 {
             world.check_every = 16 * world.nodes.len() as u64;
         }
-        world.deadline = world.end();
         world.plan();
+        world.needs = world.needs()?;
+        world.deadline = world.end();
         Ok(world)
     }
 

@@ -175,6 +175,28 @@ fn a_site_that_holds_half_serves_its_half() {
 }
 
 #[test]
+fn the_bound_counts_what_is_held_at_the_start() {
+    let report = run(&Scenario::load("half-open").expect("built in")).expect("runs");
+    // 48 MiB over three uplinks of 80 Mbit/s together; the origin need not send anything.
+    assert!(
+        (report.bound_s - 5.033).abs() < 0.01 && report.copies_needed < 0.01,
+        "{report:?}"
+    );
+}
+
+#[test]
+fn links_on_which_no_run_comes_to_an_end_are_refused() {
+    for rate in ["0", "1bit"] {
+        let text = format!("[[nodes]]\ncount = 1\nrole = \"site\"\nup = \"1mbit\"\ndown = \"{rate}\"\n");
+        let error = World::new(&scenario(&text)).expect_err("no end").to_string();
+        assert!(
+            error.contains("nodes.down") && error.contains("at most 1000000"),
+            "{error}"
+        );
+    }
+}
+
+#[test]
 fn an_urgent_release_overtakes() {
     let sites = "[[nodes]]\ncount = 8\nrole = \"site\"\nup = \"50mbit\"\ndown = \"100mbit\"\n";
     let releases = "[[release]]\nsize = \"64MiB\"\n[[release]]\nsize = \"8MiB\"\npriority = 9\nat_s = 3.0\n";
@@ -381,8 +403,13 @@ fn a_path_that_loses_packets_gets_what_tcp_makes_of_it() {
         plan
     };
     // 1.22 · 1460 / (0.1 s · √0.02) are 126 kB/s.
-    let took = seconds(&play(&plan("0.02")).0, 1, 0);
+    let (world, report) = play(&plan("0.02"));
+    let took = seconds(&world, 1, 0);
     assert!((32.0..37.0).contains(&took), "{took}");
+    assert!(
+        (1.0..1.1).contains(&report.last_over_bound),
+        "the bound knows of losses: {report:?}"
+    );
     assert!(seconds(&play(&plan("0")).0, 1, 0) <= 1.5);
 }
 

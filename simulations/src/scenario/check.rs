@@ -5,6 +5,8 @@ mod times;
 
 use std::collections::BTreeSet;
 
+pub(crate) use times::TIME_MAX;
+
 use super::{Nodes, RoleName, Scenario, ScenarioError, size};
 
 /// Nodes of a scenario at the most.

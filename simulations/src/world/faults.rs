@@ -5,14 +5,13 @@ use std::time::Duration;
 use samara_protocol::swarm::config::Role;
 use samara_protocol::time::Timestamp;
 
+use super::paths::pair;
 use super::{Event, Planned, WARM_UP, World};
 use crate::scenario::FaultKind;
 use crate::topology::seconds;
 
 /// Who is cut off for so long is hung up on, as a node does it.
 const SILENCE: Duration = Duration::from_secs(15);
-/// Payload of a full TCP segment.
-const SEGMENT: f64 = 1460.0;
 
 impl World {
     pub(super) fn plan_faults(&mut self) {
@@ -137,44 +136,4 @@ impl World {
             }
         }
     }
-
-    /// When something that leaves now gets through between two nodes.
-    pub(super) fn opens_at(&self, a: usize, b: usize) -> Timestamp {
-        let path = self.half_open.get(&pair(a, b)).copied().unwrap_or(self.now);
-        path.max(self.nodes[a].cut_until)
-            .max(self.nodes[b].cut_until)
-            .max(self.now)
-    }
-
-    /// How long something is on its way between two nodes.
-    pub(super) fn latency(&self, a: usize, b: usize) -> Duration {
-        let (a, b) = (&self.nodes[a].nature, &self.nodes[b].nature);
-        let regions = if a.region == b.region {
-            0.0
-        } else {
-            self.scenario.region_latency_ms
-        };
-        let ms = self.scenario.latency_ms + regions + a.latency_ms + b.latency_ms;
-        Duration::from_secs_f64(ms / 1e3)
-    }
-
-    /// Holds the flows between two nodes down to what their path lets through: nothing where it is half open, and where
-    /// packets are lost what TCP makes of it (Mathis, Semke, Mahdavi, Ott 1997: `1.22 · segment / (rtt · √loss)`).
-    pub(super) fn hold_down(&mut self, a: usize, b: usize) {
-        let loss = 1.0 - (1.0 - self.nodes[a].nature.loss) * (1.0 - self.nodes[b].nature.loss);
-        let rtt = 2.0 * self.latency(a, b).as_secs_f64().max(1e-4);
-        let cap = if self.half_open.contains_key(&pair(a, b)) {
-            0.0
-        } else if loss > 0.0 {
-            1.22 * SEGMENT / (rtt * loss.sqrt())
-        } else {
-            f64::INFINITY
-        };
-        self.links.limit(self.now, a, b, cap);
-        self.links.limit(self.now, b, a, cap);
-    }
-}
-
-fn pair(a: usize, b: usize) -> (usize, usize) {
-    (a.min(b), a.max(b))
 }

@@ -135,6 +135,7 @@ impl World {
             disk.held.union_with(&good);
             self.nodes[to].wasted += again;
             let bytes = good.count() * GROUP_BYTES;
+            self.nodes[to].pace.gain(self.now, bytes - again);
             let groups = good;
             self.step(to, Input::FetchVerified { request, groups, bytes });
         }
