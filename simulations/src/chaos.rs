@@ -10,6 +10,34 @@ use crate::scenario::{Behaviour, Fault, FaultKind, Nodes, Reach, Release, Reseed
 /// The plan of a seed.
 #[must_use]
 pub fn scenario(seed: u64) -> Scenario {
+    let mut plan = without_housed(seed);
+    // Lots of their own, so that everything else of a plan is as it was before there were such hosts.
+    let mut rng = Rng::new(seed ^ 0x686f_7374);
+    if rng.one_in(3) {
+        house(&mut plan, &mut rng);
+    }
+    plan
+}
+
+/// Makes one of the honest groups a site, and puts hosts into it that know nobody else: everything that they get is from there.
+fn house(plan: &mut Scenario, rng: &mut Rng) {
+    let groups = plan.nodes.iter_mut();
+    let is_meant = |nodes: &&mut Nodes| nodes.role == RoleName::Site && nodes.behaviour == Behaviour::Honest;
+    let mut groups: Vec<&mut Nodes> = groups.filter(is_meant).collect();
+    let at = usize::try_from(rng.below(groups.len() as u64)).unwrap_or(0);
+    let Some(sites) = groups.get_mut(at) else { return };
+    let home = Some("home".to_owned());
+    (sites.site, sites.nodes_per_site, sites.tenants) = (home.clone(), 1, None);
+    let count = pick(rng, &[1, 2, 3]);
+    let mut hosts = group(RoleName::Host, count, rng);
+    (hosts.site, hosts.site_only) = (home, true);
+    hosts.joins_s = Spread::one(pick(rng, &[0.0, 0.0, 4.0]));
+    plan.nodes.push(hosts);
+}
+
+/// The plan of a seed as it was before there were hosts that know only their own site.
+#[must_use]
+pub fn without_housed(seed: u64) -> Scenario {
     let mut rng = Rng::new(seed ^ 0x6368_616f);
     let mut plan = Scenario {
         name: "chaos".to_owned(),
@@ -137,7 +165,10 @@ fn pick<T: Clone>(rng: &mut Rng, items: &[T]) -> T {
 
 #[cfg(test)]
 mod tests {
+    use samara_protocol::swarm::config::Role;
+
     use super::*;
+    use crate::node::Node;
 
     #[test]
     fn every_plan_makes_sense_and_the_same_seed_gives_the_same() {
@@ -146,5 +177,27 @@ mod tests {
             plan.check().unwrap_or_else(|error| panic!("seed {seed}: {error}"));
             assert_eq!(format!("{plan:?}"), format!("{:?}", scenario(seed)));
         }
+    }
+
+    #[test]
+    fn a_host_that_knows_only_its_site_knows_an_honest_node_there_that_knows_an_origin() {
+        let mut housed = 0;
+        for seed in 0..600 {
+            let nodes = crate::topology::nodes(&scenario(seed));
+            for host in nodes.iter().filter(|node| node.nature.site_only) {
+                // A stranger knows everybody, and nobody lets it in.
+                let met = host.knows.iter().map(|other| &nodes[*other]);
+                let mut met = met.filter(|node| node.nature.behaviour != Behaviour::Stranger);
+                assert!(
+                    met.clone().all(|node| node.nature.site == host.nature.site),
+                    "seed {seed}"
+                );
+                let is_fed = |node: &Node| node.knows.iter().any(|other| nodes[*other].nature.role == Role::Origin);
+                let feeds = |node: &Node| node.nature.role == Role::Site && node.counts() && is_fed(node);
+                assert!(met.any(feeds), "seed {seed}");
+                housed += 1;
+            }
+        }
+        assert!(housed > 200, "{housed} hosts in 600 plans");
     }
 }
