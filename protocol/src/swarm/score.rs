@@ -140,4 +140,13 @@ mod tests {
             None
         );
     }
+
+    #[test]
+    fn who_comes_back_from_quarantine_is_shut_out_again_at_the_second_bad_span() {
+        let mut standings = Standings::default();
+        standings.quarantine(PEER, Timestamp::ZERO, DisconnectReason::ServedGarbage);
+        assert_eq!(standings.blame_of(&PEER), BLAME_MAX / 2);
+        assert!(!standings.blame(PEER, BLAME_INVALID));
+        assert!(standings.blame(PEER, BLAME_INVALID));
+    }
 }

@@ -10,12 +10,15 @@ use crate::limits::{GROUP_BYTES, REQUEST_BYTES_MAX, REQUEST_RANGES_MAX};
 use crate::manifest::blocks::{Block, BlockTable};
 use crate::wire::message::SwarmMessage;
 
+mod asking;
+mod believing;
 mod counting;
 mod healing;
 mod introductions;
 mod random;
 mod seeding;
 mod serving;
+mod slots;
 mod stalls;
 mod takers;
 

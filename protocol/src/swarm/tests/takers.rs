@@ -94,6 +94,32 @@ fn many_peers_together_make_us_read_our_disk_no_faster_than_one_may_expect() {
 }
 
 #[test]
+fn one_rejection_of_everything_makes_us_read_32_mib_of_it_and_no_more() {
+    let mut bench = Bench::new(Role::Site);
+    bench.open(table(64, 64), all(4096));
+    bench.meet(A, Distance::Site);
+    bench.status(A, &RangeSet::new(), 64);
+    for serve in 0..64u32 {
+        bench.ask(u64::from(serve), A, RangeSet::from(serve * 64..(serve + 1) * 64));
+        while bench.swarm.serves.contains_key(&ServeId(u64::from(serve))) {
+            bench.pass(Duration::from_millis(10));
+            take_all(&mut bench, &[A]);
+        }
+    }
+    assert_eq!(
+        bench.swarm.transfers[&LAYOUT].sent,
+        4096 * GROUP_BYTES,
+        "it was sent all of it"
+    );
+    reject(&mut bench, A, all(64));
+    let read: Vec<u64> = rechecks(&bench)
+        .iter()
+        .map(|groups| groups.count() * GROUP_BYTES)
+        .collect();
+    assert_eq!((read, RECHECK_BYTES_MAX), (vec![32 << 20], 32 << 20));
+}
+
+#[test]
 fn who_takes_the_same_again_and_again_waits_for_those_who_take_it_first() {
     for role in [Role::Origin, Role::Site] {
         let mut bench = Bench::new(role);
