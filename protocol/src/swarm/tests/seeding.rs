@@ -1,6 +1,7 @@
 //! What an origin shows to whom, when neighbours give up what they had, leave, or have nothing to say.
 
 use super::*;
+use crate::swarm::config::{Rule, Rules};
 use crate::swarm::event::Event;
 
 /// As a site does that has collected a release and is asked for it again.
@@ -209,4 +210,46 @@ fn of_domains_that_are_gone_and_of_members_that_come_and_go_an_origin_keeps_litt
     let seeding = &bench.swarm.transfers[&LAYOUT].seeding;
     let away = seeding.domains.values().map(|placement| placement.away.len());
     assert!(away.max() <= Some(8));
+}
+
+/// Who asks keeps what it was shown however long that takes.
+#[test]
+fn what_is_shown_and_not_asked_for_in_five_seconds_is_shown_to_another() {
+    for asks in [false, true] {
+        let mut bench = Bench::new(Role::Origin);
+        // A second copy while the first is not asked for is another matter.
+        bench.swarm.rules = Rules::ALL.without(Rule::Help);
+        bench.open(table(512, 1), all(512));
+        // B is needier, and so the next to be shown something.
+        for (peer, have) in [(A, RangeSet::from(16..512)), (B, RangeSet::new())] {
+            bench.meet(peer, Distance::Other);
+            bench.status(peer, &have, 512);
+        }
+        let shown = |bench: &Bench, peer: NodeId| bench.swarm.peers[&peer].lines[&LAYOUT].shown.clone();
+        let pledged = |bench: &Bench| -> Vec<u32> {
+            let line = &bench.swarm.peers[&A].lines[&LAYOUT];
+            line.pledges.keys().copied().collect()
+        };
+        // B gets what it is shown, and a block of A's now and then: nobody stands still.
+        let (mut kept, mut seen) = (Vec::new(), Vec::new());
+        for at in 0..60 {
+            bench.pass(Duration::from_millis(100));
+            let mut blocks: RangeSet = shown(&bench, B).iter().map(|block| block..block + 1).collect();
+            blocks.insert(16 + at..17 + at);
+            bench.hear(B, SwarmMessage::Have { number: 0, blocks });
+            if at == 20 {
+                // All else that nobody had is with B by now.
+                kept = pledged(&bench);
+                if asks {
+                    bench.ask(1, A, RangeSet::from(kept[0]..kept[0] + 1));
+                }
+            }
+            let taken = kept.iter().filter(|block| shown(&bench, B).get(**block));
+            seen.push(taken.count());
+        }
+        assert!(!kept.is_empty());
+        assert_eq!(seen[45], 0, "it may still ask: {kept:?}, {seen:?}");
+        let most = if asks { 0..1 } else { kept.len() / 2..kept.len() + 1 };
+        assert!(most.contains(&seen[59]), "asks {asks}: {kept:?}, {seen:?}");
+    }
 }
