@@ -229,7 +229,7 @@ fn ended(status: EndStatus, complete: bool) -> Ending {
         ),
         EndStatus::Absent => Ending::Failed(FetchFault::Absent, "the peer does not have it".to_owned()),
         EndStatus::Failed => Ending::Failed(FetchFault::Unreadable, "the peer cannot read it".to_owned()),
-        EndStatus::Cancelled => Ending::Failed(FetchFault::Broken, "the peer ended it before that".to_owned()),
+        EndStatus::Cancelled => Ending::Failed(FetchFault::Broken, "the peer ended it".to_owned()),
     }
 }
 
