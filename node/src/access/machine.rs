@@ -184,15 +184,23 @@ impl Machine {
         Ok(products.swap_remove(at))
     }
 
+    /// Verifies a join file for this machine, and takes nothing in.
+    ///
+    /// # Errors
+    /// When anything in it is wrong, or this machine has no key yet.
+    pub fn verify(&self, file: &JoinFile, wall: WallTime) -> Result<Vec<Joined>, AccessError> {
+        let way_out = "the file is for the machine that asked; `samara request` there is what it answers";
+        let key = key_file::require(&self.dir.join(IDENTITY), way_out)?;
+        Ok(file.verify(key.public(), wall)?)
+    }
+
     /// Verifies a join file for this machine and takes it in. Joining again renews grant and enrolments and never takes
     /// metadata back.
     ///
     /// # Errors
     /// When anything in it is wrong; nothing is taken then.
     pub fn join(&self, file: &JoinFile, wall: WallTime) -> Result<Vec<Joined>, AccessError> {
-        let way_out = "the file is for the machine that asked; `samara request` there is what it answers";
-        let key = key_file::require(&self.dir.join(IDENTITY), way_out)?;
-        let joined = file.verify(key.public(), wall)?;
+        let joined = self.verify(file, wall)?;
         for (one, offered) in joined.iter().zip(&file.products) {
             let home = self.product(one.trust.product());
             home.install(one, &offered.contacts, wall)?;

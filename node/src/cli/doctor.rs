@@ -36,7 +36,7 @@ struct Findings {
 /// # Errors
 /// When stdout cannot be written to, or the node does not answer as it should.
 pub fn run(args: &Args, context: &Context, printer: &mut Printer) -> Result<ExitStatus, CliError> {
-    let (config, settings) = machine::configuration(args.config.as_deref(), context.home());
+    let (config, settings) = machine::configuration(args.config.as_deref(), context.home(), context.now());
     let home = settings.as_ref().map_or(context.home(), |settings| &settings.node.home);
     let store = settings
         .as_ref()

@@ -5,7 +5,8 @@ use clap::Subcommand;
 use super::{CliError, Context, ExitStatus, Printer};
 
 mod listening;
-pub(super) mod membership;
+mod membership;
+pub(super) mod preflight;
 pub mod run;
 
 /// The daemon.

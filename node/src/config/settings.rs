@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 
 use samara_protocol::id::ProductId;
 use samara_protocol::limits::CONFIG_BYTES_MAX;
+use samara_protocol::manifest::platform::Platform;
 use samara_protocol::swarm::io::{Limits, UploadAudience};
+use samara_protocol::trust::grant::ChannelName;
 use samara_protocol::units::ByteRate;
 use serde::{Deserialize, Serialize, Serializer};
 
@@ -123,9 +125,9 @@ pub struct ProductSettings {
     /// A join file to take in at the start, if it has not been joined yet.
     pub join: Option<PathBuf>,
     /// Channels whose releases are fetched without being asked.
-    pub follow: Vec<String>,
-    /// Which platforms' files are wanted, `os/arch[/variant]`; `None` is all.
-    pub platforms: Option<Vec<String>>,
+    pub follow: Vec<ChannelName>,
+    /// Which platforms' files are wanted; `None` is all.
+    pub platforms: Option<Vec<Platform>>,
     /// Releases kept for each followed channel, the current one included.
     pub keep: u32,
     /// Transfers of a higher one go first.
@@ -171,13 +173,16 @@ pub enum LogLevel {
 
 impl ProductSettings {
     /// What holds for a product that is joined and not configured: its channel `stable`, for all platforms.
+    ///
+    /// # Panics
+    /// Never: `stable` is a channel's name.
     #[must_use]
     pub fn defaults(name: &str) -> Self {
         Self {
             name: name.to_owned(),
             id: None,
             join: None,
-            follow: vec!["stable".to_owned()],
+            follow: vec!["stable".parse().expect("a channel's name")],
             platforms: None,
             keep: resolve::KEEP_DEFAULT,
             priority: 0,

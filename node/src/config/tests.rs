@@ -155,6 +155,19 @@ fn names_and_choices_are_checked() {
         );
     }
     assert!(refusal("[[product]]\nname = \"a/b\"\nplatforms = [\"linux\"]\n").contains("linux/amd64"));
+    // What `node run` takes for a channel or a platform, and nothing else.
+    let underscored = refusal("[[product]]\nname = \"a/b\"\nfollow = [\n\"stable\",\n\"my_channel\"]\n");
+    assert!(
+        underscored.contains(":5: `product.follow`: `my_channel` is not a channel's name"),
+        "{underscored}"
+    );
+    assert!(
+        refusal(&format!(
+            "[[product]]\nname = \"a/b\"\nfollow = [\"{}\"]\n",
+            "x".repeat(33)
+        ))
+        .contains("1 to 32")
+    );
     assert!(refusal("[[product]]\nname = \"a/b\"\nid = \"12\"\n").contains("`product.id`"));
     assert!(refusal("[node]\nhome = \"\"\n").contains("an empty path"));
 }

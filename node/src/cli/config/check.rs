@@ -1,5 +1,5 @@
-//! `samara config check FILE`: reads a node's configuration as `node run` would and prints what it means. Opens no
-//! socket and creates nothing.
+//! `samara config check FILE`: reads a node's configuration as `node run` would, looks at all that `node run` would
+//! refuse, and prints what it means. Opens no socket and creates nothing.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -7,8 +7,7 @@ use std::path::PathBuf;
 use samara_protocol::units::show_bytes;
 use serde::Serialize;
 
-use crate::access::Machine;
-use crate::cli::node::membership;
+use crate::cli::node::preflight;
 use crate::cli::{CliError, Context, ExitStatus, Printer};
 use crate::config::Settings;
 use crate::config::settings::{LimitSettings, ProductSettings, audience_name};
@@ -23,27 +22,17 @@ pub struct Args {
 /// Prints the resolved settings.
 ///
 /// # Errors
-/// When the file is no good configuration; nothing is printed then.
+/// When the file is no good configuration, or a node with it would not start; nothing is printed then.
 pub fn run(args: &Args, context: &Context, printer: &mut Printer) -> Result<ExitStatus, CliError> {
     let settings = Settings::load(&args.file, context.home())?;
-    of_home(&settings, context, printer)?;
+    for warning in preflight::look(&settings, context.now())?.warnings {
+        printer.warn(warning);
+    }
     printer.print(&Resolved {
         file: args.file.clone(),
         settings,
     })?;
     Ok(ExitStatus::Success)
-}
-
-/// What the node's home contradicts, where whoever asks can see it; the node itself looks again when it starts.
-fn of_home(settings: &Settings, context: &Context, printer: &mut Printer) -> Result<(), CliError> {
-    let machine = Machine::at(&settings.node.home);
-    match membership::chosen(&machine, settings) {
-        Ok(products) => membership::check(&machine, settings, &products, context, printer),
-        Err(error) => {
-            printer.detail(format_args!("the home was not looked at: {error}"));
-            Ok(())
-        }
-    }
 }
 
 #[derive(Serialize)]
@@ -99,10 +88,10 @@ fn show_product(product: &ProductSettings, f: &mut fmt::Formatter<'_>) -> fmt::R
     write!(f, "product   {}: ", product.name)?;
     match product.follow.as_slice() {
         [] => f.write_str("follows no channel (an origin has every release)")?,
-        channels => write!(f, "follows {}, keeps {}", channels.join(", "), product.keep)?,
+        channels => write!(f, "follows {}, keeps {}", list(channels, ""), product.keep)?,
     }
     match &product.platforms {
-        Some(platforms) => writeln!(f, ", platforms {}", platforms.join(", "))?,
+        Some(platforms) => writeln!(f, ", platforms {}", list(platforms, "none"))?,
         None => writeln!(f, ", all platforms")?,
     }
     match &product.signer {
@@ -148,19 +137,30 @@ mod tests {
 
     #[test]
     fn a_good_file_prints_what_it_means() {
-        let (result, out) = check(
-            "[limits]\nup = \"50mbit\"\n[[product]]\nname = \"acme/app\"\nfollow = [\"stable\"]\n",
-            Format::Human,
-        );
+        let (result, out) = check("[limits]\nup = \"50mbit\"\n", Format::Human);
         assert_eq!(result, Ok(ExitStatus::Success));
         assert!(
             out.contains("up        50.0 Mbit/s\ndown      no limit\nupload    tenant\n"),
             "{out}"
         );
-        assert!(
-            out.contains("product   acme/app: follows stable, keeps 2, all platforms\n"),
-            "{out}"
-        );
+    }
+
+    #[test]
+    fn a_place_where_nothing_can_be_made_is_refused_with_its_key() {
+        let long = format!("/run/{}/node.sock", "x".repeat(120));
+        for (text, key) in [
+            ("[node]\nhome = \"/dev/null\"\n", "node.home"),
+            ("[store]\ndir = \"/dev/null/store\"\n", "store.dir"),
+            (&format!("[node]\nsocket = \"{long}\"\n"), "node.socket"),
+        ] {
+            let (result, out) = check(text, Format::Human);
+            let error = result.expect_err(text);
+            assert_eq!(
+                (error.status(), error.culprit(), out.as_str()),
+                (ExitStatus::Usage, key, "")
+            );
+            assert!(error.hint().is_some(), "{error}");
+        }
     }
 
     #[test]
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn a_signer_without_its_keys_is_refused_and_one_that_has_them_is_shown() {
+    fn a_signer_without_its_keys_is_refused() {
         let keys = tempfile::tempdir().expect("a directory");
         let dir = keys.path().display();
         let text = |dir: &dyn fmt::Display| {
@@ -190,9 +190,9 @@ mod tests {
         for name in ["snapshot.key", "timestamp.key"] {
             std::fs::write(keys.path().join(name), "a key").expect("written");
         }
-        let (result, out) = check(&text(&dir), Format::Human);
-        assert_eq!(result, Ok(ExitStatus::Success));
-        assert!(out.contains(&format!("signer    {dir}\n")), "{out}");
+        let (result, _) = check(&text(&dir), Format::Human);
+        let error = result.expect_err("the keys are there, the product is not");
+        assert_eq!(error.culprit(), "acme/app", "{error}");
     }
 
     #[test]

@@ -10,6 +10,7 @@ use samara_protocol::units::show_bytes;
 use crate::access::{AccessError, Machine, Standing};
 use crate::admin::api::{Check, Verdict};
 use crate::cli::CliError;
+use crate::cli::node::preflight;
 use crate::config::Settings;
 use crate::daemon::credentials_check;
 
@@ -38,8 +39,8 @@ pub(super) fn way_out(mut check: Check, text: impl Into<String>) -> Check {
     check
 }
 
-/// The node's file, when one is named.
-pub(super) fn configuration(file: Option<&Path>, home: &Path) -> (Check, Option<Settings>) {
+/// The node's file, when one is named, and whether a node would start with it.
+pub(super) fn configuration(file: Option<&Path>, home: &Path, now: WallTime) -> (Check, Option<Settings>) {
     let Some(file) = file else {
         let check = found("config", Verdict::Skipped, "no file named");
         return (
@@ -48,17 +49,31 @@ pub(super) fn configuration(file: Option<&Path>, home: &Path) -> (Check, Option<
         );
     };
     match Settings::load(file, home) {
-        Ok(settings) => (
-            found("config", Verdict::Ok, format!("{} is good", file.display())),
-            Some(settings),
-        ),
-        Err(error) => {
-            let error = CliError::from(error);
-            let what = format!("{}: {}", error.culprit(), error.what());
-            let check = found("config", Verdict::Failed, what);
-            (way_out(check, error.hint().unwrap_or("look at that line")), None)
-        }
+        Ok(settings) => (settled(file, &settings, now), Some(settings)),
+        Err(error) => (refused(&error.into(), "look at that line"), None),
     }
+}
+
+/// What `node run` would say of settings that are good by themselves.
+fn settled(file: &Path, settings: &Settings, now: WallTime) -> Check {
+    let file = file.display();
+    let warnings = match preflight::look(settings, now) {
+        Ok(cleared) => cleared.warnings,
+        Err(error) => return refused(&error, "`samara config check` looks at it again"),
+    };
+    let warned = warnings.first().and_then(|warning| warning.rsplit_once("; "));
+    match warned {
+        None => found("config", Verdict::Ok, format!("{file} is good")),
+        Some((what, hint)) => way_out(found("config", Verdict::Warning, format!("{file}: {what}")), hint),
+    }
+}
+
+fn refused(error: &CliError, otherwise: &str) -> Check {
+    let what = format!("{}: {}", error.culprit(), error.what());
+    way_out(
+        found("config", Verdict::Failed, what),
+        error.hint().unwrap_or(otherwise),
+    )
 }
 
 /// The home: there, a directory, and writable by nobody else.

@@ -53,6 +53,20 @@ fn a_key_that_others_can_read_is_a_failure_that_names_it() {
 }
 
 #[test]
+fn a_configuration_that_no_node_would_start_with_is_a_failure() {
+    let home = home_with_key(0o600);
+    let file = home.path().join("node.toml");
+    fs::write(&file, "[[product]]\nname = \"acme/app\"\n").expect("written");
+    let (result, out) = doctor(home.path(), Some(file), Format::Human);
+    assert_eq!(result, Ok(ExitStatus::Failure));
+    assert!(
+        out.contains("FAILED   config    acme/app: is configured, but this machine has not joined it")
+            && out.contains("samara join FILE"),
+        "{out}"
+    );
+}
+
+#[test]
 fn a_bad_configuration_is_a_failure_with_its_line() {
     let home = home_with_key(0o600);
     let file = home.path().join("node.toml");

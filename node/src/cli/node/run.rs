@@ -2,13 +2,11 @@
 
 use std::path::PathBuf;
 
-use samara_protocol::manifest::platform::Platform;
 use samara_protocol::swarm::config::Role as SwarmRole;
-use samara_protocol::trust::grant::ChannelName;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::{listening, membership};
+use super::{listening, membership, preflight};
 use crate::access::Machine;
 use crate::access::entropy;
 use crate::access::machine::JoinedProduct;
@@ -34,13 +32,14 @@ pub struct Args {
 pub fn run(args: &Args, context: &Context, printer: &mut Printer) -> Result<ExitStatus, CliError> {
     let settings = Settings::load(&args.config, context.home())?;
     let machine = Machine::at(&settings.node.home);
-    let products = join_and_choose(&machine, &settings, context)?;
-    membership::check(&machine, &settings, &products, context, printer)?;
-    if products.is_empty() {
-        printer.warn(
-            "no product has been joined: the node will have nothing to do; run `samara join FILE` and restart it",
-        );
+    let cleared = preflight::look(&settings, context.now())?;
+    for warning in &cleared.warnings {
+        printer.warn(warning);
     }
+    for file in &cleared.joins {
+        machine.join(file, context.now())?;
+    }
+    let products = membership::chosen(&machine, &settings)?;
     let config = engine_config(&machine, &settings, products)?;
     observe::logging::init(settings.log, context.verbosity())?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -103,29 +102,6 @@ async fn forward(mut calls: mpsc::Receiver<Call>, engine: mpsc::Sender<Call>) {
     }
 }
 
-/// Joins what the configuration names a file for, and picks the products that it names, or all when it names none.
-fn join_and_choose(
-    machine: &Machine,
-    settings: &Settings,
-    context: &Context,
-) -> Result<Vec<(JoinedProduct, ProductSettings)>, CliError> {
-    for path in settings.products.iter().filter_map(|product| product.join.as_ref()) {
-        let file = crate::cli::join::read(path)?;
-        machine.join(&file, context.now())?;
-    }
-    let chosen = membership::chosen(machine, settings)?;
-    for named in &settings.products {
-        if !chosen.iter().any(|(_, of)| of.name == named.name) {
-            let error = CliError::usage(&named.name, "is configured, but this machine has not joined it");
-            return Err(error.way_out(format!(
-                "run `samara join FILE` with --home {}",
-                settings.node.home.display()
-            )));
-        }
-    }
-    Ok(chosen)
-}
-
 fn engine_config(
     machine: &Machine,
     settings: &Settings,
@@ -152,8 +128,8 @@ fn engine_config(
         .map(crate::config::proxy::Proxy::with_password);
     let products = products
         .into_iter()
-        .map(|(joined, of)| product_config(joined, &of, role))
-        .collect::<Result<_, _>>()?;
+        .map(|(joined, of)| product_config(joined, of, role))
+        .collect();
     Ok(EngineConfig {
         role,
         identity,
@@ -169,36 +145,17 @@ fn engine_config(
     })
 }
 
-fn product_config(
-    joined: JoinedProduct,
-    settings: &ProductSettings,
-    role: SwarmRole,
-) -> Result<ProductConfig, CliError> {
-    let bad = |what: &str, error: &dyn std::fmt::Display| {
-        CliError::usage(format!("{}: {what}", settings.name), error.to_string())
-    };
-    let follow = match role {
-        SwarmRole::Origin => None,
-        SwarmRole::Site | SwarmRole::Host => {
-            let parsed = settings
-                .follow
-                .iter()
-                .map(|name| name.parse::<ChannelName>().map_err(|error| bad("follow", &error)));
-            Some(parsed.collect::<Result<_, _>>()?)
-        }
-    };
-    let platforms = settings
-        .platforms
-        .iter()
-        .flatten()
-        .map(|text| text.parse::<Platform>().map_err(|error| bad("platforms", &error)));
-    Ok(ProductConfig {
+fn product_config(joined: JoinedProduct, settings: ProductSettings, role: SwarmRole) -> ProductConfig {
+    ProductConfig {
         joined,
-        follow,
+        follow: match role {
+            SwarmRole::Origin => None,
+            SwarmRole::Site | SwarmRole::Host => Some(settings.follow),
+        },
         keep: usize::try_from(settings.keep).unwrap_or(usize::MAX),
-        platforms: platforms.collect::<Result<_, _>>()?,
+        platforms: settings.platforms.unwrap_or_default(),
         priority: settings.priority,
-        signer: settings.signer.clone(),
+        signer: settings.signer,
         session: None,
-    })
+    }
 }

@@ -4,7 +4,9 @@ use samara_protocol::trust::enrolment::MemberKind;
 
 use super::Story;
 use crate::cli::fetch::session;
+use crate::cli::node::preflight;
 use crate::cli::{Context, ExitStatus};
+use crate::config::Settings;
 
 impl Story {
     /// Writes a node's configuration, `NAME.toml`.
@@ -27,6 +29,52 @@ fn a_hosts_home_runs_no_node() {
     }
     story.configure("node", "[node]\nhome = \"node\"\n");
     story.good("node", "config check @node.toml");
+}
+
+#[test]
+fn what_node_run_refuses_config_check_refuses_in_the_same_words() {
+    let story = Story::new();
+    story.vendor();
+    story.site();
+    let product = "[[product]]\nname = \"acme/app\"\n";
+    let other = "1".repeat(64);
+    for (home, text, culprit) in [
+        ("node", "[[product]]\nname = \"acme/none\"\n".to_owned(), "acme/none"),
+        ("empty", product.to_owned(), "acme/app"),
+        ("node", format!("{product}id = \"{other}\"\n"), "acme/app"),
+        ("node", format!("{product}join = \"host.join\"\n"), "host.join"),
+        ("node", format!("{product}join = \"none.join\"\n"), "none.join"),
+        ("node", format!("role = \"origin\"\n{product}"), "node.role"),
+        ("origin", product.to_owned(), "node.role"),
+    ] {
+        story.configure("wrong", &format!("[node]\nhome = \"{home}\"\nlisten = []\n{text}"));
+        let checked = story.bad(home, "config check @wrong.toml");
+        assert!(checked.culprit().ends_with(culprit), "{text}: {checked}");
+        assert!(checked.hint().is_some(), "{text}: {checked}");
+        assert_eq!(story.bad(home, "node run --config @wrong.toml"), checked);
+        let (settings, now) = (story.path("wrong.toml"), Context::at(story.path("x")).now());
+        let settings = Settings::load(&settings, &story.path(home)).expect("good by itself");
+        assert_eq!(preflight::look(&settings, now).expect_err(&text), checked);
+    }
+    assert!(!story.path("empty").exists(), "and looking makes nothing");
+}
+
+#[test]
+fn a_join_file_that_the_configuration_names_counts_as_joined_and_is_not_taken_in_by_a_check() {
+    let story = Story::new();
+    story.vendor();
+    story.site();
+    story.good("two", "request node -o @two.request");
+    story.good("site", "site enrol @two.request -o @two.join");
+    let text = "[node]\nhome = \"two\"\n[[product]]\nname = \"acme/app\"\njoin = \"two.join\"\nfollow = [\"beta\"]\n";
+    story.configure("two", text);
+    let said = story.good("two", "config check @two.toml");
+    assert!(
+        said.contains("product   acme/app: follows beta, keeps 2, all platforms\n"),
+        "{said}"
+    );
+    assert!(said.contains("warning: acme/app: `follow` names beta"), "{said}");
+    assert!(story.machine("two").products().expect("read").is_empty());
 }
 
 #[test]
@@ -113,7 +161,11 @@ fn the_keys_at_signer_must_be_those_of_the_product() {
         )
     };
     story.configure("right", &signer("vendor"));
-    story.good("origin", "config check @right.toml");
+    let said = story.good("origin", "config check @right.toml");
+    assert!(
+        said.contains("signer    ") && said.contains("vendor/vendor/keys\n"),
+        "{said}"
+    );
     story.configure("wrong", &signer("other"));
     for words in ["config check @wrong.toml", "node run --config @wrong.toml"] {
         let error = story.bad("origin", words);

@@ -172,7 +172,7 @@ fn product(source: &Source<'_>, product: &file::Product, role: Role) -> Result<P
     let platforms = product.platforms.as_ref().map(|texts| {
         texts
             .iter()
-            .map(|text| platform(source, text))
+            .map(|text| parsed(source, text))
             .collect::<Result<Vec<_>, _>>()
     });
     Ok(ProductSettings {
@@ -182,7 +182,7 @@ fn product(source: &Source<'_>, product: &file::Product, role: Role) -> Result<P
         follow: product
             .follow
             .iter()
-            .map(|text| word(source, text))
+            .map(|text| parsed(source, text))
             .collect::<Result<_, _>>()?,
         platforms: platforms.transpose()?,
         keep: keep.map_or(KEEP_DEFAULT, |keep| *keep.get_ref()),
@@ -257,7 +257,7 @@ pub(super) fn path(source: &Source<'_>, text: &Text) -> Result<PathBuf, ConfigEr
     Ok(base.join(text.get_ref()))
 }
 
-/// A channel's or region's name.
+/// A region's name.
 fn word(source: &Source<'_>, text: &Text) -> Result<String, ConfigError> {
     if is_word(text.get_ref()) {
         return Ok(text.get_ref().clone());
@@ -266,20 +266,7 @@ fn word(source: &Source<'_>, text: &Text) -> Result<String, ConfigError> {
     Err(source.error(
         text.span(),
         what,
-        "use 1 to 64 lower-case letters, digits, `-`, `_` and `.`, e.g. \"stable\"",
-    ))
-}
-
-fn platform(source: &Source<'_>, text: &Text) -> Result<String, ConfigError> {
-    let parts: Vec<&str> = text.get_ref().split('/').collect();
-    if (2..=3).contains(&parts.len()) && parts.iter().all(|part| is_word(part)) {
-        return Ok(text.get_ref().clone());
-    }
-    let what = format!("`{}` is not a platform", text.get_ref());
-    Err(source.error(
-        text.span(),
-        what,
-        "write os/arch or os/arch/variant, e.g. \"linux/amd64\"",
+        "use 1 to 64 lower-case letters, digits, `-`, `_` and `.`, e.g. \"eu-west\"",
     ))
 }
 
