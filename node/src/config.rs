@@ -10,6 +10,7 @@ pub mod error;
 mod file;
 mod locate;
 pub mod proxy;
+pub mod rate;
 pub mod settings;
 
 #[cfg(test)]

@@ -222,6 +222,11 @@ fn every_verb_of_a_site_and_of_a_host_names_what_is_wrong_and_changes_nothing() 
             (&["fetch", "acme/app@1.0.0", "-o", &out, "--entry", ""], 2, "--entry"),
             (&["fetch", "acme/app@1.0.0", "-o", &out, "--wait", "soon"], 2, "soon"),
             (&["fetch", "acme/app@1.0.0", "-o", &out, "--down", "fast"], 2, "fast"),
+            (
+                &["fetch", "acme/app@1.0.0", "-o", &out, "--down", "0mbit"],
+                2,
+                "moves nothing",
+            ),
             (&["fetch", "acme/app@1.0.0", "-o", &out, "--platform", "vax"], 2, "vax"),
             (
                 &["fetch", "acme/app@1.0.0", "-o", &out, "--proxy", "ftp://x"],

@@ -30,6 +30,7 @@ use crate::access::{Machine, entropy};
 use crate::admin::api::{ReleaseState, Select};
 use crate::admin::status::SourceBytes;
 use crate::config::proxy::Proxy;
+use crate::config::rate;
 use crate::daemon::{Engine, EngineConfig, ProductConfig, StartError, channel_not_granted};
 use crate::net::NetConfig;
 use crate::observe::Observer;
@@ -58,7 +59,7 @@ pub struct Args {
     #[arg(long)]
     sync: bool,
     /// Take at most so much, e.g. 50mbit.
-    #[arg(long, value_name = "RATE")]
+    #[arg(long, value_name = "RATE", value_parser = rate::limit)]
     down: Option<ByteRate>,
     /// The way out for sites that have no other, http://host:port.
     #[arg(long, value_name = "URL")]

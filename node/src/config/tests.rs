@@ -135,7 +135,8 @@ fn a_value_inside_a_list_names_its_own_line_and_the_lists_key() {
 #[test]
 fn contradictions_are_refused() {
     assert!(refusal("[node]\nrole = \"origin\"\n[limits]\nupload = \"off\"\n").contains("serves no customer"));
-    assert!(refusal("[limits]\nup = \"0mbit\"\n").contains("moves nothing"));
+    assert!(refusal("[limits]\nup = \"0mbit\"\n").contains(":2: `limits.up`: a rate of 0 moves nothing; leave it out"));
+    assert!(refusal("[limits]\ndown = \"1bit\"\n").contains("moves nothing"));
     assert!(refusal("[limits]\norigin-copies-max = 0\n").contains("1 or more"));
     assert!(refusal("[store]\nquota = \"0\"\n").contains("holds nothing"));
     assert!(refusal("[[product]]\nname = \"a/b\"\n[[product]]\nname = \"a/b\"\n").contains(":4: `product.name`"));

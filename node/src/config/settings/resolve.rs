@@ -13,6 +13,7 @@ use super::super::ConfigError;
 use super::super::address::{Address, DEFAULT_PORT, Host, Transport};
 use super::super::file::{self, File, Text};
 use super::super::locate::Source;
+use super::super::rate;
 use super::{
     LimitSettings, LogFormat, LogLevel, LogSettings, NodeSettings, ProductSettings, Role, Settings, StoreSettings,
     audience_name,
@@ -84,14 +85,9 @@ fn node(source: &Source<'_>, node: &file::Node, home: &Path) -> Result<NodeSetti
 }
 
 fn limits(source: &Source<'_>, limits: &file::Limits, role: Role) -> Result<LimitSettings, ConfigError> {
-    let rate = |text: &Option<Text>| -> Result<Option<ByteRate>, ConfigError> {
+    let limit = |text: &Option<Text>| -> Result<Option<ByteRate>, ConfigError> {
         let Some(text) = text else { return Ok(None) };
-        let rate: ByteRate = parsed(source, text)?;
-        if rate.0 == 0 {
-            let way_out = "leave it out for no limit; `upload = \"off\"` serves nobody";
-            return Err(source.error(text.span(), "a rate of 0 moves nothing", way_out));
-        }
-        Ok(Some(rate))
+        at(source, text, rate::limit(text.get_ref())).map(Some)
     };
     let upload = match &limits.upload {
         None if role == Role::Origin => UploadAudience::All,
@@ -118,8 +114,8 @@ fn limits(source: &Source<'_>, limits: &file::Limits, role: Role) -> Result<Limi
         return Err(source.error(zero.span(), "0 copies reach nobody", "write 1 or more, or leave it out"));
     }
     Ok(LimitSettings {
-        up: rate(&limits.up)?,
-        down: rate(&limits.down)?,
+        up: limit(&limits.up)?,
+        down: limit(&limits.down)?,
         upload,
         origin_copies_max: copies.map(|copies| *copies.get_ref()),
     })
