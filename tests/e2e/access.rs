@@ -313,7 +313,10 @@ fn absent_and_denied_are_one_answer() -> Result<()> {
         Ok(error["what"].to_string().contains("is on beta").then_some(error))
     })?;
     let absent = refused("9.9.9")?;
-    ensure!(absent["what"] == "no channel offers 9.9.9", "{absent}");
+    ensure!(
+        absent["what"] == "none of this site's channels (stable) offers 9.9.9",
+        "{absent}"
+    );
     for field in ["status", "code", "culprit"] {
         ensure!(not_ours[field] == absent[field], "{not_ours} and {absent}");
     }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::net::TcpListener;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use samara_tests::network::{Actor, FETCH, Network, Node, PRODUCT, Plan, VERB, fetch, fetch_command};
@@ -85,6 +85,27 @@ fn what_the_grant_does_not_cover_is_said_at_once_and_leaves_nothing() -> Result<
         Ok(refused.stderr.contains("granted").then_some(refused))
     })?;
     says(&refused, 3, &[PRODUCT, "is on beta", "stable", "ask the vendor"])
+}
+
+#[test]
+fn a_version_that_is_waited_for_and_never_comes_is_absent_and_not_out_of_reach() -> Result<()> {
+    let (network, _) = with_a_release()?;
+    let into = network.exchange("never");
+    let mut command = fetch_command(&network.sites[0].hosts[0], &format!("{PRODUCT}@9.9.9"), &into);
+    let started = Instant::now();
+    let refused = Finished::of(command.args(["--wait", "8s"]), FETCH)?;
+    let waited = started.elapsed();
+    says(
+        &refused,
+        3,
+        &[PRODUCT, "(stable) offers 9.9.9", "s of waiting", "stable is 1.0.0"],
+    )?;
+    ensure!(
+        waited > Duration::from_secs(7) && waited < Duration::from_secs(20),
+        "eight seconds were asked for: {waited:?}"
+    );
+    ensure!(!into.exists(), "it left a folder");
+    Ok(())
 }
 
 #[test]

@@ -28,7 +28,7 @@ pub(super) fn refusal(name: &ReleaseName, documents: &Documents, granted: Option
             let on = listing(documents, version);
             match granted {
                 Some(granted) if !on.is_empty() => version_not_granted(&name.product, version, &on, granted),
-                _ => nothing(name, documents, granted, format!("no channel offers {version}")),
+                _ => nothing(name, documents, granted, nowhere(version, granted)),
             }
         }
         Select::Channel(channel) => nothing(name, documents, granted, format!("channel {channel} offers nothing")),
@@ -71,6 +71,14 @@ fn not_granted(product: &str, channels: &str, what: String) -> Refusal {
     ))
 }
 
+/// Which channels were looked at: those of others are none of this machine's business.
+fn nowhere(version: &Version, granted: Option<&[ChannelName]>) -> String {
+    match granted {
+        Some(granted) => format!("none of this site's channels ({}) offers {version}", names(granted)),
+        None => format!("no channel offers {version}"),
+    }
+}
+
 /// Nothing of the kind: what else there is for this machine.
 fn nothing(name: &ReleaseName, documents: &Documents, granted: Option<&[ChannelName]>, what: String) -> Refusal {
     let for_us = |channel: &ChannelName| granted.is_none_or(|granted| granted.contains(channel));
@@ -88,9 +96,12 @@ fn nothing(name: &ReleaseName, documents: &Documents, granted: Option<&[ChannelN
         .collect();
     let refusal = Refusal::new(RefusalKind::Absent, name.product.clone(), what);
     if offered.is_empty() {
-        refusal.way_out("ask the vendor to promote a release")
+        refusal.way_out("ask the vendor to promote a release; --wait waits for it")
     } else {
-        refusal.way_out(offered.join(", "))
+        refusal.way_out(format!(
+            "{}; --wait waits for one that is on its way",
+            offered.join(", ")
+        ))
     }
 }
 
@@ -190,6 +201,24 @@ mod tests {
                 "{text}"
             );
             assert!(said(select, None).1.contains("acme/app:beta is 2.0.0"));
+        }
+    }
+
+    #[test]
+    fn a_version_that_is_nowhere_names_the_channels_that_were_looked_at() {
+        let (_, text) = said(version("9.9.9"), Some(&[channel("lts"), channel("stable")]));
+        assert!(
+            text.starts_with("none of this site's channels (lts, stable) offers 9.9.9"),
+            "{text}"
+        );
+        let (_, text) = said(version("9.9.9"), None);
+        assert!(text.starts_with("no channel offers 9.9.9"), "{text}");
+        for (select, granted) in [
+            (version("9.9.9"), None),
+            (Select::Channel("lts".to_owned()), Some(&[][..])),
+        ] {
+            let (_, text) = said(select, granted);
+            assert!(text.contains("--wait waits"), "{text}");
         }
     }
 }

@@ -17,6 +17,8 @@ use tokio_util::sync::CancellationToken;
 const WITHOUT_WAIT: Duration = Duration::from_secs(15);
 /// How long the release may make no progress at all after that.
 const STANDSTILL: Duration = Duration::from_secs(60);
+/// How long after a refusal the same is asked for again.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 /// How long to wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,9 +103,11 @@ pub(super) async fn release(
         match answer {
             Ok(Response::Release(state)) => return Ok(state),
             Ok(Response::Refused(refusal)) if args.wait.is_some() && may_come(&refusal, args) => {
+                let Some(pause) = patience.pause() else {
+                    return Err(in_vain(refusal, patience.began.elapsed()));
+                };
                 board.wait(printer, &args.target.product, &format!("{refusal}; waiting"));
-                patience.check(args)?;
-                tokio::time::sleep(Duration::from_secs(1)).await;
+                tokio::time::sleep(pause).await;
             }
             Ok(Response::Refused(refusal)) => return Err(CliError::from(refusal)),
             Ok(_) | Err(_) => return Err(CliError::failure("fetch", "the engine stopped")),
@@ -121,8 +125,19 @@ fn may_come(refusal: &Refusal, args: &Args) -> bool {
     }
 }
 
+/// What there was to wait for is why it ended, and not that somebody waited.
+fn in_vain(refusal: Refusal, waited: Duration) -> CliError {
+    let what = format!(
+        "{}, and {} s of waiting changed nothing",
+        refusal.what,
+        waited.as_secs()
+    );
+    Refusal { what, ..refusal }.into()
+}
+
 /// When to give up.
 struct Clock {
+    began: Instant,
     until: Option<Instant>,
     phase: String,
     have: u64,
@@ -138,6 +153,7 @@ impl Clock {
             Some(Patience::Forever) => None,
         };
         Self {
+            began: now,
             until,
             phase: "reaching a node that has it".to_owned(),
             have: 0,
@@ -152,6 +168,15 @@ impl Clock {
         }
         self.phase.clone_from(&progress.phase);
         self.check(args)
+    }
+
+    /// How long to wait before what was refused is asked for again; nothing when the time that was given is over.
+    fn pause(&self) -> Option<Duration> {
+        let Some(until) = self.until else {
+            return Some(ASK_AGAIN);
+        };
+        let left = until.saturating_duration_since(Instant::now());
+        (!left.is_zero()).then(|| left.min(ASK_AGAIN))
     }
 
     /// # Errors
@@ -169,5 +194,38 @@ impl Clock {
         }
         let error = CliError::new(ExitStatus::Unreachable, &args.target.product, what);
         Err(error.way_out("is the site's node running and reachable? `samara doctor` on it says more; --wait waits longer; what was fetched is kept"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(reason: RefusalKind, what: &str) -> Refusal {
+        Refusal::new(reason, "acme/app", what).way_out("acme/app:stable is 1.0.0")
+    }
+
+    #[test]
+    fn what_was_waited_for_in_vain_ends_with_its_own_cause_and_code() {
+        for (reason, status) in [
+            (RefusalKind::Absent, ExitStatus::Absent),
+            (RefusalKind::Stale, ExitStatus::Stale),
+            (RefusalKind::DiskFull, ExitStatus::DiskFull),
+        ] {
+            let error = in_vain(refusal(reason, "nobody offers 9.9.9"), Duration::from_secs(20));
+            assert_eq!((error.status(), error.culprit()), (status, "acme/app"));
+            assert_eq!(error.what(), "nobody offers 9.9.9, and 20 s of waiting changed nothing");
+            assert_eq!(error.hint(), Some("acme/app:stable is 1.0.0"));
+        }
+    }
+
+    #[test]
+    fn what_is_refused_is_asked_for_again_until_the_time_is_over() {
+        let left = |wait| Clock::new(Some(wait)).pause();
+        assert_eq!(left(Patience::For(Duration::ZERO)), None);
+        assert_eq!(left(Patience::For(Duration::from_secs(60))), Some(ASK_AGAIN));
+        assert_eq!(left(Patience::Forever), Some(ASK_AGAIN));
+        let short = left(Patience::For(Duration::from_millis(900)));
+        assert!(short.is_none_or(|pause| pause < ASK_AGAIN), "{short:?}");
     }
 }
