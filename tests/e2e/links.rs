@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use samara_tests::namespace::{Place, Star};
-use samara_tests::network::{Crossing, Network, PRODUCT, Plan};
+use samara_tests::network::{Crossing, Network, PRODUCT, Plan, fetch_command};
 use samara_tests::proxy::Proxy;
-use samara_tests::runnable;
 use samara_tests::tree::{Tree, same};
 use samara_tests::wan::{self, profile};
+use samara_tests::{Process, runnable, wait};
 
 const SOON: Duration = Duration::from_secs(300);
 
@@ -35,7 +35,7 @@ fn a_link_that_goes_away_without_a_word_costs_time_and_nothing_else() -> Result<
         let now = node.wait_transfer("1.0.0", "progress", SOON, |now| now.have > before + (3 << 20))?;
         star.set_link("s1", false)?;
         // Long enough that everything under way is lost, short enough that no connection has been given up yet.
-        samara_tests::wait::until("the link to be down for a while", Duration::from_secs(10), {
+        wait::until("the link to be down for a while", Duration::from_secs(10), {
             let started = std::time::Instant::now();
             move || Ok((started.elapsed() > Duration::from_secs(3)).then_some(()))
         })?;
@@ -49,6 +49,38 @@ fn a_link_that_goes_away_without_a_word_costs_time_and_nothing_else() -> Result<
     );
     let into = network.folder("out")?;
     network.sites[0].fetch(&format!("{PRODUCT}@1.0.0"), &into)?;
+    same(tree.root(), &into)
+}
+
+#[test]
+fn a_fetch_right_after_a_promotion_waits_for_news_over_a_link_that_is_gone_for_a_moment() -> Result<()> {
+    if !runnable("a link that is gone for a moment", &["ip", "tc"], true) {
+        return Ok(());
+    }
+    let places = ["o", "s1"].map(|name| Place::new(name, None, None));
+    let star = Arc::new(Star::new(places.into())?);
+    let plan = Plan {
+        places: Some(star.clone()),
+        ..Plan::default()
+    };
+    let network = Network::start(&plan)?;
+    let mut tree = Tree::new(network.folder("release")?, 1)?;
+    tree.file("a", 1000)?;
+    network.publish(tree.root(), "1.0.0")?;
+    let site = &network.sites[0];
+    site.fetch(&format!("{PRODUCT}@1.0.0"), &network.folder("before")?)?;
+    star.set_link("s1", false)?;
+    tree.file("a", 2000)?;
+    network.publish(tree.root(), "1.0.1")?;
+    let into = network.folder("out")?;
+    let fetching = Process::start(&mut fetch_command(&site.hosts[0], &format!("{PRODUCT}@1.0.1"), &into))?;
+    wait::until("the fetch to have heard the site's node", SOON, || {
+        ensure!(fetching.is_running(), "it ended: {:?}", fetching.lines());
+        let lines = fetching.lines();
+        Ok(lines.iter().any(|line| line.contains("waiting for news")).then_some(()))
+    })?;
+    star.set_link("s1", true)?;
+    fetching.finish(SOON)?.success()?;
     same(tree.root(), &into)
 }
 

@@ -216,7 +216,7 @@ impl Driver {
             .products
             .named(&name.product)
             .ok_or_else(|| unknown_product(&name.product))?;
-        let is_asked = product.is_current || !self.is_leaf();
+        let is_asked = product.heard.is_current() || !self.is_leaf();
         let until = freshness::good_until(&product.trust);
         if let Some(refusal) = freshness::refuse_latest(name, until, wall_time()).filter(|_| is_asked) {
             return Err(refusal);
@@ -234,13 +234,21 @@ impl Driver {
                     .cloned()
             }
             // "Latest" is a question about now: an answer from before the last contact would be an old one.
-            Select::Channel(_) if !product.is_current && self.is_leaf() => None,
+            Select::Channel(_) if !product.heard.is_current() && self.is_leaf() => None,
             Select::Channel(channel) => channel.parse().ok().and_then(|name| documents.latest(&name).cloned()),
         };
         match found {
             Some(promotion) => Ok(Some((id, promotion))),
-            None if is_asked => Err(not_offered::refusal(name, documents, product.granted())),
-            None => Ok(None),
+            None if !is_asked => Ok(None),
+            None => {
+                let granted = product.granted();
+                let known = not_offered::known_reason(name, documents, granted);
+                let is_settled = !self.is_leaf() || product.heard.is_settled(self.clock.now());
+                match known.or_else(|| is_settled.then(|| not_offered::nowhere(name, documents, granted))) {
+                    Some(refusal) => Err(refusal),
+                    None => Ok(None),
+                }
+            }
         }
     }
 
@@ -307,6 +315,7 @@ impl Driver {
                 (TURNED_AWAY.to_owned(), found.map(|(manifest, _)| manifest))
             }
             None if self.peers.is_empty() => ("reaching a node that has it".to_owned(), None),
+            None if self.is_current(waiter) => ("waiting for news of it".to_owned(), None),
             None => ("reading the product's metadata".to_owned(), None),
             Some((manifest, release)) => (release.phase.in_words().to_owned(), Some(manifest)),
         };
@@ -327,6 +336,12 @@ impl Driver {
             bytes_per_second,
             sources,
         }
+    }
+
+    /// Whether what a waiter names is none of what the newest metadata offers that some neighbour has.
+    fn is_current(&self, waiter: &Waiter) -> bool {
+        let named = self.products.named(&waiter.release.product);
+        named.is_some_and(|(_, product)| product.heard.is_current())
     }
 
     fn is_leaf(&self) -> bool {

@@ -182,19 +182,30 @@ impl Driver {
 
     /// Asks for metadata when the peer is ahead.
     fn compare(&mut self, peer: NodeId, product: ProductId, summary: &[u8]) {
-        let Some((theirs, known)) = Summary::decode(summary).zip(self.products.get_mut(product)) else {
+        let Some((theirs, known)) = Summary::decode(summary).zip(self.products.get(product)) else {
             return;
         };
         let is_ahead = theirs.is_ahead_of(&known.trust.summary());
-        let was_current = known.is_current;
-        known.is_current |= !is_ahead;
+        let was_current = known.heard.is_current();
         if let Some(shown) = self.shown_by(peer, product) {
             shown.claim = Some(theirs);
         }
         if is_ahead {
             self.ask_metadata(peer, product);
-        } else if !was_current {
+            return;
+        }
+        self.has_nothing_newer(peer, product);
+        if !was_current {
             self.serve_waiters();
+        }
+    }
+
+    fn has_nothing_newer(&mut self, peer: NodeId, product: ProductId) {
+        let covered = self.peers.get(peer).and_then(|known| known.covered(product));
+        let is_origin = covered.is_some_and(|covered| covered.kind == MemberKind::Origin);
+        let now = self.clock.now();
+        if let Some(known) = self.products.get_mut(product) {
+            known.heard.nothing_newer(is_origin, now);
         }
     }
 
@@ -309,8 +320,8 @@ impl Driver {
                 if self.is_ahead(promised, product) {
                     let why = "it is older than the peer said that it is".to_owned();
                     self.metadata_refused(peer, product, why);
-                } else if let Some(known) = self.products.get_mut(product) {
-                    known.is_current = true;
+                } else {
+                    self.has_nothing_newer(peer, product);
                 }
                 if changed.is_some_and(|changed| changed.any()) {
                     self.metadata_changed(product);

@@ -18,21 +18,34 @@ impl Product {
     }
 }
 
-/// What is said of a release that the metadata does not offer.
-pub(super) fn refusal(name: &ReleaseName, documents: &Documents, granted: Option<&[ChannelName]>) -> Refusal {
-    match &name.select {
-        Select::Version(version) => {
-            if let Some(recall) = documents.recalls.values().find(|recall| recall.version == *version) {
-                return recalled(&name.product, recall);
-            }
-            let on = listing(documents, version);
-            match granted {
-                Some(granted) if !on.is_empty() => version_not_granted(&name.product, version, &on, granted),
-                _ => nothing(name, documents, granted, nowhere(version, granted)),
-            }
-        }
-        Select::Channel(channel) => nothing(name, documents, granted, format!("channel {channel} offers nothing")),
+/// Why a release is not to be had, where the metadata says why: it was recalled, or is on other channels.
+pub(super) fn known_reason(
+    name: &ReleaseName,
+    documents: &Documents,
+    granted: Option<&[ChannelName]>,
+) -> Option<Refusal> {
+    let Select::Version(version) = &name.select else {
+        return None;
+    };
+    if let Some(recall) = documents.recalls.values().find(|recall| recall.version == *version) {
+        return Some(recalled(&name.product, recall));
     }
+    let on = listing(documents, version);
+    let granted = granted.filter(|_| !on.is_empty())?;
+    Some(version_not_granted(&name.product, version, &on, granted))
+}
+
+/// What is said of a release that the metadata knows nothing of. Which channels were looked at is said; those of others are
+/// none of this machine's business.
+pub(super) fn nowhere(name: &ReleaseName, documents: &Documents, granted: Option<&[ChannelName]>) -> Refusal {
+    let what = match (&name.select, granted) {
+        (Select::Version(version), Some(granted)) => {
+            format!("none of this site's channels ({}) offers {version}", names(granted))
+        }
+        (Select::Version(version), None) => format!("no channel offers {version}"),
+        (Select::Channel(channel), _) => format!("channel {channel} offers nothing"),
+    };
+    nothing(name, documents, granted, what)
 }
 
 /// A release that was taken back, in the vendor's own words.
@@ -69,14 +82,6 @@ fn not_granted(product: &str, channels: &str, what: String) -> Refusal {
     refusal.way_out(format!(
         "ask the vendor for a grant of {channels}; what the site is given then is joined there and enrolled anew here"
     ))
-}
-
-/// Which channels were looked at: those of others are none of this machine's business.
-fn nowhere(version: &Version, granted: Option<&[ChannelName]>) -> String {
-    match granted {
-        Some(granted) => format!("none of this site's channels ({}) offers {version}", names(granted)),
-        None => format!("no channel offers {version}"),
-    }
 }
 
 /// Nothing of the kind: what else there is for this machine.
@@ -164,7 +169,9 @@ mod tests {
             product: "acme/app".to_owned(),
             select,
         };
-        let refusal = refusal(&name, &documents(), granted);
+        let documents = documents();
+        let known = known_reason(&name, &documents, granted);
+        let refusal = known.unwrap_or_else(|| nowhere(&name, &documents, granted));
         assert_eq!(refusal.culprit, "acme/app");
         let way_out = refusal.way_out.expect("there is one");
         (refusal.reason, format!("{}; {way_out}", refusal.what))

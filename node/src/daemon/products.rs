@@ -21,6 +21,7 @@ use tokio::task::JoinHandle;
 
 use super::clock::wall_time;
 use super::contacts::{Contacts, Learned};
+use super::freshness::Heard;
 use super::gate::{Door, Doors};
 use crate::access::{AccessError, ProductHome};
 
@@ -53,8 +54,8 @@ pub(super) struct Product {
     pub(super) contacts: Contacts,
     /// Who writes them into the home.
     keeping: Option<JoinHandle<()>>,
-    /// Whether a neighbour has been heard of whose metadata is not newer: "latest" can be answered.
-    pub(super) is_current: bool,
+    /// Whether neighbours have been heard of whose metadata is not newer.
+    pub(super) heard: Heard,
     /// Whether the neighbour that answered last said that this node's credentials have ended.
     pub(super) told_ended: bool,
     /// The nodes and hosts that sites have revoked, in the words that each site signed.
@@ -313,7 +314,7 @@ impl Product {
             session,
             contacts,
             keeping: None,
-            is_current: false,
+            heard: Heard::default(),
             told_ended: false,
             revoked_by_sites: Vec::new(),
             metadata: None,
