@@ -32,7 +32,8 @@ pub(crate) fn acquaint(scenario: &Scenario, nodes: &mut [Node]) {
     }
     // As many random matchings as it takes: each gives everybody at most one neighbour more.
     let mut order: Vec<usize> = (0..nodes.len()).collect();
-    for _ in 0..4 * max {
+    // Nobody has more neighbours than there are others.
+    for _ in 0..4 * max.min(nodes.len()) {
         rng.shuffle(&mut order);
         for pair in order.chunks_exact(2) {
             meet(nodes, pair[0], pair[1], max);

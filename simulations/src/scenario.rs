@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use samara_protocol::swarm::config::Rules;
 use samara_protocol::units::parse_bytes;
 
-pub(crate) use check::TIME_MAX;
+pub(crate) use check::bounds::TIME_MAX;
 
 pub use baseline::Baseline;
 pub use fault::{Fault, FaultKind};

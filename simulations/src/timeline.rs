@@ -15,12 +15,17 @@ pub struct Timeline {
     pub finished: Vec<Timestamp>,
 }
 
+/// Between two samples, in microseconds, while a run has no more of them than [`SAMPLES_MAX`].
+const INTERVAL: u64 = 50_000;
+/// Samples of a run at the most: those of fourteen hours.
+const SAMPLES_MAX: u64 = 1_000_000;
+
 impl Timeline {
-    /// An empty one with a sample every `interval_us` microseconds.
+    /// An empty one of a run that is over at `end` at the latest.
     #[must_use]
-    pub const fn new(interval_us: u64) -> Self {
+    pub fn until(end: Timestamp) -> Self {
         Self {
-            interval_us,
+            interval_us: INTERVAL.max(end.0.div_ceil(SAMPLES_MAX)),
             sent: Vec::new(),
             from_origins: Vec::new(),
             finished: Vec::new(),
@@ -57,5 +62,21 @@ impl Timeline {
         let all = (0..parts).map(|at| part(&self.sent, rates.0, at)).collect();
         let origins = (0..parts).map(|at| part(&self.from_origins, rates.1, at)).collect();
         (all, origins)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_of_years_has_no_more_samples_than_one_of_hours() {
+        let hour = 3_600_000_000;
+        for (end, interval) in [(hour, INTERVAL), (10_000 * hour, 10_000 * hour / SAMPLES_MAX)] {
+            let mut line = Timeline::until(Timestamp(end));
+            assert_eq!(line.interval_us, interval);
+            line.sent(Timestamp(end), 5, true);
+            assert!(line.sent.len() as u64 <= SAMPLES_MAX + 1, "{}", line.sent.len());
+        }
     }
 }

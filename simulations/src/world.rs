@@ -184,7 +184,7 @@ impl World {
             needs: Needs::default(),
             violations: Vec::new(),
             overruns: Vec::new(),
-            timeline: Timeline::new(50_000),
+            timeline: Timeline::until(Timestamp::ZERO),
             planned: Vec::new(),
             struck: BTreeSet::new(),
         };
@@ -194,6 +194,7 @@ impl World {
         world.plan();
         world.needs = world.needs()?;
         world.deadline = world.end();
+        world.timeline = Timeline::until(world.deadline);
         Ok(world)
     }
 

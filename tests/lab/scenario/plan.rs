@@ -324,7 +324,11 @@ mod tests {
         for (head, tail, field) in [
             ("broken_replies = 0.5\n", "", "broken_replies"),
             ("neighbours = 1\n", "", "neighbours"),
-            ("", "behaviour = \"garbage\"\n", "nodes.behaviour"),
+            (
+                "",
+                "behaviour = \"garbage\"\n[[nodes]]\ncount = 1\nrole = \"site\"\nup = \"1mbit\"\ndown = \"1mbit\"\n",
+                "nodes.behaviour",
+            ),
             ("", "holds = 0.5\n", "nodes.holds"),
             (
                 "",

@@ -1,10 +1,7 @@
 //! What a fault must be: something that comes to somebody, lasts for a while and ends.
 
 use super::super::{Fault, FaultKind, Nodes, RoleName, Scenario, ScenarioError};
-use super::times::TIME_MAX;
-
-/// What ends sooner than this, in seconds, nobody notices.
-const LASTS_MIN: f64 = 0.001;
+use super::bounds::{LASTS_MIN, TIME_MAX};
 
 pub(super) fn check(scenario: &Scenario) -> Result<(), ScenarioError> {
     for fault in &scenario.fault {

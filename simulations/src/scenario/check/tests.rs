@@ -4,6 +4,105 @@ use super::*;
 
 const NODES: &str = "[[nodes]]\ncount = 1\nrole = \"origin\"\nup = \"50mbit\"\ndown = \"100mbit\"\n";
 
+/// Of the kind that values are tried with: somebody who gets something.
+const SITES: &str = "[[nodes]]\ncount = 2\nrole = \"site\"\nup = \"50mbit\"\ndown = \"100mbit\"\n";
+
+#[test]
+fn what_no_run_could_move_is_refused_with_its_bound() {
+    let many = "[[release]]\nsize = \"1MiB\"\n".repeat(257);
+    for (rest, said) in [
+        (
+            "[[release]]\nsize = \"100TiB\"\n",
+            "`release.size`: \"100TiB\" is too large; a release has at most 16 TiB",
+        ),
+        (
+            "[[release]]\nsize = \"1MiB\"\nblocks = 5000\n",
+            "`release.blocks`: 1 to 4096",
+        ),
+        (
+            "[[nodes]]\ncount = 1\nrole = \"site\"\nup = \"9000gbit\"\ndown = \"1mbit\"\n",
+            "`nodes.up`: 20kbit to 1000gbit",
+        ),
+        (
+            "[[nodes]]\ncount = 1\nrole = \"site\"\nup = \"1mbit\"\ndown = \"9000gbit\"\n",
+            "`nodes.down`: 20kbit to 1000gbit",
+        ),
+        ("limit_up = \"0mbit\"\n", "`nodes.limit_up`: at least 20kbit"),
+        ("limit_down = \"1bit\"\n", "`nodes.limit_down`: at least 20kbit"),
+        (many.as_str(), "`release`: 1 to 256"),
+    ] {
+        let error = Scenario::parse("x", &format!("name = \"x\"\n{NODES}{SITES}{rest}")).expect_err(rest);
+        assert!(error.to_string().starts_with(said), "{said}: {error}");
+    }
+    for (head, said) in [
+        ("neighbours = 1000000\n", "`neighbours`: 1 to 100000"),
+        ("origin_copies_max = 0\n", "`origin_copies_max`: 0 copies reach nobody"),
+    ] {
+        let error = Scenario::parse("x", &format!("name = \"x\"\n{head}{NODES}{SITES}")).expect_err(head);
+        assert!(error.to_string().starts_with(said), "{error}");
+    }
+}
+
+#[test]
+fn what_takes_longer_than_anybody_waits_is_refused_and_the_largest_that_may_be_is_not() {
+    let plan = |size: &str, rate: &str, more: &str| {
+        let nodes = format!("{NODES}{SITES}{more}");
+        let nodes = nodes.replace("50mbit", rate).replace("100mbit", rate);
+        Scenario::parse("x", &format!("name = \"x\"\n[[release]]\nsize = \"{size}\"\n{nodes}"))
+    };
+    let refused = |size, rate, more| plan(size, rate, more).expect_err(size).to_string();
+    assert!(refused("1TiB", "1kbit", "").starts_with("`nodes.up`: 20kbit to 1000gbit"));
+    assert!(refused("16TiB", "1gbit", "").contains("2 nodes with 268435456 groups of 64 KiB each are too much"));
+    let many = SITES.replace("count = 2", "count = 90000");
+    assert!(refused("1GiB", "1gbit", &many).contains("90002 nodes with 16384 groups"));
+    // By itself each is within its bounds: only together they take for ever.
+    let narrow = plan("1TiB", "20kbit", "").expect("good by itself");
+    let error = crate::world::World::new(&narrow).expect_err("for fourteen years");
+    assert!(error.to_string().contains("the least time is"), "{error}");
+    let large = plan("2TiB", "1gbit", "").expect("within all bounds");
+    crate::world::World::new(&large).expect("a day");
+    let mute = SITES.replace("up = \"50mbit\"", "up = \"0bit\"");
+    plan("1MiB", "1mbit", &mute).expect("who never serves");
+    let slow = SITES.replace("down = \"100mbit\"", "down = \"0bit\"");
+    assert!(refused("1MiB", "1mbit", &slow).starts_with("`nodes.down`"));
+}
+
+/// The narrowest link that may be still brings a group before a node asks elsewhere.
+#[test]
+fn over_the_narrowest_link_a_release_arrives() {
+    let nodes = format!("{NODES}{}", SITES.replace("count = 2", "count = 1"));
+    let nodes = nodes.replace("50mbit", "20kbit").replace("100mbit", "20kbit");
+    let text = format!("name = \"x\"\n[[release]]\nsize = \"256KiB\"\n{nodes}");
+    crate::run(&Scenario::parse("x", &text).expect("a scenario")).expect("all arrives");
+}
+
+#[test]
+fn a_plan_in_which_nobody_is_to_get_anything_is_refused() {
+    for rest in [
+        String::new(),
+        SITES.replace("count = 2", "count = 0"),
+        format!("{SITES}holds = 1\n"),
+        format!("{SITES}behaviour = \"stall\"\n"),
+        format!("{SITES}leaves_s = 3\n"),
+    ] {
+        let error = Scenario::parse("x", &format!("name = \"x\"\n{NODES}{rest}")).expect_err(&rest);
+        assert!(
+            error
+                .to_string()
+                .starts_with("`nodes`: nobody is to get anything: one group needs count above 0"),
+            "{error}"
+        );
+    }
+    let mut plan = Scenario::load("flash-release").expect("built in");
+    plan.set_sites(0);
+    assert!(
+        plan.check()
+            .expect_err("no sites")
+            .to_string()
+            .contains("nobody is to get anything")
+    );
+}
+
 #[test]
 fn what_makes_no_sense_is_refused_and_the_field_named() {
     for (rest, field) in [

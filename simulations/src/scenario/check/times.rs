@@ -1,9 +1,7 @@
 //! All times of a scenario, looked at in one place.
 
 use super::super::{Scenario, ScenarioError};
-
-/// The longest time of a plan in seconds: eleven days, which a simulation still comes to the end of.
-pub(crate) const TIME_MAX: f64 = 1e6;
+use super::bounds::TIME_MAX;
 
 pub(super) fn check(scenario: &Scenario) -> Result<(), ScenarioError> {
     within("latency_ms", scenario.latency_ms, TIME_MAX * 1e3)?;
