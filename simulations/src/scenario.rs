@@ -3,6 +3,8 @@
 
 mod baseline;
 mod check;
+#[cfg(test)]
+mod documented;
 mod fault;
 mod nodes;
 mod spread;

@@ -36,6 +36,21 @@ fn quoted_paths_exist() {
 }
 
 #[test]
+fn every_variable_that_tests_and_lab_read_has_its_row() {
+    let page = read("docs/performance.md");
+    let read_by_tests = rust("tests/")
+        .iter()
+        .flat_map(|source| variables(&source.text))
+        .collect::<BTreeSet<_>>();
+    assert!(read_by_tests.len() > 3, "{read_by_tests:?}");
+    let found: Vec<_> = read_by_tests
+        .into_iter()
+        .filter(|name| !page.contains(&format!("| `{name}` |")))
+        .collect();
+    expect_none("read, and not in the table of docs/performance.md", &found);
+}
+
+#[test]
 fn every_page_has_one_title() {
     let pages = pages();
     assert!(pages.contains(&"README.md".to_owned()), "{pages:?}");
@@ -73,6 +88,10 @@ fn the_document_checks_find_what_they_look_for() {
         "a tested one may not stay pending"
     );
     assert_eq!(quoted_paths(page), ["node/none.rs"]);
+    assert_eq!(
+        variables("std::env::var_os(\"SAMARA_X\") env::var(\"HOME\")"),
+        ["SAMARA_X"]
+    );
     assert_eq!(links(page), ["y.md"]);
     assert_eq!(titles(page), 1);
 }
@@ -81,6 +100,17 @@ fn pages() -> Vec<String> {
     let mut pages = tracked();
     pages.retain(|path| path.ends_with(".md"));
     pages
+}
+
+/// Names of the variables of Samara's own that a source reads.
+fn variables(text: &str) -> Vec<String> {
+    let reads = ["var_os(\"SAMARA", "var(\"SAMARA"]
+        .iter()
+        .flat_map(|call| text.split(call).skip(1));
+    reads
+        .filter_map(|rest| Some(format!("SAMARA{}", rest.split_once('"')?.0)))
+        .filter(|name| name.len() > "SAMARA_".len())
+        .collect()
 }
 
 /// Each `* **AI-n**` item with its whole text.
