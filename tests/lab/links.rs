@@ -29,6 +29,8 @@ const ORIGIN: &str = "o";
 const SITE: &str = "s1";
 /// How long the two nodes may take to find each other over the worst link.
 const MEETING: Duration = Duration::from_secs(300);
+/// What one file may take at the link's rate: nobody means more than an hour of each link.
+const SECONDS_MAX: f64 = 3600.0;
 /// The least that is moved: on a narrow link handshakes would be most of less.
 const SIZE_MIN: u64 = 1 << 20;
 /// Of one TCP stream's speed, what Samara is to reach at least.
@@ -79,6 +81,7 @@ pub(crate) fn run(args: &Args) -> Result<Value> {
         samara_tests::usage::is_root(),
         "lab links makes network namespaces: run it as root"
     );
+    check(args)?;
     let known: Vec<&str> = LADDER.iter().map(|rung| rung.name).collect();
     for name in &args.profiles {
         ensure!(
@@ -98,6 +101,18 @@ pub(crate) fn run(args: &Args) -> Result<Value> {
         "tcp_congestion_control": congestion_control()?,
         "goal": GOAL,
     }))
+}
+
+/// Refuses what would measure nothing, or never end.
+fn check(args: &Args) -> Result<()> {
+    ensure!(
+        args.seconds > 0.0 && args.seconds <= SECONDS_MAX,
+        "--seconds must be above 0 and at most {SECONDS_MAX}, not {}",
+        args.seconds
+    );
+    ensure!(args.runs > 0, "--runs must be at least 1");
+    ensure!(args.limit > 0, "--limit must be at least 1");
+    Ok(())
 }
 
 /// All runs over one rung.
@@ -295,6 +310,34 @@ mod tests {
             tcp: tcp.iter().map(|seconds| crossed(*seconds)).collect(),
             failures: Vec::new(),
         }
+    }
+
+    #[test]
+    fn what_would_measure_nothing_is_refused() {
+        let good = Args {
+            profiles: Vec::new(),
+            seconds: 20.0,
+            runs: 1,
+            limit: 900,
+        };
+        check(&good).expect("the defaults");
+        for seconds in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+            let args = Args {
+                seconds,
+                profiles: Vec::new(),
+                ..good
+            };
+            assert!(
+                check(&args).expect_err("no time").to_string().contains("--seconds"),
+                "{seconds}"
+            );
+        }
+        let args = Args {
+            runs: 0,
+            profiles: Vec::new(),
+            ..good
+        };
+        assert!(check(&args).expect_err("no run").to_string().contains("--runs"));
     }
 
     #[test]

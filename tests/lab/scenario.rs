@@ -19,6 +19,7 @@ mod clock;
 mod faults;
 mod fleet;
 mod links;
+mod meeting;
 mod plan;
 mod simulated;
 mod stage;
@@ -52,8 +53,15 @@ pub(crate) fn run(args: &Args) -> Result<Value> {
     let plan = Plan::draw(&scenario)?;
     let load = load()?;
     let simulated = simulated::run(&scenario).with_context(|| format!("simulating {}", scenario.name))?;
+    crate::note(&format!(
+        "{}: the simulator says {:.3} times the bound of {:.1} s",
+        scenario.name,
+        simulated.last_over_bound,
+        plan.bound.as_secs_f64()
+    ));
     let mut runs = Vec::new();
     for number in 1..=args.runs {
+        crate::note(&format!("{} run {number} of {}", scenario.name, args.runs));
         let folder = crate::work_folder()?;
         let run = stage::perform(&plan, folder.path()).with_context(|| format!("{}, run {number}", scenario.name))?;
         crate::note(&format!("{} run {number}: last {:.2} s", scenario.name, last(&run)));

@@ -6,7 +6,6 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use anyhow::{Context, Result};
 use samara_protocol::swarm::config::Role;
@@ -21,9 +20,6 @@ use serde_json::Value;
 
 use super::links::{Links, is_origin};
 use super::plan::{Part, Plan};
-
-/// How long the nodes may take to find each other.
-const MEETING: Duration = Duration::from_secs(120);
 
 /// The group that the hosts beside nodes run in, so that the kernel can tell their packets from the nodes'.
 const BESIDE: u32 = 4901;
@@ -124,23 +120,15 @@ impl Fleet {
         Ok(())
     }
 
-    /// Starts a node and waits until it is connected to the origin; nothing for a host alone.
+    /// Starts a node; nothing for a host alone.
     pub(super) fn start(&self, at: usize) -> Result<()> {
         let Some(node) = self.nodes.get(&at) else { return Ok(()) };
         lock(node).start()
     }
 
-    /// Waits until a node is connected to the origin and to so many in all; to how many it is then.
-    pub(super) fn wait_met(&self, at: usize, least: usize) -> Result<Option<usize>> {
-        let Some(node) = self.nodes.get(&at) else {
-            return Ok(None);
-        };
-        let what = format!("a connection to the origin and {least} in all");
-        let status = lock(node).wait_status(&what, MEETING, |status| {
-            let peers = peers(status);
-            peers.len() >= least && peers.iter().any(|peer| peer["distance"] == "origin")
-        })?;
-        Ok(Some(peers(&status).len()))
+    /// Whether a part is more than a host alone.
+    pub(super) fn has_node(&self, at: usize) -> bool {
+        self.nodes.contains_key(&at)
     }
 
     /// `kill -9` of a node, also of the origin; nothing for a host alone.

@@ -18,7 +18,7 @@ const NODES_MAX: usize = 250;
 /// Mbit/s of payload that the emulator carries beside the nodes' own work on a machine of two cores.
 const EMULATED_MBIT: f64 = 600.0;
 /// An origin tells a node of sixteen nodes of other tenants; it is one itself.
-const TOLD_MAX: usize = 17;
+pub(super) const TOLD_MAX: usize = 17;
 /// Paths as short as this need no emulator, in milliseconds.
 const NEAR_MS: f64 = 1.0;
 
@@ -54,8 +54,8 @@ pub(super) struct Part {
     /// From the barrier on; none for who is there before.
     pub(super) joins: Option<Duration>,
     pub(super) leaves: Option<Duration>,
-    /// Whom the simulator connects it to at the start, as far as a real node is told of so many.
-    pub(super) neighbours: usize,
+    /// Whom the simulator connects it to at the start, hosts apart: they come when they fetch.
+    pub(super) neighbours: Vec<usize>,
 }
 
 /// Something that goes wrong.
@@ -191,11 +191,12 @@ impl Plan {
     }
 }
 
-/// How many nodes of those that are there at the start know a node.
-fn met_at_start(world: &World, node: &Node) -> usize {
+/// The nodes of those that are there at the start who know a node.
+fn met_at_start(world: &World, node: &Node) -> Vec<usize> {
     let start = Timestamp::ZERO.after(WARM_UP);
-    let met = node.knows.iter().map(|other| &world.nodes[*other].nature);
-    met.filter(|other| other.joins <= start).count().min(TOLD_MAX)
+    let is_there = |other: &Nature| other.joins <= start && other.role != Role::Host;
+    let met = node.knows.iter().copied();
+    met.filter(|other| is_there(&world.nodes[*other].nature)).collect()
 }
 
 fn part(scenario: &Scenario, at: usize, nature: &Nature) -> Part {
@@ -209,7 +210,7 @@ fn part(scenario: &Scenario, at: usize, nature: &Nature) -> Part {
         reseed: scenario.nodes[nature.group].reseed,
         joins: is_late.then(|| nature.joins.since(Timestamp::ZERO.after(WARM_UP))),
         leaves: nature.leaves.map(from_start),
-        neighbours: 0,
+        neighbours: Vec::new(),
         nature: nature.clone(),
     }
 }
@@ -375,8 +376,13 @@ mod tests {
             (plan.parts[0].place.as_str(), plan.parts[1].place.as_str()),
             ("o", "n1")
         );
-        let met: Vec<usize> = plan.parts.iter().map(|part| part.neighbours).collect();
-        assert_eq!(met, [0, 1, 1], "at the start nobody but the origin is there");
+        let met: Vec<&[usize]> = plan.parts.iter().map(|part| &part.neighbours[..]).collect();
+        let origin: &[usize] = &[0];
+        assert_eq!(
+            met,
+            [&[], origin, origin],
+            "at the start nobody but the origin is there"
+        );
         assert_eq!(
             (plan.parts[0].joins, plan.parts[1].joins),
             (None, Some(Duration::from_secs(3)))

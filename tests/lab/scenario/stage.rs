@@ -19,6 +19,7 @@ use super::clock::Clock;
 use super::faults::Gap;
 use super::fleet::{self, Fleet, lock};
 use super::links::{Links, Through, is_origin};
+use super::meeting::meet;
 use super::plan::Plan;
 use crate::warm_memory::WarmMemory;
 
@@ -80,8 +81,15 @@ struct Copy {
 pub(super) fn perform(plan: &Plan, work: &Path) -> Result<Run> {
     let _memory = WarmMemory::new(plan.parts.len(), plan.bytes())?;
     let links = Links::new(plan)?;
+    crate::note(&format!("enrolling {} nodes and hosts", plan.parts.len()));
     let fleet = Fleet::enrol(plan, &links, work)?;
+    crate::note("waiting until they have met");
     let neighbours = meet(plan, &fleet, work)?;
+    crate::note(&format!(
+        "the clock runs: the bound is {:.0} s, after {:.0} s it counts as hung",
+        plan.bound.as_secs_f64(),
+        plan.limit().as_secs_f64()
+    ));
     let mut before = BTreeMap::new();
     for (at, part) in plan.parts.iter().enumerate() {
         before.insert(at, links.through(&part.place)?);
@@ -119,42 +127,8 @@ pub(super) fn perform(plan: &Plan, work: &Path) -> Result<Run> {
     Ok(run)
 }
 
-/// Starts whoever is there before the barrier; the least number of neighbours that one of them has then. Whoever holds
-/// everything at the start fetches it first: nodes of its site, if they ran, would take it up too.
-fn meet(plan: &Plan, fleet: &Fleet, work: &Path) -> Result<usize> {
-    let early = (0..plan.parts.len()).filter(|at| !is_origin(&plan.parts[*at]) && plan.parts[*at].joins.is_none());
-    let (holders, others): (Vec<usize>, Vec<usize>) = early.partition(|at| holds(plan, *at));
-    start(fleet, &holders)?;
-    for at in &holders {
-        for release in 0..plan.releases.len() {
-            let into = work.join(format!("given{at}-{release}"));
-            let fetch = Process::start(&mut fleet.fetch(plan, *at, release, &into))?;
-            fetch.finish(plan.limit())?.success()?;
-            std::fs::remove_dir_all(into)?;
-        }
-    }
-    start(fleet, &others)?;
-    let mut least = usize::MAX;
-    for at in holders.iter().chain(&others) {
-        let met = fleet.wait_met(*at, plan.parts[*at].neighbours)?;
-        least = least.min(met.unwrap_or(usize::MAX));
-    }
-    Ok(if least == usize::MAX { 0 } else { least })
-}
-
-/// Starts nodes and waits until each is connected to the origin.
-fn start(fleet: &Fleet, nodes: &[usize]) -> Result<()> {
-    for at in nodes {
-        fleet.start(*at)?;
-    }
-    for at in nodes {
-        fleet.wait_met(*at, 1)?;
-    }
-    Ok(())
-}
-
 /// Whether a part has everything at the start.
-fn holds(plan: &Plan, at: usize) -> bool {
+pub(super) fn holds(plan: &Plan, at: usize) -> bool {
     plan.parts[at].nature.holds >= 1.0
 }
 
