@@ -3,6 +3,7 @@
 //! | module | does |
 //! |---|---|
 //! | [`scan`] | a file or folder into entries, hashed |
+//! | [`sizes`] | how much its files come to, and how much of that is unique |
 //! | [`place`] | a verified release into a folder, in one switch that a crash cannot break |
 //! | [`verify`] | a placed folder against the manifest kept in it |
 //!
@@ -23,6 +24,7 @@ mod parallel;
 pub mod place;
 mod record;
 pub mod scan;
+pub mod sizes;
 pub mod source;
 pub mod verify;
 

@@ -45,6 +45,31 @@ fn a_release_of_every_kind_of_entry_reaches_every_host_unchanged() -> Result<()>
 }
 
 #[test]
+fn what_repeats_is_counted_by_publish_and_fetch_in_the_same_words() -> Result<()> {
+    let network = Network::start(&Plan::default())?;
+    let mut tree = Tree::new(network.folder("release")?, 9)?;
+    tree.bytes("a", &[1; 40_000])?.bytes("b", &[2; 10_000])?;
+    fs::hard_link(tree.root().join("a"), tree.root().join("linked"))?;
+    fs::copy(tree.root().join("a"), tree.root().join("copied"))?;
+    let published = network.publish(tree.root(), "1.0.0")?.json()?;
+    let into = network.folder("out")?;
+    let fetched = network.sites[0].fetch(&format!("{PRODUCT}@1.0.0"), &into)?.json()?;
+    for said in [&published, &fetched] {
+        ensure!(
+            said["file_bytes"] == 130_000 && said["unique_bytes"] == 50_000,
+            "three times the one and once the other: {said}"
+        );
+    }
+    ensure!(published["bytes"] == 50_000 && fetched["bytes"] == 130_000, "as ever");
+    same(tree.root(), &into)?;
+    let what = format!("{PRODUCT}@1.0.0");
+    let again = network.sites[0].hosts[0].run(["fetch".as_ref(), what.as_ref(), "-o".as_ref(), into.as_os_str()])?;
+    let text = again.text();
+    ensure!(text.contains("127.0 KiB of files, 48.8 KiB unique"), "{text}");
+    Ok(())
+}
+
+#[test]
 fn a_channel_leads_to_its_newest_release_and_replaces_the_older_one() -> Result<()> {
     let network = Network::start(&Plan::default())?;
     let mut tree = Tree::new(network.folder("release")?, 2)?;

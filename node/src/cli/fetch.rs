@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use samara_protocol::id::ManifestId;
 use samara_protocol::swarm::config::Role;
 use samara_protocol::swarm::io::{Limits, UploadAudience};
-use samara_protocol::units::{ByteRate, show_bytes};
+use samara_protocol::units::ByteRate;
 use semver::Version;
 use serde::Serialize;
 
@@ -35,6 +35,7 @@ use crate::daemon::{Engine, EngineConfig, ProductConfig, StartError, channel_not
 use crate::net::NetConfig;
 use crate::observe::Observer;
 use crate::release::place::PlaceReport;
+use crate::release::sizes::Sizes;
 use crate::store::StoreError;
 
 /// Fetch a release into a folder.
@@ -88,6 +89,8 @@ struct Fetched {
     kept: Vec<String>,
     moved: Vec<Moved>,
     bytes: u64,
+    file_bytes: u64,
+    unique_bytes: u64,
     sources: Vec<SourceBytes>,
     seconds: f64,
     verified: bool,
@@ -101,7 +104,6 @@ impl fmt::Display for Fetched {
             written,
             unchanged,
             removed,
-            bytes,
             seconds,
             ..
         } = self;
@@ -115,7 +117,11 @@ impl fmt::Display for Fetched {
         if *removed > 0 {
             write!(f, "{removed} removed, ")?;
         }
-        write!(f, "{} verified in {seconds:.1} s", show_bytes(*bytes))?;
+        let sizes = Sizes {
+            files: self.file_bytes,
+            unique: self.unique_bytes,
+        };
+        write!(f, "{sizes}, verified in {seconds:.1} s")?;
         for path in &self.kept {
             match self.moved.iter().find(|moved| moved.path == *path) {
                 Some(moved) => write!(f, "\nyour {path} stood in the way and is now {}", moved.to)?,
@@ -201,6 +207,8 @@ fn finish(
         kept: kept(&report),
         moved: report.kept.into_iter().map(|(path, to)| Moved { path, to }).collect(),
         bytes: report.bytes,
+        file_bytes: report.sizes.files,
+        unique_bytes: report.sizes.unique,
         sources: state.sources.clone(),
         seconds: started.elapsed().as_secs_f64(),
         verified: true,
@@ -297,13 +305,18 @@ mod tests {
             kept: Vec::new(),
             moved: Vec::new(),
             bytes: 5,
+            file_bytes: 3072,
+            unique_bytes: 1024,
             sources: Vec::new(),
             seconds: 0.1,
             verified: true,
         };
         let folder = fetched(None, "app", 3).to_string();
         assert!(folder.starts_with("acme/app@1.0.0 is in app: "), "{folder}");
-        assert!(folder.contains("1 unchanged, 3 removed, 5 B"), "{folder}");
+        assert!(
+            folder.contains("1 unchanged, 3 removed, 3.0 KiB of files, 1.0 KiB unique, verified in 0.1 s"),
+            "{folder}"
+        );
         let one = fetched(Some("bin/tool"), "app", 0).to_string();
         assert!(one.contains("is in app") && !one.contains("removed"), "{one}");
         let stdout = fetched(Some("bin/tool"), "-", 0).to_string();

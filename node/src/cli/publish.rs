@@ -15,7 +15,6 @@ use samara_protocol::trust::grant::ChannelName;
 use samara_protocol::trust::product::ProductTrust;
 use samara_protocol::trust::role::Role;
 use samara_protocol::trust::writer::changes;
-use samara_protocol::units::show_bytes;
 use semver::Version;
 use serde::Serialize;
 
@@ -26,6 +25,7 @@ use super::{CliError, Context, ExitStatus, Printer};
 use crate::access::vendor::{Vendor, VendorProduct};
 use crate::admin::AdminError;
 use crate::admin::Client;
+use crate::release::sizes::Sizes;
 
 /// Publish a file or folder as a release.
 #[derive(Debug, clap::Args)]
@@ -63,6 +63,8 @@ struct Published {
     manifest: ManifestId,
     entries: u32,
     bytes: u64,
+    file_bytes: u64,
+    unique_bytes: u64,
     channel: Option<String>,
     again: bool,
 }
@@ -73,19 +75,18 @@ impl fmt::Display for Published {
             product,
             version,
             entries,
-            bytes,
             ..
         } = self;
+        let sizes = Sizes {
+            files: self.file_bytes,
+            unique: self.unique_bytes,
+        };
         let word = if self.again {
             "had been published with this very content"
         } else {
             "is published"
         };
-        write!(
-            f,
-            "{product}@{version} {word}: {entries} entries, {}",
-            show_bytes(*bytes)
-        )?;
+        write!(f, "{product}@{version} {word}: {entries} entries, {sizes}")?;
         match &self.channel {
             Some(channel) => write!(f, "; {product}:{channel} is now {version}"),
             None => write!(f, "; no customer sees it before `samara promote {product}@{version}`"),
@@ -131,7 +132,9 @@ pub fn run(args: &Args, context: &Context, printer: &mut Printer) -> Result<Exit
         version: args.version.clone(),
         manifest: prepared.manifest,
         entries: prepared.list.count,
-        bytes: prepared.bytes,
+        bytes: prepared.sizes.unique,
+        file_bytes: prepared.sizes.files,
+        unique_bytes: prepared.sizes.unique,
         channel: args.channel.as_ref().map(ToString::to_string),
         again: bound.is_some(),
     })?;

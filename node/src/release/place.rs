@@ -20,6 +20,7 @@ use samara_protocol::manifest::platform::Platform;
 use super::dir::{Dir, Walker};
 use super::parallel::default_threads;
 use super::record::{ENTRIES, JOURNAL, Journal, KEPT, MANIFEST, NEW, OpenError, Own, Placed, Record, SCHEMA, STAGE};
+use super::sizes::Sizes;
 use super::source::ArtifactSource;
 
 pub mod current;
@@ -85,6 +86,8 @@ pub struct PlaceReport {
     pub left: Vec<String>,
     /// Whether a switch that had been broken off was finished first.
     pub resumed: bool,
+    /// Of everything that was to be there in the end, written or not.
+    pub sizes: Sizes,
 }
 
 /// Why nothing was placed. DIR is as it was, unless a switch had begun; the next run goes on.
@@ -151,7 +154,11 @@ pub fn place(
     }
     let entries = select(list::decode(release.list)?, release.platforms)?;
     let own = open(dir)?;
-    run(&own, release, &entries, source, options).map_err(|failed| in_dir(dir, failed))
+    let placed = run(&own, release, &entries, source, options).map_err(|failed| in_dir(dir, failed))?;
+    Ok(PlaceReport {
+        sizes: Sizes::of(&entries),
+        ..placed
+    })
 }
 
 /// Finishes a switch that was broken off in `dir`, if there is one; true when there was.
@@ -175,7 +182,11 @@ pub fn place_entry(
     options: &PlaceOptions<'_>,
 ) -> Result<PlaceReport, PlaceError> {
     let own = open(dir)?;
-    run_entry(&own, entry, source, options).map_err(|failed| in_dir(dir, failed))
+    let placed = run_entry(&own, entry, source, options).map_err(|failed| in_dir(dir, failed))?;
+    Ok(PlaceReport {
+        sizes: Sizes::of([entry]),
+        ..placed
+    })
 }
 
 /// The entries that machines of the given platforms take; all when none is given.

@@ -15,6 +15,7 @@ use super::leftovers;
 use crate::admin::api::ReleaseState;
 use crate::cli::{CliError, Context, ExitStatus, Printer, blame};
 use crate::release::place::{PlaceError, PlaceOptions, PlaceRelease, PlaceReport, place, place_entry, select};
+use crate::release::sizes::Sizes;
 use crate::release::source::{ArtifactBytes, write_entry};
 use crate::store::{Store, StoreError, hash_file};
 
@@ -174,6 +175,7 @@ impl Output {
                 Ok(PlaceReport {
                     written: 1,
                     bytes: entry.artifact().map_or(0, |artifact| artifact.size),
+                    sizes: Sizes::of([entry]),
                     ..PlaceReport::default()
                 })
             }

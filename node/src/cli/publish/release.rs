@@ -14,6 +14,7 @@ use semver::Version;
 
 use crate::cli::{CliError, ExitStatus};
 use crate::release::scan::{ScanOptions, ScanRoot, scan};
+use crate::release::sizes::Sizes;
 
 /// A release that is ready to be signed.
 pub(super) struct Prepared {
@@ -22,7 +23,7 @@ pub(super) struct Prepared {
     pub(super) list: EncodedList,
     /// Each artifact with a file that has it.
     pub(super) sources: BTreeMap<ArtifactRef, PathBuf>,
-    pub(super) bytes: u64,
+    pub(super) sizes: Sizes,
 }
 
 /// Reads and hashes everything.
@@ -79,7 +80,7 @@ pub(super) fn prepare(
     Ok(Prepared {
         manifest: Head::id_of(&head),
         sources: sources.collect(),
-        bytes: payload.bytes,
+        sizes: Sizes::of(&entries),
         head,
         list,
     })
