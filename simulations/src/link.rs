@@ -17,6 +17,19 @@ pub struct Chunk<T> {
     pub load: T,
 }
 
+/// Bytes that left a node between two moments, at an even pace.
+#[derive(Debug, Clone, Copy)]
+pub struct Carried {
+    /// The node.
+    pub from: usize,
+    /// The first moment.
+    pub since: Timestamp,
+    /// The last one.
+    pub until: Timestamp,
+    /// How many, parts of one included.
+    pub bytes: f64,
+}
+
 /// The direction from one node to another.
 #[derive(Debug)]
 struct Flow<T> {
@@ -45,6 +58,8 @@ pub struct Links<T> {
     into: Vec<Vec<usize>>,
     /// When the first chunk of a flow will have left, for those whose rate changed.
     due: Vec<(Timestamp, usize, u64)>,
+    /// What left since the last look.
+    carried: Vec<Carried>,
 }
 
 impl<T> Links<T> {
@@ -60,6 +75,7 @@ impl<T> Links<T> {
             out: vec![Vec::new(); nodes],
             into: vec![Vec::new(); nodes],
             due: Vec::new(),
+            carried: Vec::new(),
         }
     }
 
@@ -114,6 +130,7 @@ impl<T> Links<T> {
         if self.flows[flow].queue.is_empty() {
             return;
         }
+        self.advance(now, flow);
         self.flows[flow].queue.clear();
         self.stop(now, flow);
     }
@@ -142,6 +159,12 @@ impl<T> Links<T> {
         std::mem::take(&mut self.due)
     }
 
+    /// What has left since the last call, as far as it is known: up to the last moment at which a rate changed or a chunk was
+    /// gone.
+    pub fn take_carried(&mut self) -> Vec<Carried> {
+        std::mem::take(&mut self.carried)
+    }
+
     /// The time came that [`Self::take_due`] named: the chunk that has left, with its ends; nothing when the rate has
     /// changed since.
     pub fn finish(&mut self, now: Timestamp, flow: usize, version: u64) -> Option<(usize, usize, Chunk<T>)> {
@@ -151,7 +174,8 @@ impl<T> Links<T> {
         }
         let chunk = entry.queue.pop_front()?;
         let (from, to) = (entry.from, entry.to);
-        entry.at = now;
+        self.advance(now, flow);
+        let entry = &mut self.flows[flow];
         if let Some(next) = entry.queue.front() {
             entry.left = exact(next.bytes);
             self.plan(flow);
@@ -228,14 +252,29 @@ impl<T> Links<T> {
     }
 
     fn set_rate(&mut self, now: Timestamp, flow: usize, rate: f64) {
-        let entry = &mut self.flows[flow];
+        let entry = &self.flows[flow];
         if (entry.rate - rate).abs() <= 0.001 * rate {
             return;
         }
-        entry.left = (entry.left - entry.rate * now.since(entry.at).as_secs_f64()).max(0.0);
-        entry.at = now;
-        entry.rate = rate;
+        self.advance(now, flow);
+        self.flows[flow].rate = rate;
         self.plan(flow);
+    }
+
+    /// Takes from the first chunk what has left of it by now.
+    fn advance(&mut self, now: Timestamp, flow: usize) {
+        let entry = &mut self.flows[flow];
+        let left = (entry.left - entry.rate * now.since(entry.at).as_secs_f64()).max(0.0);
+        let bytes = entry.left - left;
+        if bytes > 0.0 {
+            self.carried.push(Carried {
+                from: entry.from,
+                since: entry.at,
+                until: now,
+                bytes,
+            });
+        }
+        (entry.left, entry.at) = (left, now);
     }
 
     #[expect(
@@ -324,6 +363,27 @@ mod tests {
             gone.iter().all(|(at, _)| (2_999_000..=3_001_000).contains(at)),
             "half a second before and half after: {gone:?}"
         );
+    }
+
+    #[test]
+    fn what_was_carried_is_all_that_left_and_never_more_than_the_link_lets_through() {
+        let mut links = Links::new(vec![1e6; 3], vec![1e6; 3]);
+        links.push(Timestamp::ZERO, 0, 1, chunk(500_000, 1));
+        links.push(Timestamp::ZERO, 0, 2, chunk(1_000_000, 2));
+        links.set_rates(Timestamp(100_000), 0, 2e6, 1e6);
+        run(&mut links);
+        let carried = links.take_carried();
+        let all: f64 = carried.iter().map(|some| some.bytes).sum();
+        assert!((all - 1_500_000.0).abs() < 10.0, "{all}");
+        for some in carried {
+            let rate = some.bytes / some.until.since(some.since).as_secs_f64();
+            assert!(some.from == 0 && rate <= 1.001e6, "{some:?}");
+        }
+        // What is cut off had left in part.
+        links.push(Timestamp(5_000_000), 0, 1, chunk(1_000_000, 3));
+        links.cut(Timestamp(5_250_000), 0, 1);
+        let part: f64 = links.take_carried().iter().map(|some| some.bytes).sum();
+        assert!((part - 250_000.0).abs() < 10.0, "{part}");
     }
 
     #[test]

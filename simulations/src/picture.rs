@@ -8,14 +8,16 @@ use samara_protocol::time::Timestamp;
 
 use crate::world::{WARM_UP, World};
 
+mod feeding;
+
+pub use feeding::feeding;
+
 /// Size of a chart without its margins.
 const WIDE: f64 = 640.0;
 /// See [`WIDE`].
 const HIGH: f64 = 280.0;
 /// Room for labels.
 const MARGIN: f64 = 56.0;
-/// Cells of the matrix in each direction at the most.
-const CELLS_MAX: usize = 64;
 
 /// Writes `completion.svg`, `uplinks.svg` and `feeding.svg` into a folder and says where they are.
 ///
@@ -47,13 +49,14 @@ pub fn completion(world: &World) -> String {
         points.push((*time, exact(at + 1) / exact(expected.max(1))));
     }
     let end = times.last().copied().unwrap_or(1.0).max(world.bound()) * 1.05;
-    let mut chart = Chart::new("nodes that have everything", end);
+    let mut chart = Chart::new("nodes that have everything", end, 1.0);
     chart.line("part of all nodes", "#1f6feb", &points);
     chart.mark("the bound", world.bound());
     chart.finish()
 }
 
-/// How much of the sites' and of the origins' uplinks was in use, over time.
+/// How much of the sites' and of the origins' uplinks was in use, over time: 100 % is what their links and their operators'
+/// limits let through. Under a limit more may leave for a moment, as a bucket that was full lets it.
 #[must_use]
 pub fn uplinks(world: &World) -> String {
     let rate = |role: fn(Role) -> bool| -> f64 {
@@ -67,73 +70,42 @@ pub fn uplinks(world: &World) -> String {
     for (at, (all, from_origins)) in line.sent.iter().zip(&line.from_origins).enumerate() {
         let time = exact(at) * interval - WARM_UP.as_secs_f64();
         if time >= 0.0 {
-            sites.push((time, exact_u64(all - from_origins) / interval / of_sites.max(1.0)));
-            origins.push((time, exact_u64(*from_origins) / interval / of_origins.max(1.0)));
+            sites.push((time, (all - from_origins) / interval / of_sites.max(1.0)));
+            origins.push((time, from_origins / interval / of_origins.max(1.0)));
         }
     }
     let end = sites.last().map_or(1.0, |point| point.0).max(world.bound()) * 1.05;
-    let mut chart = Chart::new("uplinks in use", end);
-    chart.line("sites", "#1f6feb", &smooth(&sites));
-    chart.line("origins", "#d1242f", &smooth(&origins));
+    let (sites, origins) = (smooth(&sites), smooth(&origins));
+    let most = sites.iter().chain(&origins).map(|point| point.1).fold(1.0, f64::max);
+    let mut chart = Chart::new("uplinks in use, of what links and limits let through", end, most);
+    chart.line("sites", "#1f6feb", &sites);
+    chart.line("origins", "#d1242f", &origins);
     chart.mark("the bound", world.bound());
     chart.finish()
 }
 
-/// Who got how much from whom: a row for each source, a column for each receiver, many nodes to a cell when there are many.
-#[must_use]
-pub fn feeding(world: &World) -> String {
-    let count = world.nodes.len();
-    let per_cell = count.div_ceil(CELLS_MAX).max(1);
-    let cells = count.div_ceil(per_cell);
-    let mut bytes = vec![0_u64; cells * cells];
-    for (to, node) in world.nodes.iter().enumerate() {
-        for (source, amount) in node.sources.values().flat_map(|sources| &sources.by_peer) {
-            if let Some(from) = world.number_of(source) {
-                bytes[from / per_cell * cells + to / per_cell] += amount;
-            }
-        }
-    }
-    let most = bytes.iter().copied().max().unwrap_or(0).max(1);
-    let size = HIGH * 2.0 / exact(cells);
-    let mut out = head(2.0 * HIGH + 2.0 * MARGIN, 2.0 * HIGH + 2.0 * MARGIN, "who fed whom");
-    for (at, amount) in bytes.iter().enumerate().filter(|(_, amount)| **amount > 0) {
-        let (row, column) = (at / cells, at % cells);
-        let _ = writeln!(
-            out,
-            "<rect x=\"{:.1}\" y=\"{:.1}\" width=\"{size:.2}\" height=\"{size:.2}\" fill=\"#1f6feb\" fill-opacity=\"{:.3}\"/>",
-            MARGIN + exact(column) * size,
-            MARGIN + exact(row) * size,
-            0.08 + 0.92 * exact_u64(*amount) / exact_u64(most),
-        );
-    }
-    label(
-        &mut out,
-        MARGIN,
-        MARGIN - 24.0,
-        "to: each column a receiver, in the order of the scenario",
-    );
-    label(
-        &mut out,
-        MARGIN,
-        MARGIN - 8.0,
-        "from: each row a source, origins first if they are named first",
-    );
-    out.push_str("</svg>\n");
-    out
-}
-
-/// A chart of values from 0 to 1 over seconds.
+/// A chart of parts of a whole over seconds.
 struct Chart {
     out: String,
     end: f64,
+    /// The value at its upper edge, in whole quarters.
+    top: f64,
     lines: usize,
 }
 
 impl Chart {
-    fn new(title: &str, end: f64) -> Self {
+    /// One that goes up to `most`, and to the whole at least.
+    fn new(title: &str, end: f64, most: f64) -> Self {
         let mut out = head(WIDE + 2.0 * MARGIN, HIGH + 2.0 * MARGIN, title);
-        for step in 0..=4 {
-            let (part, y) = (f64::from(step) / 4.0, MARGIN + HIGH * (1.0 - f64::from(step) / 4.0));
+        // What is above a whole by less than a pixel is none.
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a few quarters")]
+        let quarters = (((most - 0.005) * 4.0).ceil().max(4.0)) as u32;
+        let top = f64::from(quarters) / 4.0;
+        for step in 0..=quarters {
+            let (part, y) = (
+                f64::from(step) / 4.0,
+                MARGIN + HIGH * (1.0 - f64::from(step) / 4.0 / top),
+            );
             let _ = writeln!(
                 out,
                 "<line x1=\"{MARGIN}\" x2=\"{:.1}\" y1=\"{y:.1}\" y2=\"{y:.1}\" stroke=\"#888\" stroke-opacity=\"0.3\"/>",
@@ -146,13 +118,21 @@ impl Chart {
             let x = MARGIN + WIDE * f64::from(step) / 5.0;
             label(&mut out, x - 12.0, MARGIN + HIGH + 20.0, &format!("{time:.1} s"));
         }
-        Self { out, end, lines: 0 }
+        Self {
+            out,
+            end,
+            top,
+            lines: 0,
+        }
     }
 
     fn line(&mut self, name: &str, colour: &str, points: &[(f64, f64)]) {
         let mut path = String::new();
         for (time, part) in points {
-            let (x, y) = (self.x(*time), MARGIN + HIGH * (1.0 - part.clamp(0.0, 1.1)));
+            let (x, y) = (
+                self.x(*time),
+                MARGIN + HIGH * (1.0 - part.clamp(0.0, self.top) / self.top),
+            );
             let _ = write!(path, "{x:.1},{y:.1} ");
         }
         let path = path.trim_end();
@@ -231,20 +211,66 @@ mod tests {
     use super::*;
     use crate::Scenario;
 
+    /// An origin and eight sites with such uplinks, after a release of 4 MiB.
+    fn world(up: &str) -> World {
+        let text = format!(
+            "name = \"x\"\n[[release]]\nsize = \"4MiB\"\n\
+             [[nodes]]\ncount = 1\nrole = \"origin\"\ndown = \"100mbit\"\n{up}\n\
+             [[nodes]]\nname = \"R&D\"\ncount = 8\nrole = \"site\"\ndown = \"100mbit\"\n{up}\n"
+        );
+        let mut world = World::new(&Scenario::parse("x", &text).expect("a scenario")).expect("a world");
+        world.run();
+        world
+    }
+
+    /// The percentages that stand at a chart's side.
+    fn scale(picture: &str) -> Vec<&str> {
+        let labels = picture.split('>').filter_map(|text| text.strip_suffix("</text"));
+        labels.filter(|text| text.ends_with('%')).collect()
+    }
+
+    #[test]
+    fn an_uplink_carries_a_whole_at_the_most_and_the_axis_says_what_is_more() {
+        // A chunk takes two seconds here: counted in the moment in which it has left, it was forty times the uplink.
+        let narrow = world("up = \"1mbit\"");
+        let most = exact_u64(narrow.timeline.interval_us) / 1e6 * 125_000.0 * exact(narrow.nodes.len());
+        assert!(narrow.timeline.sent.iter().all(|sent| *sent <= most * 1.01), "{most}");
+        assert_eq!(scale(&uplinks(&narrow)), ["0 %", "25 %", "50 %", "75 %", "100 %"]);
+        let chart = Chart::new("x", 1.0, 1.3).finish();
+        assert_eq!(scale(&chart).last(), Some(&"150 %"));
+    }
+
+    #[test]
+    fn whoever_fed_and_was_fed_is_named_by_its_group_and_number() {
+        let picture = feeding(&world("up = \"50mbit\""));
+        for name in [">origin</text>", ">R&amp;D 1</text>", ">R&amp;D 8</text>"] {
+            assert_eq!(
+                picture.matches(name).count(),
+                2,
+                "once as a row and once as a column: {name}"
+            );
+        }
+    }
+
     #[test]
     fn a_run_leaves_three_pictures_that_show_what_happened() {
-        let mut plan = Scenario::load("flash-release").expect("built in");
-        plan.release[0].size = "4MiB".to_owned();
-        let mut world = World::new(&plan).expect("a world");
-        world.run();
+        let world = world("up = \"50mbit\"");
         let folder = std::env::temp_dir().join(format!("samara-pictures-{}", std::process::id()));
         let written = write(&world, &folder).expect("the folder can be written");
         let read = |at: usize| std::fs::read_to_string(&written[at]).expect("written");
         assert_eq!(read(0).matches("<polyline").count(), 1);
         assert_eq!(read(1).matches("<polyline").count(), 2);
         // Each of the eight got something of the origin, which is the first row.
-        let first_row = format!("y=\"{MARGIN:.1}\" width");
-        assert_eq!(read(2).matches(&first_row).count(), 8);
+        let matrix = read(2);
+        let cells: Vec<&str> = matrix.lines().filter(|line| line.contains("fill-opacity")).collect();
+        let top = |line: &&&str| {
+            line.split("y=\"")
+                .nth(1)
+                .and_then(|rest| rest.split('"').next())
+                .map(str::to_owned)
+        };
+        let first_row = cells.iter().filter(|line| top(line) == top(&&cells[0])).count();
+        assert_eq!(first_row, 8);
         std::fs::remove_dir_all(folder).expect("ours");
     }
 }

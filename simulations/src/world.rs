@@ -286,6 +286,11 @@ impl World {
         for (at, flow, version) in self.links.take_due() {
             self.at(at, Event::Left(flow, version));
         }
+        for carried in self.links.take_carried() {
+            let by_origin = self.nodes[carried.from].nature.role == Role::Origin;
+            self.timeline
+                .sent((carried.since, carried.until), carried.bytes, by_origin);
+        }
     }
 
     fn happen(&mut self, event: Event) {

@@ -2,7 +2,6 @@
 
 use samara_protocol::id::{LayoutId, NodeId, RequestId, ServeId};
 use samara_protocol::limits::GROUP_BYTES;
-use samara_protocol::swarm::config::Role;
 use samara_protocol::swarm::event::Event as Fact;
 use samara_protocol::swarm::io::{FetchFault, Input, Output, Refusal};
 use samara_protocol::tree::geometry::{Geometry, GroupIndex};
@@ -201,8 +200,6 @@ impl World {
             return;
         };
         self.nodes[from].sent += bytes;
-        let by_origin = self.nodes[from].nature.role == Role::Origin;
-        self.timeline.sent(self.now, bytes, by_origin);
         self.begins(from, to);
         self.begins(from, to);
         if self.nodes[from].asks.get(&load.serve).is_some_and(|ask| ask.breaks) {
