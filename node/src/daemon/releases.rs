@@ -1,4 +1,4 @@
-//! Releases on their way: manifest head, entries list, payload, staged. A table of phases; the driver acts on it.
+//! Releases on their way: manifest head, entries list, payload, staged. A table of them and their phases; the driver acts on it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -14,8 +14,10 @@ use samara_protocol::trust::release::VerifiedManifest;
 use semver::Version;
 
 use super::opening::Selection;
-use super::report::OpenError;
-use crate::store::StoreError;
+
+mod phase;
+
+pub(super) use phase::{Blockage, Cause, Phase};
 
 /// All releases that this node works on or serves.
 #[derive(Debug, Default)]
@@ -64,115 +66,6 @@ pub(super) struct Found {
     pub(super) resumed: u64,
     /// Held for another release.
     pub(super) reused: u64,
-}
-
-/// How far it is.
-///
-/// | phase | left when | to |
-/// |---|---|---|
-/// | Looking | the worker looked for the head in the store | Opening(Entries), or Head |
-/// | Head | the head is here and verified | Opening(Entries) |
-/// | Opening(p) | the worker opened layout p | Moving(p) |
-/// | Opening(p) | there is no room for p, and garbage was not looked for | Room(p) |
-/// | Room(p) | what can go is gone | Opening(p) |
-/// | Moving(Entries) | the list is durable | Opening(Payload) |
-/// | Moving(Payload) | everything wanted is durable | Staged |
-/// | Opening(Payload) | the list turned out damaged | Opening(Entries) |
-/// | Staged | something wanted of the payload was lost | Moving(Payload) |
-/// | any | disk or release says no | Blocked |
-/// | Blocked | its time has come | Opening(Entries), or Head |
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Phase {
-    /// A worker looks whether the store has the head.
-    Looking,
-    /// The head is being asked for.
-    Head {
-        asking: Option<NodeId>,
-        refused: BTreeSet<NodeId>,
-    },
-    /// A worker opens the layout.
-    Opening(Part),
-    /// There is no room for the layout until garbage is collected.
-    Room(Part),
-    /// The scheduler moves its blocks.
-    Moving(Part),
-    /// Verified and durable, all that is wanted.
-    Staged,
-    /// Cannot go on; says why and what to do.
-    Blocked(Blockage),
-}
-
-/// Why a release cannot go on.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Blockage {
-    /// For people.
-    pub(super) why: String,
-    /// Of which kind.
-    pub(super) cause: Cause,
-}
-
-/// What stands in a release's way.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Cause {
-    /// Disk or quota is full.
-    Full,
-    /// It has no such entry as was asked for; says how to find the right one.
-    NoEntry { way_out: String },
-    /// Anything else.
-    Other,
-}
-
-impl Cause {
-    fn of(error: &StoreError) -> Self {
-        if error.is_full() { Self::Full } else { Self::Other }
-    }
-}
-
-impl From<&StoreError> for Blockage {
-    fn from(error: &StoreError) -> Self {
-        Self {
-            why: error.to_string(),
-            cause: Cause::of(error),
-        }
-    }
-}
-
-impl From<&OpenError> for Blockage {
-    fn from(error: &OpenError) -> Self {
-        Self {
-            why: error.to_string(),
-            cause: match error {
-                OpenError::Store(error) => Cause::of(error),
-                OpenError::NoEntry(missing) => Cause::NoEntry {
-                    way_out: missing.way_out(),
-                },
-                OpenError::Release(_) => Cause::Other,
-            },
-        }
-    }
-}
-
-impl Phase {
-    /// The store does not have the head, and nobody was asked yet.
-    pub(super) const fn start() -> Self {
-        Self::Head {
-            asking: None,
-            refused: BTreeSet::new(),
-        }
-    }
-
-    /// For whoever waits.
-    pub(super) const fn in_words(&self) -> &'static str {
-        match self {
-            Self::Head { .. } => "asking for the release's manifest",
-            Self::Opening(Part::Entries) | Self::Moving(Part::Entries) => "fetching the list of files",
-            Self::Looking | Self::Opening(Part::Payload) => "looking at what is here already",
-            Self::Room(_) => "making room",
-            Self::Moving(Part::Payload) => "fetching",
-            Self::Staged => "staged",
-            Self::Blocked(_) => "cannot go on",
-        }
-    }
 }
 
 impl Release {
@@ -353,131 +246,4 @@ impl Releases {
 }
 
 #[cfg(test)]
-mod tests {
-    use samara_protocol::id::ArtifactId;
-    use samara_protocol::manifest::layout::{ArtifactRef, Section};
-
-    use super::*;
-
-    const GROUP: u64 = samara_protocol::limits::GROUP_BYTES;
-
-    fn manifest(number: u8) -> ManifestId {
-        ManifestId([number; 32])
-    }
-
-    fn layout(artifacts: &[(u8, u64)]) -> Layout {
-        let artifact = |(number, size): &(u8, u64)| ArtifactRef {
-            id: ArtifactId([*number; 32]),
-            size: *size,
-        };
-        let artifacts = artifacts.iter().map(artifact).collect();
-        Layout::new(&[Section { artifacts }]).expect("two artifacts")
-    }
-
-    fn releases(numbers: &[u8]) -> Releases {
-        let mut releases = Releases::default();
-        for number in numbers {
-            let product = ProductId([0; 32]);
-            releases.add(
-                manifest(*number),
-                product,
-                Version::new(1, 0, u64::from(*number)),
-                Selection::default(),
-                0,
-            );
-        }
-        releases
-    }
-
-    #[test]
-    fn what_an_earlier_run_began_is_resumed_and_what_another_release_has_is_reused() {
-        let mut releases = releases(&[1, 2]);
-        let other = Arc::new(layout(&[(7, 2 * GROUP)]));
-        releases
-            .get_mut(manifest(1))
-            .expect("added")
-            .layouts
-            .insert(Part::Payload, other);
-        let new = layout(&[(7, 2 * GROUP), (8, 3 * GROUP)]);
-        let (all, held) = (RangeSet::from(0..5), RangeSet::from(0..4));
-        let found = releases.find(manifest(2), &new, &all, &held);
-        assert_eq!(
-            (found.resumed, found.reused),
-            (0, 4 * GROUP),
-            "nothing can be resumed that was never begun"
-        );
-        releases.get_mut(manifest(2)).expect("added").begun_before = true;
-        let found = releases.find(manifest(2), &new, &all, &held);
-        assert_eq!((found.resumed, found.reused), (2 * GROUP, 2 * GROUP));
-    }
-
-    fn promotion(number: u8) -> Promotion {
-        Promotion {
-            version: Version::new(1, 0, u64::from(number)),
-            manifest: manifest(number),
-            sequence: u64::from(number),
-            held: false,
-        }
-    }
-
-    #[test]
-    fn there_are_never_more_than_the_scheduler_can_open_and_what_was_asked_for_comes_first() {
-        let numbers: Vec<u8> = (0..=u8::MAX).collect();
-        let mut releases = releases(&numbers);
-        assert!(releases.is_full());
-        let (product, listed) = (ProductId([0; 32]), [promotion(1), promotion(2)]);
-        assert!(!releases.add(
-            ManifestId([1, 2].repeat(16).try_into().expect("32")),
-            product,
-            Version::new(9, 0, 0),
-            Selection::default(),
-            0
-        ));
-        assert_eq!(releases.to_make_place(), None, "none is staged");
-        for number in [3, 7, 5] {
-            releases.get_mut(manifest(number)).expect("added").phase = Phase::Staged;
-        }
-        releases.get_mut(manifest(3)).expect("added").asked = Some(Timestamp::ZERO);
-        assert_eq!(releases.to_make_place(), Some(manifest(5)));
-        assert_eq!(releases.room_for(product, &listed), RELEASES_MAX - 1);
-        assert_eq!(releases.room_for(ProductId([1; 32]), &listed), 0);
-    }
-
-    #[test]
-    fn what_was_asked_for_longest_ago_goes_first_and_what_a_channel_lists_stays() {
-        let count = u8::try_from(ASKED_RELEASES_MAX).expect("few");
-        let mut releases = releases(&(0..count + 2).collect::<Vec<_>>());
-        for number in 0..count + 2 {
-            let release = releases.get_mut(manifest(number)).expect("added");
-            release.asked = Some(Timestamp::ZERO.after(Duration::from_secs(100 - u64::from(number))));
-            release.phase = Phase::Staged;
-        }
-        releases.get_mut(manifest(count + 1)).expect("added").listed = true;
-        assert_eq!(releases.asked_too_many(), Some(manifest(count)));
-        let (now, time) = (
-            Timestamp::ZERO.after(Duration::from_secs(101)),
-            Duration::from_secs(u64::from(count)),
-        );
-        assert_eq!(
-            releases.not_asked_for(now, time),
-            [manifest(count - 1), manifest(count)]
-        );
-        releases.get_mut(manifest(count)).expect("added").phase = Phase::Moving(Part::Payload);
-        assert_eq!(
-            releases.not_asked_for(now, time),
-            [manifest(count - 1)],
-            "one that is on its way is not taken away"
-        );
-        releases.remove(manifest(count));
-        assert_eq!(releases.asked_too_many(), None);
-    }
-
-    #[test]
-    fn only_what_is_wanted_counts_as_found() {
-        let mut releases = releases(&[1]);
-        releases.get_mut(manifest(1)).expect("added").begun_before = true;
-        let (wanted, held) = (RangeSet::from(1..2), RangeSet::from(0..3));
-        let found = releases.find(manifest(1), &layout(&[(8, 3 * GROUP)]), &wanted, &held);
-        assert_eq!((found.resumed, found.reused), (GROUP, 0));
-    }
-}
+mod tests;
