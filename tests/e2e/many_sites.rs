@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use samara_tests::network::{Network, Node, PRODUCT, Plan};
+use samara_tests::network::{Member, Network, Node, PRODUCT, Plan};
 use samara_tests::tree::{Tree, same};
 use samara_tests::wait;
 
@@ -41,6 +41,65 @@ fn the_origin_sends_about_one_copy_to_three_sites() -> Result<()> {
     let copies = from_origin as f64 / f64::from(64 << 20);
     println!("origin copies: {copies:.3}");
     ensure!(copies < 1.3, "the origin sent {copies:.2} copies");
+    Ok(())
+}
+
+/// What a grant says unless the vendor says more, and what a node does unless its file does.
+#[test]
+fn the_sites_of_one_tenant_that_feed_no_other_take_about_one_copy_together() -> Result<()> {
+    let mut plan = Plan {
+        sites: 3,
+        sites_per_tenant: 3,
+        reseed: "own",
+        ..Plan::default()
+    };
+    plan.origin.up = Some("100mbit".to_owned());
+    let network = Network::start(&plan)?;
+    let mut tree = Tree::new(network.folder("release")?, 1)?;
+    tree.file("large", 32 << 20)?;
+    network.publish(tree.root(), "1.0.0")?;
+    let mut from_origin = 0;
+    for site in &network.sites {
+        let done = site.node.wait_staged("1.0.0", SOON)?;
+        ensure!(
+            done.from("tenant") > 0,
+            "a site got something from another one of its tenant"
+        );
+        from_origin += done.from("origin");
+    }
+    ensure!(from_origin < 48 << 20, "the origin sent {from_origin} bytes");
+    Ok(())
+}
+
+#[test]
+fn the_nodes_of_a_site_that_feeds_nobody_else_take_about_one_copy_together() -> Result<()> {
+    let mut plan = Plan {
+        reseed: "none",
+        ..Plan::default()
+    };
+    plan.origin.up = Some("100mbit".to_owned());
+    let network = Network::start(&plan)?;
+    let site = &network.sites[0];
+    let second = Member {
+        name: "second",
+        place: "",
+        keeper: &site.keeper,
+    };
+    let mut second = network.member_node(&second, &plan.site, true)?;
+    second.start()?;
+    for node in [&site.node, &second] {
+        node.wait_status("the origin and the other node", MEETING, |status| {
+            status["peers"].as_array().is_some_and(|peers| peers.len() >= 2)
+        })?;
+    }
+    let mut tree = Tree::new(network.folder("release")?, 1)?;
+    tree.file("large", 32 << 20)?;
+    network.publish(tree.root(), "1.0.0")?;
+    let mut from_origin = 0;
+    for node in [&site.node, &second] {
+        from_origin += node.wait_staged("1.0.0", SOON)?.from("origin");
+    }
+    ensure!(from_origin < 48 << 20, "the origin sent {from_origin} bytes");
     Ok(())
 }
 

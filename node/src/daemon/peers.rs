@@ -370,15 +370,14 @@ pub(super) fn peer_info(
 }
 
 /// Whether a node may pass releases on to a peer, as far as the grants of both say: within its site always, within its tenant
-/// when its grant allows that much, beyond it when both grants do. An origin feeds all who are covered.
+/// when its grant allows that much, beyond it when both grants do. An origin feeds all who are covered. It may be fed, and so
+/// told what is here, by all of them: it shows the next blocks to whoever says that it has got the last ones.
 pub(super) fn may_feed(own: &Covered, peer: &Covered) -> bool {
     match own.rights.reseed {
-        _ if own.kind == MemberKind::Origin || own.site == peer.site => true,
+        _ if own.kind == MemberKind::Origin || peer.kind == MemberKind::Origin || own.site == peer.site => true,
         Reseed::None => false,
         Reseed::Own => own.tenant == peer.tenant,
-        Reseed::All => {
-            own.tenant == peer.tenant || peer.rights.reseed == Reseed::All || peer.kind == MemberKind::Origin
-        }
+        Reseed::All => own.tenant == peer.tenant || peer.rights.reseed == Reseed::All,
     }
 }
 
