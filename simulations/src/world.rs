@@ -6,6 +6,7 @@ mod faults;
 mod lives;
 mod needs;
 mod paths;
+mod trace;
 mod traffic;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -17,7 +18,7 @@ use samara_protocol::limits::{BLOCKS_MAX, GROUP_BYTES};
 use samara_protocol::manifest::blocks::{Block, BlockTable};
 use samara_protocol::rng::Rng;
 use samara_protocol::swarm::config::Role;
-use samara_protocol::swarm::io::{DisconnectReason, Input, Refusal};
+use samara_protocol::swarm::io::{DisconnectReason, Input, Output, Refusal};
 use samara_protocol::swarm::step;
 use samara_protocol::time::Timestamp;
 use samara_protocol::tree::ranges::RangeSet;
@@ -25,9 +26,10 @@ use samara_protocol::wire::message::SwarmMessage;
 
 use agenda::Agenda;
 use needs::Needs;
+use trace::Trace;
 
 use crate::link::Links;
-use crate::node::Node;
+use crate::node::{Connection, Node};
 use crate::scenario::{Behaviour, FaultKind, Scenario, ScenarioError, size};
 use crate::timeline::Timeline;
 use crate::topology::{self, seconds};
@@ -127,13 +129,20 @@ pub struct World {
     pub check_every: u64,
     links: Links<Load>,
     agenda: Agenda<Event>,
+    /// A node that lacked something when that was last asked.
+    lacking: usize,
     next_serve: u64,
     /// Counts connections, so that what was under way on an old one is lost.
     connections: u32,
-    /// Everybody by identity.
+    /// Everybody's identity, and everybody by identity.
+    ids: Vec<NodeId>,
     by_id: HashMap<NodeId, usize>,
+    /// Until when nothing gets through to a node or from it.
+    cut_until: Vec<Timestamp>,
     rng: Rng,
-    hash: blake3::Hasher,
+    trace: Trace,
+    /// What one step wants done, kept to be filled again.
+    outputs: Vec<Output>,
     /// Until when nothing gets through between two nodes.
     half_open: BTreeMap<(usize, usize), Timestamp>,
     deadline: Timestamp,
@@ -160,11 +169,7 @@ impl World {
         let releases = releases(scenario)?;
         let up = nodes.iter().map(|node| node.nature.rates.up).collect();
         let down = nodes.iter().map(|node| node.nature.rates.down).collect();
-        let by_id = nodes
-            .iter()
-            .enumerate()
-            .map(|(at, node)| (node.nature.id, at))
-            .collect();
+        let ids: Vec<NodeId> = nodes.iter().map(|node| node.nature.id).collect();
         let mut world = Self {
             scenario: scenario.clone(),
             releases,
@@ -174,11 +179,15 @@ impl World {
             steps: 0,
             check_every: 1,
             agenda: Agenda::new(),
+            lacking: 0,
             next_serve: 0,
             connections: 0,
-            by_id,
+            by_id: ids.iter().enumerate().map(|(at, id)| (*id, at)).collect(),
+            cut_until: vec![Timestamp::ZERO; ids.len()],
+            ids,
             rng: Rng::new(scenario.seed ^ 0x776f_726c),
-            hash: blake3::Hasher::new(),
+            trace: Trace::new(),
+            outputs: Vec::new(),
             half_open: BTreeMap::new(),
             deadline: Timestamp(u64::MAX),
             needs: Needs::default(),
@@ -215,7 +224,7 @@ impl World {
     /// The hash of everything that any scheduler put out, in order.
     #[must_use]
     pub fn trace_hash(&self) -> String {
-        self.hash.finalize().to_hex().to_string()
+        self.trace.hash()
     }
 
     fn end(&self) -> Timestamp {
@@ -253,7 +262,7 @@ impl World {
         let Release { layout, table, .. } = self.releases[release].clone();
         let part = self.nodes[node].nature.holds;
         let is_rotten = self.nodes[node].nature.behaviour == Behaviour::Rotten;
-        let disk = self.nodes[node].disk.entry(layout).or_default();
+        let disk = self.nodes[node].disk.get_or_default(layout);
         for block in 0..table.len() {
             if part >= 1.0 || self.rng.unit() < part {
                 disk.held.insert(table.get(block).range());
@@ -269,20 +278,24 @@ impl World {
         self.agenda.push(at, event);
     }
 
-    fn is_over(&self) -> bool {
-        let done = |node: &Node| {
-            !node.counts()
-                || node.gone
-                || self
-                    .releases
-                    .iter()
-                    .all(|release| node.finished.contains_key(&release.layout))
-        };
-        self.now >= Timestamp::ZERO.after(WARM_UP) && self.nodes.iter().all(done)
+    /// Whether every node has what it should. Asked after every event: mostly whoever lacked something still does.
+    fn is_over(&mut self) -> bool {
+        if self.now < Timestamp::ZERO.after(WARM_UP) || !self.is_done(self.lacking) {
+            return false;
+        }
+        let lacking = (0..self.nodes.len()).find(|node| !self.is_done(*node));
+        self.lacking = lacking.unwrap_or(0);
+        lacking.is_none()
+    }
+
+    fn is_done(&self, node: usize) -> bool {
+        let node = &self.nodes[node];
+        let mut releases = self.releases.iter();
+        !node.counts() || node.gone || releases.all(|release| node.finished.contains_key(&release.layout))
     }
 
     fn agree_on_links(&mut self) {
-        for (at, flow, version) in self.links.take_due() {
+        while let Some((at, flow, version)) = self.links.next_due() {
             self.at(at, Event::Left(flow, version));
         }
     }
@@ -290,7 +303,10 @@ impl World {
     fn happen(&mut self, event: Event) {
         match event {
             Event::Reach(from, to, connection, parcel) => {
-                if self.connection(to, from) == Some(connection) {
+                if self
+                    .connection(to, from)
+                    .is_some_and(|stands| stands.number == connection)
+                {
                     self.reach(from, to, parcel);
                 }
             }
@@ -313,24 +329,26 @@ impl World {
         }
     }
 
-    /// The number of the connection between two nodes, if it stands.
-    fn connection(&self, a: usize, b: usize) -> Option<u32> {
+    /// The connection between two nodes, if it stands.
+    fn connection(&self, a: usize, b: usize) -> Option<Connection> {
         self.nodes[a].connected.get(&b).copied()
     }
 
     /// One step of one node's scheduler, and everything that it wants done.
     fn step(&mut self, node: usize, input: Input) {
-        let mut outputs = Vec::new();
+        // What is done may make further steps: these take a list of their own.
+        let mut outputs = std::mem::take(&mut self.outputs);
         let entry = &mut self.nodes[node];
         let timeout = step(&mut entry.swarm, self.now, input, &mut |output| outputs.push(output));
         self.steps += 1;
         if self.steps.is_multiple_of(self.check_every) {
             entry.swarm.check();
         }
-        for output in outputs {
-            self.trace(node, &output);
+        for output in outputs.drain(..) {
+            self.trace.note(self.now, node, &output);
             self.perform(node, output);
         }
+        self.outputs = outputs;
         let entry = &mut self.nodes[node];
         let at = timeout.map(|(at, _)| at.max(self.now));
         if let Some(at) = at

@@ -20,8 +20,8 @@ pub(super) const PIECE_GROUPS: usize = 4;
 impl World {
     pub(super) fn send(&mut self, from: usize, to: usize, parcel: Parcel) {
         if let Some(connection) = self.connection(from, to) {
-            let at = self.opens_at(from, to).after(self.latency(from, to));
-            self.at(at, Event::Reach(from, to, connection, parcel));
+            let at = self.opens_at(from, to).after(connection.latency);
+            self.at(at, Event::Reach(from, to, connection.number, parcel));
         }
     }
 
@@ -29,9 +29,11 @@ impl World {
         if !self.nodes[to].alive {
             return;
         }
-        let peer = self.nodes[from].nature.id;
         match parcel {
-            Parcel::Message(message) => self.step(to, Input::Message { peer, message }),
+            Parcel::Message(message) => {
+                let peer = self.ids[from];
+                self.step(to, Input::Message { peer, message });
+            }
             Parcel::Ask(request, layout, groups) => self.asked(from, to, request, layout, groups),
             Parcel::Cancel(request) => {
                 let asks = self.nodes[to].asks.iter();
@@ -92,7 +94,7 @@ impl World {
             breaks,
         };
         self.nodes[node].asks.insert(serve, ask);
-        let peer = self.nodes[by].nature.id;
+        let peer = self.ids[by];
         self.step(
             node,
             Input::ServeAsked {
@@ -130,7 +132,7 @@ impl World {
         if self.nodes[to].nature.behaviour == Behaviour::Greedy {
             self.throw_away(to, what, good);
         } else if !good.is_empty() {
-            let disk = self.nodes[to].disk.entry(layout).or_default();
+            let disk = self.nodes[to].disk.get_or_default(layout);
             let again = good.intersection(&disk.held).count() * GROUP_BYTES;
             disk.held.union_with(&good);
             self.nodes[to].wasted += again;
@@ -204,7 +206,6 @@ impl World {
         let by_origin = self.nodes[from].nature.role == Role::Origin;
         self.timeline.sent(self.now, bytes, by_origin);
         self.begins(from, to);
-        self.begins(from, to);
         if self.nodes[from].asks.get(&load.serve).is_some_and(|ask| ask.breaks) {
             self.break_off(from, to, bytes, &load);
             return;
@@ -276,7 +277,7 @@ impl World {
                 }
             }
             Output::Recheck { layout, groups } => {
-                let disk = self.nodes[node].disk.entry(layout).or_default();
+                let disk = self.nodes[node].disk.get_or_default(layout);
                 let bad = disk.rotten.intersection(&groups);
                 disk.rotten.subtract(&bad);
                 disk.held.subtract(&bad);
@@ -362,22 +363,5 @@ impl World {
     fn find(&self, node: usize, id: NodeId) -> Option<usize> {
         let other = *self.by_id.get(&id)?;
         self.nodes[node].knows.contains(&other).then_some(other)
-    }
-
-    pub(super) fn trace(&mut self, node: usize, output: &Output) {
-        let (tag, number): (u8, u64) = match output {
-            Output::Send { message, .. } => (1, message.encoded_len() as u64),
-            Output::Fetch { request, groups, .. } => (2, request.0 ^ groups.count() << 32),
-            Output::CancelFetch { request } => (3, request.0),
-            Output::Serve { serve, groups, .. } => (4, serve.0 ^ groups.count() << 32),
-            Output::Refuse { serve, .. } => (5, serve.0),
-            Output::Recheck { groups, .. } => (6, groups.count()),
-            Output::Disconnect { .. } => (7, 0),
-            Output::Event(_) => (8, 0),
-        };
-        self.hash.update(&self.now.0.to_le_bytes());
-        self.hash.update(&(node as u64).to_le_bytes());
-        self.hash.update(&[tag]);
-        self.hash.update(&number.to_le_bytes());
     }
 }
