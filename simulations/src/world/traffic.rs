@@ -318,8 +318,7 @@ impl World {
             let _ = entry.prover.proof(GroupIndex(*group), &mut proof, read);
         }
         self.nodes[node].proofs += proof.len() as u64;
-        // A node says of each group that its socket took it; a few at a time are fewer events, and no more than they take long.
-        let piece = (all.len() / 4).clamp(1, PIECE_GROUPS);
+        let piece = self.piece(ask.layout, all.len());
         let pieces = all.chunks(piece).count();
         for (at, chunk) in all.chunks(piece).enumerate() {
             let groups: RangeSet = chunk.iter().map(|group| *group..*group + 1).collect();
@@ -340,6 +339,20 @@ impl World {
             }
         }
         self.weigh_uplink(node);
+    }
+
+    /// How many groups of so many leave together. A node says of each that its socket took it, and that it is verified; a few at
+    /// a time are fewer events, and no more than they take long. Less than a block cannot be passed on: of large ones as many as may
+    /// be leave together.
+    fn piece(&self, layout: LayoutId, groups: usize) -> usize {
+        let of_layout = self.releases.iter().find(|release| release.layout == layout);
+        let first = of_layout.filter(|release| !release.table.is_empty());
+        let is_large = first.is_some_and(|release| release.table.get(0).groups as usize >= PIECE_GROUPS);
+        if is_large {
+            PIECE_GROUPS
+        } else {
+            (groups / 4).clamp(1, PIECE_GROUPS)
+        }
     }
 
     /// The first bytes of a reply leave when what went before it has left.
