@@ -82,7 +82,7 @@ struct Load {
 #[derive(Debug)]
 enum Event {
     /// Something reaches a node from a node, if the connection that it was sent on still stands.
-    Reach(usize, usize, u32, Parcel),
+    Reach(usize, usize, u32, Box<Parcel>),
     Left(usize, u64),
     Timer(usize),
     Checkpoint(usize, u32),
@@ -307,7 +307,7 @@ impl World {
                     .connection(to, from)
                     .is_some_and(|stands| stands.number == connection)
                 {
-                    self.reach(from, to, parcel);
+                    self.reach(from, to, *parcel);
                 }
             }
             Event::Left(flow, version) => self.left(flow, version),

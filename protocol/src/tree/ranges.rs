@@ -83,6 +83,11 @@ impl RangeSet {
             Ranges::One(only) if range.end < only.start => self.0 = Ranges::Many(vec![range, only.clone()]),
             Ranges::One(only) => *only = only.start.min(range.start)..only.end.max(range.end),
             Ranges::Many(ranges) => {
+                // Most are put together from front to back.
+                if ranges.last().is_none_or(|last| last.end < range.start) {
+                    ranges.push(range);
+                    return;
+                }
                 let from = ranges.partition_point(|held| held.end < range.start);
                 let to = ranges.partition_point(|held| held.start <= range.end);
                 if from == to {

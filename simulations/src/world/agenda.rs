@@ -1,7 +1,7 @@
 //! What is going to happen: a queue by time and then by cause.
 //!
-//! Events of one short span of time are gathered unsorted, and sorted when their span comes: what is far away is only
-//! appended to, and what is sorted fits into the caches, however many events there are.
+//! What happens in one short span of time is gathered unsorted, and sorted when its span comes: what is far away is only
+//! appended to, and what is sorted fits into the caches, however much is going to happen.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
@@ -10,91 +10,60 @@ use samara_protocol::time::Timestamp;
 
 /// The time that is gathered, in microseconds.
 const SPAN: u64 = 256;
-/// Emptied spans that are kept to be filled again.
-const SPARE_MAX: usize = 8;
+
+/// When, which in order of cause, and where in `slots`.
+type Key = Reverse<(Timestamp, u64, u32)>;
 
 /// A queue in which equal times keep the order in which they were put in.
 #[derive(Debug)]
 pub(super) struct Agenda<E> {
-    /// Which span is taken from now.
+    /// Which span is taken from now, and what is left of it.
     number: u64,
-    now: Span<E>,
-    later: BTreeMap<u64, Span<E>>,
-    spare: Vec<Span<E>>,
-}
-
-/// The events of a span: when, and where in `events`, where those that were put in later come later.
-#[derive(Debug)]
-struct Span<E> {
-    order: BinaryHeap<Reverse<(Timestamp, u32)>>,
-    unsorted: Vec<Reverse<(Timestamp, u32)>>,
-    events: Vec<Option<E>>,
-}
-
-impl<E> Span<E> {
-    const fn new() -> Self {
-        Self {
-            order: BinaryHeap::new(),
-            unsorted: Vec::new(),
-            events: Vec::new(),
-        }
-    }
-
-    /// Keeps an event and says where.
-    fn keep(&mut self, at: Timestamp, event: E) -> Reverse<(Timestamp, u32)> {
-        let number = u32::try_from(self.events.len()).expect("fewer than 2^32 events in a span");
-        self.events.push(Some(event));
-        Reverse((at, number))
-    }
+    now: BinaryHeap<Key>,
+    later: BTreeMap<u64, Vec<Key>>,
+    slots: Vec<Option<E>>,
+    free: Vec<u32>,
+    next: u64,
 }
 
 impl<E> Agenda<E> {
     pub(super) const fn new() -> Self {
         Self {
             number: 0,
-            now: Span::new(),
+            now: BinaryHeap::new(),
             later: BTreeMap::new(),
-            spare: Vec::new(),
+            slots: Vec::new(),
+            free: Vec::new(),
+            next: 0,
         }
     }
 
     pub(super) fn push(&mut self, at: Timestamp, event: E) {
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(None);
+            u32::try_from(self.slots.len() - 1).expect("fewer than 2^32 events at a time")
+        });
+        self.slots[slot as usize] = Some(event);
+        let key = Reverse((at, self.next, slot));
+        self.next += 1;
         let number = at.0 / SPAN;
         if number <= self.number {
-            let key = self.now.keep(at, event);
-            self.now.order.push(key);
-            return;
+            self.now.push(key);
+        } else {
+            self.later.entry(number).or_default().push(key);
         }
-        let spare = &mut self.spare;
-        let span = self
-            .later
-            .entry(number)
-            .or_insert_with(|| spare.pop().unwrap_or_else(Span::new));
-        let key = span.keep(at, event);
-        span.unsorted.push(key);
     }
 
     pub(super) fn pop(&mut self) -> Option<(Timestamp, E)> {
-        loop {
-            if let Some(Reverse((at, slot))) = self.now.order.pop() {
-                let event = self.now.events[slot as usize].take()?;
-                return Some((at, event));
-            }
-            self.turn()?;
+        while self.now.is_empty() {
+            let (number, keys) = self.later.pop_first()?;
+            self.number = number;
+            self.now.extend(keys);
         }
-    }
-
-    /// The next span comes.
-    fn turn(&mut self) -> Option<()> {
-        let (number, mut next) = self.later.pop_first()?;
-        next.order.extend(next.unsorted.drain(..));
-        self.number = number;
-        let mut old = std::mem::replace(&mut self.now, next);
-        old.events.clear();
-        if self.spare.len() < SPARE_MAX {
-            self.spare.push(old);
-        }
-        Some(())
+        let Reverse((at, _, slot)) = self.now.pop()?;
+        let event = self.slots[slot as usize].take()?;
+        self.free.push(slot);
+        Some((at, event))
     }
 }
 

@@ -21,7 +21,7 @@ impl World {
     pub(super) fn send(&mut self, from: usize, to: usize, parcel: Parcel) {
         if let Some(connection) = self.connection(from, to) {
             let at = self.opens_at(from, to).after(connection.latency);
-            self.at(at, Event::Reach(from, to, connection.number, parcel));
+            self.at(at, Event::Reach(from, to, connection.number, Box::new(parcel)));
         }
     }
 
