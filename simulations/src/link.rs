@@ -30,7 +30,6 @@ struct Flow<T> {
     left: f64,
     rate: f64,
     at: Timestamp,
-    version: u64,
 }
 
 /// A flow with something to send, as its sender sees it.
@@ -63,13 +62,15 @@ pub struct Links<T> {
     up: Vec<f64>,
     down: Vec<f64>,
     flows: Vec<Flow<T>>,
+    /// Of each flow how often its rate changed: most of what is due is so no more when its time comes, and that is all it is asked.
+    versions: Vec<u32>,
     /// Of each sender, the flow to each receiver.
     index: Vec<SortedMap<u32, u32>>,
     /// Flows with something to send, by sender and by receiver.
     out: Vec<Vec<Outgoing>>,
     into: Vec<Vec<Incoming>>,
     /// When the first chunk of a flow will have left, for those whose rate changed.
-    due: VecDeque<(Timestamp, usize, u64)>,
+    due: VecDeque<(Timestamp, usize, u32)>,
     /// What one uplink is shared between, kept to be filled again.
     claims: Vec<Claim>,
 }
@@ -83,6 +84,7 @@ impl<T> Links<T> {
             up,
             down,
             flows: Vec::new(),
+            versions: Vec::new(),
             index: vec![SortedMap::new(); nodes],
             out: vec![Vec::new(); nodes],
             into: vec![Vec::new(); nodes],
@@ -167,17 +169,17 @@ impl<T> Links<T> {
     }
 
     /// When a chunk will have left, for each flow whose rate changed, once: `(when, flow, version)`.
-    pub fn next_due(&mut self) -> Option<(Timestamp, usize, u64)> {
+    pub fn next_due(&mut self) -> Option<(Timestamp, usize, u32)> {
         self.due.pop_front()
     }
 
     /// The time came that [`Self::next_due`] named: the chunk that has left, with its ends; nothing when the rate has
     /// changed since.
-    pub fn finish(&mut self, now: Timestamp, flow: usize, version: u64) -> Option<(usize, usize, Chunk<T>)> {
-        let entry = &mut self.flows[flow];
-        if entry.version != version {
+    pub fn finish(&mut self, now: Timestamp, flow: usize, version: u32) -> Option<(usize, usize, Chunk<T>)> {
+        if self.versions[flow] != version {
             return None;
         }
+        let entry = &mut self.flows[flow];
         let chunk = entry.queue.pop_front()?;
         let (from, to) = (entry.from, entry.to);
         entry.at = now;
@@ -204,14 +206,14 @@ impl<T> Links<T> {
             left: 0.0,
             rate: 0.0,
             at: Timestamp::ZERO,
-            version: 0,
         });
+        self.versions.push(0);
         next
     }
 
     fn stop(&mut self, now: Timestamp, flow: usize) {
+        self.versions[flow] += 1;
         let entry = &mut self.flows[flow];
-        entry.version += 1;
         let gone = std::mem::take(&mut entry.rate);
         let (from, to) = (entry.from, entry.to);
         self.out[from].retain(|other| other.flow != flow);
@@ -289,12 +291,12 @@ impl<T> Links<T> {
         reason = "a time in microseconds, not negative"
     )]
     fn plan(&mut self, flow: usize) {
-        let entry = &mut self.flows[flow];
-        entry.version += 1;
+        self.versions[flow] += 1;
+        let entry = &self.flows[flow];
         if entry.rate > 0.0 {
             let micros = (entry.left / entry.rate * 1e6).ceil() as u64;
             self.due
-                .push_back((Timestamp(entry.at.0 + micros.max(1)), flow, entry.version));
+                .push_back((Timestamp(entry.at.0 + micros.max(1)), flow, self.versions[flow]));
         }
     }
 }
@@ -360,7 +362,7 @@ mod tests {
         assert!(
             std::mem::take(&mut links.due)
                 .iter()
-                .all(|(at, flow, version)| { at.0 < 500_000 || links.flows[*flow].version != *version })
+                .all(|(at, flow, version)| { at.0 < 500_000 || links.versions[*flow] != *version })
         );
         links.set_rates(Timestamp(2_500_000), 0, 1e6, 1e6);
         let gone = run(&mut links);

@@ -81,7 +81,7 @@ impl Nature {
 #[derive(Debug, Clone, Copy)]
 pub struct Connection {
     /// Which of all that ever were.
-    pub number: u32,
+    pub number: usize,
     /// How long something is on its way.
     pub latency: Duration,
 }

@@ -21,6 +21,8 @@ use samara_protocol::swarm::config::Role;
 use samara_protocol::swarm::io::{DisconnectReason, Input, Output, Refusal};
 use samara_protocol::swarm::step;
 use samara_protocol::time::Timestamp;
+use samara_protocol::tree::geometry::Geometry;
+use samara_protocol::tree::prove::ReplyProver;
 use samara_protocol::tree::ranges::RangeSet;
 use samara_protocol::wire::message::SwarmMessage;
 
@@ -55,6 +57,8 @@ pub struct Release {
     pub priority: u8,
     /// When sites are told.
     pub at: Timestamp,
+    /// What proves its groups, which are taken to be of one file.
+    pub prover: ReplyProver,
 }
 
 /// A fault and whom it comes to, as drawn from the plan and its seed.
@@ -82,8 +86,8 @@ struct Load {
 #[derive(Debug)]
 enum Event {
     /// Something reaches a node from a node, if the connection that it was sent on still stands.
-    Reach(usize, usize, u32, Box<Parcel>),
-    Left(usize, u64),
+    Reach(usize, usize, usize, Box<Parcel>),
+    Left(usize, u32),
     Timer(usize),
     Checkpoint(usize, u32),
     Join(usize),
@@ -132,8 +136,8 @@ pub struct World {
     /// A node that lacked something when that was last asked.
     lacking: usize,
     next_serve: u64,
-    /// Counts connections, so that what was under way on an old one is lost.
-    connections: u32,
+    /// Of each connection that there ever was whether it stands: what was under way on an old one is lost.
+    connections: Vec<bool>,
     /// Everybody's identity, and everybody by identity.
     ids: Vec<NodeId>,
     by_id: HashMap<NodeId, usize>,
@@ -181,7 +185,7 @@ impl World {
             agenda: Agenda::new(),
             lacking: 0,
             next_serve: 0,
-            connections: 0,
+            connections: Vec::new(),
             by_id: ids.iter().enumerate().map(|(at, id)| (*id, at)).collect(),
             cut_until: vec![Timestamp::ZERO; ids.len()],
             ids,
@@ -283,7 +287,8 @@ impl World {
         if self.now < Timestamp::ZERO.after(WARM_UP) || !self.is_done(self.lacking) {
             return false;
         }
-        let lacking = (0..self.nodes.len()).find(|node| !self.is_done(*node));
+        let all = (self.lacking..self.nodes.len()).chain(0..self.lacking);
+        let lacking = all.into_iter().find(|node| !self.is_done(*node));
         self.lacking = lacking.unwrap_or(0);
         lacking.is_none()
     }
@@ -303,10 +308,7 @@ impl World {
     fn happen(&mut self, event: Event) {
         match event {
             Event::Reach(from, to, connection, parcel) => {
-                if self
-                    .connection(to, from)
-                    .is_some_and(|stands| stands.number == connection)
-                {
+                if self.connections[connection] {
                     self.reach(from, to, *parcel);
                 }
             }
@@ -419,6 +421,8 @@ fn releases(scenario: &Scenario) -> Result<Vec<Release>, ScenarioError> {
         };
         let blocks = (0..groups).step_by(per_block as usize).map(block).collect();
         let name = u8::try_from(number).unwrap_or(u8::MAX);
+        let bytes = u64::from(groups) * GROUP_BYTES;
+        let shape = Geometry::new(bytes).expect("a layout has at most 2^28 groups");
         releases.push(Release {
             layout: LayoutId {
                 manifest: ManifestId([name; 32]),
@@ -427,6 +431,7 @@ fn releases(scenario: &Scenario) -> Result<Vec<Release>, ScenarioError> {
             table: Arc::new(BlockTable::new(blocks)),
             priority: plan.priority,
             at: seconds(plan.at_s),
+            prover: ReplyProver::new(shape),
         });
     }
     Ok(releases)

@@ -83,11 +83,11 @@ impl World {
             return;
         }
         self.hold_down(a, b);
-        self.connections += 1;
         let connection = Connection {
-            number: self.connections,
+            number: self.connections.len(),
             latency: self.latency(a, b),
         };
+        self.connections.push(true);
         self.nodes[a].connected.insert(b, connection);
         self.nodes[b].connected.insert(a, connection);
         for (one, other) in [(a, b), (b, a)] {
@@ -117,7 +117,9 @@ impl World {
         }
         for (one, other) in [(a, b), (b, a)] {
             self.links.cut(self.now, one, other);
-            self.nodes[one].connected.remove(&other);
+            if let Some(connection) = self.nodes[one].connected.remove(&other) {
+                self.connections[connection.number] = false;
+            }
             self.nodes[one].fetches.retain(|_, fetch| fetch.peer != other);
             self.nodes[one].asks.retain(|_, ask| ask.by != other);
             if self.nodes[one].alive {

@@ -5,11 +5,10 @@ use samara_protocol::limits::GROUP_BYTES;
 use samara_protocol::swarm::config::Role;
 use samara_protocol::swarm::event::Event as Fact;
 use samara_protocol::swarm::io::{FetchFault, Input, Output, Refusal};
-use samara_protocol::tree::geometry::{Geometry, GroupIndex};
-use samara_protocol::tree::prove::ReplyProver;
+use samara_protocol::tree::geometry::GroupIndex;
 use samara_protocol::tree::ranges::RangeSet;
 
-use super::{Event, FRAME, FULL_DISK_RETRY, Load, Parcel, REDIAL, World};
+use super::{Event, FRAME, FULL_DISK_RETRY, Load, Parcel, REDIAL, Release, World};
 use crate::link::Chunk;
 use crate::node::{Ask, Fetch};
 use crate::scenario::Behaviour;
@@ -89,7 +88,7 @@ impl World {
             by,
             request,
             layout,
-            prover: self.prover(layout),
+            prover: self.release(layout).prover.clone(),
             begun: false,
             breaks,
         };
@@ -198,7 +197,7 @@ impl World {
     }
 
     /// A chunk has left its sender.
-    pub(super) fn left(&mut self, flow: usize, version: u64) {
+    pub(super) fn left(&mut self, flow: usize, version: u32) {
         let Some((from, to, Chunk { bytes, load })) = self.links.finish(self.now, flow, version) else {
             return;
         };
@@ -231,11 +230,9 @@ impl World {
         self.step(from, Input::ServeCancelled { serve });
     }
 
-    /// What proves the groups of a reply, which are taken to be of one file.
-    fn prover(&self, layout: LayoutId) -> ReplyProver {
+    fn release(&self, layout: LayoutId) -> &Release {
         let release = self.releases.iter().find(|release| release.layout == layout);
-        let bytes = release.map_or(0, |release| release.table.bytes());
-        ReplyProver::new(Geometry::new(bytes).expect("a layout has at most 2^28 groups"))
+        release.expect("all layouts are those of releases")
     }
 
     pub(super) fn perform(&mut self, node: usize, output: Output) {
@@ -345,9 +342,8 @@ impl World {
     /// a time are fewer events, and no more than they take long. Less than a block cannot be passed on: of large ones as many as may
     /// be leave together.
     fn piece(&self, layout: LayoutId, groups: usize) -> usize {
-        let of_layout = self.releases.iter().find(|release| release.layout == layout);
-        let first = of_layout.filter(|release| !release.table.is_empty());
-        let is_large = first.is_some_and(|release| release.table.get(0).groups as usize >= PIECE_GROUPS);
+        let table = &self.release(layout).table;
+        let is_large = !table.is_empty() && table.get(0).groups as usize >= PIECE_GROUPS;
         if is_large {
             PIECE_GROUPS
         } else {
