@@ -2,115 +2,108 @@
 //!
 //! A scheduler's state is many small maps, and a world of ten thousand nodes fits into no cache. A B-tree's node has room for
 //! eleven entries, so that a neighbour with one layout took the memory of eleven, each in another place. Here looking up is a
-//! binary search in keys that lie side by side, walking goes by order of the keys, and putting in or taking out moves what
+//! binary search in entries that lie side by side, walking goes by order of the keys, and putting in or taking out moves what
 //! stands behind: for entries by the hundred, not by the million.
 
-use std::iter::Zip;
+use std::iter::Map;
 use std::ops::Index;
 use std::slice::{Iter, IterMut};
 
-/// A map whose keys and whose values each lie side by side, by order of the keys.
+/// A map whose entries lie side by side, by order of their keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SortedMap<K, V> {
-    keys: Vec<K>,
-    values: Vec<V>,
-}
+pub struct SortedMap<K, V>(Vec<(K, V)>);
+
+/// Walks entries by order of their keys.
+pub type Entries<'a, K, V> = Map<Iter<'a, (K, V)>, fn(&'a (K, V)) -> (&'a K, &'a V)>;
+/// Walks entries whose values may be changed, by order of their keys.
+pub type EntriesMut<'a, K, V> = Map<IterMut<'a, (K, V)>, fn(&'a mut (K, V)) -> (&'a K, &'a mut V)>;
 
 impl<K, V> SortedMap<K, V> {
     /// Nothing.
     #[must_use]
     pub const fn new() -> Self {
-        Self {
-            keys: Vec::new(),
-            values: Vec::new(),
-        }
+        Self(Vec::new())
     }
 
     /// How many entries there are.
     #[must_use]
     pub const fn len(&self) -> usize {
-        self.keys.len()
+        self.0.len()
     }
 
     /// Whether there are none.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
-        self.keys.is_empty()
+        self.0.is_empty()
     }
 
     /// The keys, ascending.
-    pub fn keys(&self) -> Iter<'_, K> {
-        self.keys.iter()
+    pub fn keys(&self) -> impl DoubleEndedIterator<Item = &K> + Clone {
+        self.0.iter().map(|(key, _)| key)
     }
 
     /// The values, by order of their keys.
-    pub fn values(&self) -> Iter<'_, V> {
-        self.values.iter()
+    pub fn values(&self) -> impl DoubleEndedIterator<Item = &V> + Clone {
+        self.0.iter().map(|(_, value)| value)
     }
 
     /// The values, by order of their keys.
-    pub fn values_mut(&mut self) -> IterMut<'_, V> {
-        self.values.iter_mut()
+    pub fn values_mut(&mut self) -> impl DoubleEndedIterator<Item = &mut V> {
+        self.0.iter_mut().map(|(_, value)| value)
     }
 
     /// All entries, by order of their keys.
-    pub fn iter(&self) -> Zip<Iter<'_, K>, Iter<'_, V>> {
-        self.keys.iter().zip(&self.values)
+    pub fn iter(&self) -> Entries<'_, K, V> {
+        self.0.iter().map(|(key, value)| (key, value))
     }
 
     /// All entries, by order of their keys.
-    pub fn iter_mut(&mut self) -> Zip<Iter<'_, K>, IterMut<'_, V>> {
-        self.keys.iter().zip(&mut self.values)
+    pub fn iter_mut(&mut self) -> EntriesMut<'_, K, V> {
+        self.0.iter_mut().map(|(key, value)| (key, value))
     }
 
     /// Takes everything out.
     pub fn clear(&mut self) {
-        self.keys.clear();
-        self.values.clear();
+        self.0.clear();
     }
 
     /// Keeps the entries of which `keep` says so.
     pub fn retain(&mut self, mut keep: impl FnMut(&K, &mut V) -> bool) {
-        let mut kept = 0;
-        for at in 0..self.keys.len() {
-            if keep(&self.keys[at], &mut self.values[at]) {
-                self.keys.swap(kept, at);
-                self.values.swap(kept, at);
-                kept += 1;
-            }
-        }
-        self.keys.truncate(kept);
-        self.values.truncate(kept);
+        self.0.retain_mut(|(key, value)| keep(key, value));
     }
 }
 
 impl<K: Ord, V> SortedMap<K, V> {
+    /// Where the entry with this key is, or else would be.
+    fn place(&self, key: &K) -> Result<usize, usize> {
+        self.0.binary_search_by(|(other, _)| other.cmp(key))
+    }
+
     /// The value of a key.
     #[must_use]
     pub fn get(&self, key: &K) -> Option<&V> {
-        let at = self.keys.binary_search(key).ok()?;
-        self.values.get(at)
+        let at = self.place(key).ok()?;
+        self.0.get(at).map(|(_, value)| value)
     }
 
     /// The value of a key.
     pub fn get_mut(&mut self, key: &K) -> Option<&mut V> {
-        let at = self.keys.binary_search(key).ok()?;
-        self.values.get_mut(at)
+        let at = self.place(key).ok()?;
+        self.0.get_mut(at).map(|(_, value)| value)
     }
 
     /// Whether there is an entry with this key.
     #[must_use]
     pub fn contains_key(&self, key: &K) -> bool {
-        self.keys.binary_search(key).is_ok()
+        self.place(key).is_ok()
     }
 
     /// Puts an entry in and returns the value that the key had before.
     pub fn insert(&mut self, key: K, value: V) -> Option<V> {
-        match self.keys.binary_search(&key) {
-            Ok(at) => Some(std::mem::replace(&mut self.values[at], value)),
+        match self.place(&key) {
+            Ok(at) => Some(std::mem::replace(&mut self.0[at].1, value)),
             Err(at) => {
-                put(&mut self.keys, at, key);
-                put(&mut self.values, at, value);
+                put(&mut self.0, at, (key, value));
                 None
             }
         }
@@ -121,25 +114,22 @@ impl<K: Ord, V> SortedMap<K, V> {
     where
         V: Default,
     {
-        let at = self.keys.binary_search(&key).unwrap_or_else(|at| {
-            put(&mut self.keys, at, key);
-            put(&mut self.values, at, V::default());
+        let at = self.place(&key).unwrap_or_else(|at| {
+            put(&mut self.0, at, (key, V::default()));
             at
         });
-        &mut self.values[at]
+        &mut self.0[at].1
     }
 
     /// Takes an entry out.
     pub fn remove(&mut self, key: &K) -> Option<V> {
-        let at = self.keys.binary_search(key).ok()?;
-        self.keys.remove(at);
-        Some(self.values.remove(at))
+        let at = self.place(key).ok()?;
+        Some(self.0.remove(at).1)
     }
 
     /// Takes out the entry with the least key.
     pub fn pop_first(&mut self) -> Option<(K, V)> {
-        let is_any = !self.keys.is_empty();
-        is_any.then(|| (self.keys.remove(0), self.values.remove(0)))
+        (!self.0.is_empty()).then(|| self.0.remove(0))
     }
 }
 
@@ -159,7 +149,7 @@ impl<K: Ord, V> Index<&K> for SortedMap<K, V> {
 
 impl<'a, K, V> IntoIterator for &'a SortedMap<K, V> {
     type Item = (&'a K, &'a V);
-    type IntoIter = Zip<Iter<'a, K>, Iter<'a, V>>;
+    type IntoIter = Entries<'a, K, V>;
 
     fn into_iter(self) -> Self::IntoIter {
         self.iter()
@@ -168,7 +158,7 @@ impl<'a, K, V> IntoIterator for &'a SortedMap<K, V> {
 
 impl<'a, K, V> IntoIterator for &'a mut SortedMap<K, V> {
     type Item = (&'a K, &'a mut V);
-    type IntoIter = Zip<Iter<'a, K>, IterMut<'a, V>>;
+    type IntoIter = EntriesMut<'a, K, V>;
 
     fn into_iter(self) -> Self::IntoIter {
         self.iter_mut()
