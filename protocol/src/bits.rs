@@ -4,28 +4,45 @@
 #[derive(Clone, PartialEq, Eq, Debug, Hash)]
 pub struct Bits {
     len: u32,
-    words: Vec<u64>,
+    words: Words,
+}
+
+/// Words of a bitmap that take no memory of their own.
+const IN_PLACE: usize = 4;
+
+/// A scheduler has half a dozen bitmaps for each neighbour and layout: those of small layouts lie beside what else is known.
+#[derive(Clone, PartialEq, Eq, Debug, Hash)]
+enum Words {
+    /// As many as the length needs; the others are clear.
+    Few([u64; IN_PLACE]),
+    Many(Vec<u64>),
 }
 
 impl Bits {
     /// `len` bits, all clear.
     #[must_use]
     pub fn none(len: u32) -> Self {
-        Self {
-            len,
-            words: vec![0; len.div_ceil(64) as usize],
-        }
+        Self::filled(len, 0)
     }
 
     /// `len` bits, all set.
     #[must_use]
     pub fn all(len: u32) -> Self {
-        let mut bits = Self {
-            len,
-            words: vec![u64::MAX; len.div_ceil(64) as usize],
-        };
+        let mut bits = Self::filled(len, u64::MAX);
         bits.clear_tail();
         bits
+    }
+
+    fn filled(len: u32, word: u64) -> Self {
+        let count = len.div_ceil(64) as usize;
+        let words = if count <= IN_PLACE {
+            let mut few = [0; IN_PLACE];
+            few[..count].fill(word);
+            Words::Few(few)
+        } else {
+            Words::Many(vec![word; count])
+        };
+        Self { len, words }
     }
 
     /// Reads `len` bits, least significant first, from `bytes`; `None` unless it is exactly as many bytes as needed
@@ -35,15 +52,12 @@ impl Bits {
         if bytes.len() != len.div_ceil(8) as usize {
             return None;
         }
-        let words = bytes.chunks(8).map(|chunk| {
+        let mut bits = Self::none(len);
+        for (to, chunk) in bits.words_mut().iter_mut().zip(bytes.chunks(8)) {
             let mut word = [0; 8];
             word[..chunk.len()].copy_from_slice(chunk);
-            u64::from_le_bytes(word)
-        });
-        let mut bits = Self {
-            len,
-            words: words.collect(),
-        };
+            *to = u64::from_le_bytes(word);
+        }
         let before = bits.words.clone();
         bits.clear_tail();
         (bits.words == before).then_some(bits)
@@ -52,7 +66,7 @@ impl Bits {
     /// The bits, least significant first, in `len / 8` bytes rounded up.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
-        let mut bytes: Vec<u8> = self.words.iter().flat_map(|word| word.to_le_bytes()).collect();
+        let mut bytes: Vec<u8> = self.words().iter().flat_map(|word| word.to_le_bytes()).collect();
         bytes.truncate(self.len.div_ceil(8) as usize);
         bytes
     }
@@ -72,7 +86,7 @@ impl Bits {
     /// How many bits are set.
     #[must_use]
     pub fn count(&self) -> u32 {
-        self.words.iter().map(|word| word.count_ones()).sum()
+        self.words().iter().map(|word| word.count_ones()).sum()
     }
 
     /// Whether every bit is set.
@@ -84,7 +98,7 @@ impl Bits {
     /// Whether bit `i` is set; false beyond the end.
     #[must_use]
     pub fn get(&self, i: u32) -> bool {
-        i < self.len && self.words[(i / 64) as usize] >> (i % 64) & 1 == 1
+        i < self.len && self.words()[(i / 64) as usize] >> (i % 64) & 1 == 1
     }
 
     /// Sets bit `i` to `on` and says whether that changed it.
@@ -93,7 +107,7 @@ impl Bits {
     /// When `i` is not below the length: the caller counted wrongly.
     pub fn set(&mut self, i: u32, on: bool) -> bool {
         assert!(i < self.len, "bit {i} of {}", self.len);
-        let (word, mask) = (&mut self.words[(i / 64) as usize], 1 << (i % 64));
+        let (word, mask) = (&mut self.words_mut()[(i / 64) as usize], 1 << (i % 64));
         let was = *word & mask != 0;
         if on {
             *word |= mask;
@@ -105,7 +119,7 @@ impl Bits {
 
     /// The set bits, ascending.
     pub fn iter(&self) -> impl Iterator<Item = u32> + '_ {
-        self.words.iter().enumerate().flat_map(|(at, &word)| {
+        self.words().iter().enumerate().flat_map(|(at, &word)| {
             let base = u32::try_from(at).expect("a bitmap has at most 2^32 bits") * 64;
             let mut left = word;
             std::iter::from_fn(move || {
@@ -121,23 +135,34 @@ impl Bits {
     /// How many bits are set both here and in `other`.
     #[must_use]
     pub fn count_common(&self, other: &Self) -> u32 {
-        self.words
+        self.words()
             .iter()
-            .zip(&other.words)
+            .zip(other.words())
             .map(|(a, b)| (a & b).count_ones())
             .sum()
     }
 
     /// The raw 64-bit words, least significant bit first; spare bits are clear.
     #[must_use]
+    #[inline]
     pub fn words(&self) -> &[u64] {
-        &self.words
+        match &self.words {
+            Words::Few(words) => &words[..self.len.div_ceil(64) as usize],
+            Words::Many(words) => words,
+        }
+    }
+
+    fn words_mut(&mut self) -> &mut [u64] {
+        match &mut self.words {
+            Words::Few(words) => &mut words[..self.len.div_ceil(64) as usize],
+            Words::Many(words) => words,
+        }
     }
 
     fn clear_tail(&mut self) {
         // The spare bits of the last word: 0 when the length fills it.
         let spare = (64 - self.len % 64) % 64;
-        if let Some(last) = self.words.last_mut() {
+        if let Some(last) = self.words_mut().last_mut() {
             *last &= u64::MAX >> spare;
         }
     }
@@ -150,7 +175,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn bytes_round_trip_and_spare_bits_are_refused(len in 0u32..200, seed in any::<u64>()) {
+        fn bytes_round_trip_and_spare_bits_are_refused(len in 0u32..400, seed in any::<u64>()) {
             let mut rng = crate::rng::Rng::new(seed);
             let mut bits = Bits::none(len);
             for i in 0..len { bits.set(i, rng.one_in(2)); }

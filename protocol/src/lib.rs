@@ -6,7 +6,7 @@
 //!
 //! | layer | modules |
 //! |---|---|
-//! | base | [`id`], [`time`], [`rng`], [`units`], [`limits`], [`bits`] |
+//! | base | [`id`], [`time`], [`rng`], [`units`], [`limits`], [`bits`], [`sorted`] |
 //! | bytes | [`tree`] |
 //! | what is said | [`manifest`], [`trust`], [`wire`] |
 //! | what is done | [`swarm`] |
@@ -18,6 +18,7 @@ pub mod id;
 pub mod limits;
 pub mod manifest;
 pub mod rng;
+pub mod sorted;
 pub mod swarm;
 pub mod time;
 pub mod tree;

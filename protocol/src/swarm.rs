@@ -45,13 +45,14 @@ mod timer;
 mod transfer;
 mod turns;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use crate::bits::Bits;
 use crate::id::{LayoutId, NodeId, RequestId, ServeId};
 use crate::limits::TRANSFERS_MAX;
 use crate::rng::Rng;
+use crate::sorted::SortedMap;
 use crate::time::Timestamp;
 use crate::tree::ranges::RangeSet;
 
@@ -79,10 +80,10 @@ pub struct Swarm {
     limits: Limits,
     rules: Rules,
     rng: Rng,
-    peers: BTreeMap<NodeId, Peer>,
-    transfers: BTreeMap<LayoutId, Transfer>,
-    requests: BTreeMap<RequestId, Request>,
-    serves: BTreeMap<ServeId, Serve>,
+    peers: SortedMap<NodeId, Peer>,
+    transfers: SortedMap<LayoutId, Transfer>,
+    requests: SortedMap<RequestId, Request>,
+    serves: SortedMap<ServeId, Serve>,
     standings: Standings,
     up: Bucket,
     down: Bucket,
@@ -93,7 +94,7 @@ pub struct Swarm {
     timers: Timers,
     next_request: u64,
     /// Peers of which there may be something to fetch, looked at when the input has been taken in.
-    to_fill: BTreeSet<NodeId>,
+    to_fill: Vec<NodeId>,
     /// Whether slots or quanta may have become free.
     to_pump: bool,
     /// When the neighbours were last told what there was to say.
@@ -114,10 +115,10 @@ impl Swarm {
             limits: config.limits,
             rules: config.rules,
             rng: Rng::new(seed),
-            peers: BTreeMap::new(),
-            transfers: BTreeMap::new(),
-            requests: BTreeMap::new(),
-            serves: BTreeMap::new(),
+            peers: SortedMap::new(),
+            transfers: SortedMap::new(),
+            requests: SortedMap::new(),
+            serves: SortedMap::new(),
             standings: Standings::default(),
             up: Bucket::new(config.limits.up, now),
             down: Bucket::new(config.limits.down, now),
@@ -126,7 +127,7 @@ impl Swarm {
             unread: BTreeSet::new(),
             timers: Timers::default(),
             next_request: 0,
-            to_fill: BTreeSet::new(),
+            to_fill: Vec::new(),
             to_pump: false,
             flushed: None,
             tellings: 0,

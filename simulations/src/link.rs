@@ -4,8 +4,9 @@
 //! filling under what each receiver can take) and, where the receiver's downlink is the narrow place, so do the other
 //! senders to it. That is max-min sharing up to the second neighbour, at a cost that does not grow with the world.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
+use samara_protocol::sorted::SortedMap;
 use samara_protocol::time::Timestamp;
 
 /// Bytes on their way from one node to another.
@@ -42,7 +43,30 @@ struct Flow<T> {
     left: f64,
     rate: f64,
     at: Timestamp,
-    version: u64,
+}
+
+/// A flow with something to send, as its sender sees it.
+#[derive(Debug, Clone, Copy)]
+struct Outgoing {
+    flow: usize,
+    to: usize,
+    cap: f64,
+}
+
+/// The same as its receiver sees it. The rate is its flow's: those that are added up lie together.
+#[derive(Debug, Clone, Copy)]
+struct Incoming {
+    flow: usize,
+    from: usize,
+    rate: f64,
+}
+
+/// What a flow may have of an uplink that is shared.
+#[derive(Debug, Clone, Copy)]
+struct Claim {
+    cap: f64,
+    flow: usize,
+    rate: f64,
 }
 
 /// All links.
@@ -51,15 +75,19 @@ pub struct Links<T> {
     up: Vec<f64>,
     down: Vec<f64>,
     flows: Vec<Flow<T>>,
+    /// Of each flow how often its rate changed: most of what is due is so no more when its time comes, and that is all it is asked.
+    versions: Vec<u32>,
     /// Of each sender, the flow to each receiver.
-    index: Vec<BTreeMap<u32, u32>>,
+    index: Vec<SortedMap<u32, u32>>,
     /// Flows with something to send, by sender and by receiver.
-    out: Vec<Vec<usize>>,
-    into: Vec<Vec<usize>>,
+    out: Vec<Vec<Outgoing>>,
+    into: Vec<Vec<Incoming>>,
     /// When the first chunk of a flow will have left, for those whose rate changed.
-    due: Vec<(Timestamp, usize, u64)>,
+    due: VecDeque<(Timestamp, usize, u32)>,
     /// What left since the last look.
     carried: Vec<Carried>,
+    /// What one uplink is shared between, kept to be filled again.
+    claims: Vec<Claim>,
 }
 
 impl<T> Links<T> {
@@ -71,11 +99,13 @@ impl<T> Links<T> {
             up,
             down,
             flows: Vec::new(),
-            index: vec![BTreeMap::new(); nodes],
+            versions: Vec::new(),
+            index: vec![SortedMap::new(); nodes],
             out: vec![Vec::new(); nodes],
             into: vec![Vec::new(); nodes],
-            due: Vec::new(),
+            due: VecDeque::new(),
             carried: Vec::new(),
+            claims: Vec::new(),
         }
     }
 
@@ -89,8 +119,9 @@ impl<T> Links<T> {
             entry.left = exact(bytes);
             entry.at = now;
             entry.rate = 0.0;
-            self.out[from].push(flow);
-            self.into[to].push(flow);
+            let cap = entry.cap;
+            self.out[from].push(Outgoing { flow, to, cap });
+            self.into[to].push(Incoming { flow, from, rate: 0.0 });
         }
         self.flows[flow].queue.push_back(chunk);
         if is_idle {
@@ -108,7 +139,7 @@ impl<T> Links<T> {
     /// Bytes that wait at a node's uplink, and for how many others.
     #[must_use]
     pub fn waiting(&self, from: usize) -> (u64, u64) {
-        let queues = self.out[from].iter().map(|flow| &self.flows[*flow].queue);
+        let queues = self.out[from].iter().map(|out| &self.flows[out.flow].queue);
         let bytes = queues.flatten().map(|chunk| chunk.bytes).sum();
         (bytes, self.out[from].len() as u64)
     }
@@ -139,8 +170,7 @@ impl<T> Links<T> {
     pub fn set_rates(&mut self, now: Timestamp, node: usize, up: f64, down: f64) {
         (self.up[node], self.down[node]) = (up, down);
         self.share_uplink(now, node);
-        let senders: Vec<usize> = self.into[node].iter().map(|flow| self.flows[*flow].from).collect();
-        for sender in senders {
+        for sender in self.senders(node) {
             self.share_uplink(now, sender);
         }
     }
@@ -149,29 +179,30 @@ impl<T> Links<T> {
     pub fn limit(&mut self, now: Timestamp, from: usize, to: usize, cap: f64) {
         let flow = self.flow(from, to);
         self.flows[flow].cap = cap;
-        if !self.flows[flow].queue.is_empty() {
+        if let Some(out) = self.out[from].iter_mut().find(|out| out.flow == flow) {
+            out.cap = cap;
             self.share_uplink(now, from);
         }
     }
 
-    /// When chunks will have left, for flows whose rate changed since the last call: `(when, flow, version)`.
-    pub fn take_due(&mut self) -> Vec<(Timestamp, usize, u64)> {
-        std::mem::take(&mut self.due)
+    /// When a chunk will have left, for each flow whose rate changed, once: `(when, flow, version)`.
+    pub fn next_due(&mut self) -> Option<(Timestamp, usize, u32)> {
+        self.due.pop_front()
     }
 
     /// What has left since the last call, as far as it is known: up to the last moment at which a rate changed or a chunk was
     /// gone.
-    pub fn take_carried(&mut self) -> Vec<Carried> {
-        std::mem::take(&mut self.carried)
+    pub fn take_carried(&mut self) -> std::vec::Drain<'_, Carried> {
+        self.carried.drain(..)
     }
 
-    /// The time came that [`Self::take_due`] named: the chunk that has left, with its ends; nothing when the rate has
+    /// The time came that [`Self::next_due`] named: the chunk that has left, with its ends; nothing when the rate has
     /// changed since.
-    pub fn finish(&mut self, now: Timestamp, flow: usize, version: u64) -> Option<(usize, usize, Chunk<T>)> {
-        let entry = &mut self.flows[flow];
-        if entry.version != version {
+    pub fn finish(&mut self, now: Timestamp, flow: usize, version: u32) -> Option<(usize, usize, Chunk<T>)> {
+        if self.versions[flow] != version {
             return None;
         }
+        let entry = &mut self.flows[flow];
         let chunk = entry.queue.pop_front()?;
         let (from, to) = (entry.from, entry.to);
         self.advance(now, flow);
@@ -187,74 +218,90 @@ impl<T> Links<T> {
 
     fn flow(&mut self, from: usize, to: usize) -> usize {
         let next = self.flows.len();
-        let at = *self.index[from].entry(narrow(to)).or_insert(narrow(next)) as usize;
-        if at == next {
-            self.flows.push(Flow {
-                from,
-                to,
-                queue: VecDeque::new(),
-                cap: f64::INFINITY,
-                left: 0.0,
-                rate: 0.0,
-                at: Timestamp::ZERO,
-                version: 0,
-            });
+        if let Some(flow) = self.index[from].get(&narrow(to)) {
+            return *flow as usize;
         }
-        at
+        self.index[from].insert(narrow(to), narrow(next));
+        self.flows.push(Flow {
+            from,
+            to,
+            queue: VecDeque::new(),
+            cap: f64::INFINITY,
+            left: 0.0,
+            rate: 0.0,
+            at: Timestamp::ZERO,
+        });
+        self.versions.push(0);
+        next
     }
 
     fn stop(&mut self, now: Timestamp, flow: usize) {
+        self.versions[flow] += 1;
         let entry = &mut self.flows[flow];
-        entry.version += 1;
         let gone = std::mem::take(&mut entry.rate);
         let (from, to) = (entry.from, entry.to);
-        self.out[from].retain(|other| *other != flow);
-        self.into[to].retain(|other| *other != flow);
+        self.out[from].retain(|other| other.flow != flow);
+        self.into[to].retain(|other| other.flow != flow);
         self.share(now, from, to, gone);
     }
 
     /// Shares what a change between `from` and `to` touches; `gone` is the rate of a flow that stopped.
     fn share(&mut self, now: Timestamp, from: usize, to: usize, gone: f64) {
         self.share_uplink(now, from);
-        let taken: f64 = self.into[to].iter().map(|flow| self.flows[*flow].rate).sum();
+        let taken: f64 = self.into[to].iter().map(|flow| flow.rate).sum();
         if taken + gone < 0.9 * self.down[to] {
             return;
         }
-        let senders: Vec<usize> = self.into[to].iter().map(|flow| self.flows[*flow].from).collect();
-        for sender in senders.into_iter().filter(|sender| *sender != from) {
+        for sender in self.senders(to).into_iter().filter(|sender| *sender != from) {
             self.share_uplink(now, sender);
         }
         self.share_uplink(now, from);
     }
 
+    /// Who sends something to a node.
+    fn senders(&self, to: usize) -> Vec<usize> {
+        self.into[to].iter().map(|flow| flow.from).collect()
+    }
+
     /// Water filling over one uplink, under what each receiver leaves for it.
     fn share_uplink(&mut self, now: Timestamp, from: usize) {
-        let mut caps: Vec<(f64, usize)> = Vec::with_capacity(self.out[from].len());
-        for flow in &self.out[from] {
-            let to = self.flows[*flow].to;
-            let others: f64 = self.into[to]
-                .iter()
-                .filter(|other| *other != flow)
-                .map(|other| self.flows[*other].rate)
-                .sum();
-            let fair = self.down[to] / exact(self.into[to].len() as u64);
-            let cap = fair.max(self.down[to] - others).min(self.flows[*flow].cap);
-            caps.push((cap, *flow));
+        let mut claims = std::mem::take(&mut self.claims);
+        for Outgoing { flow, to, cap } in &self.out[from] {
+            let into = &self.into[*to];
+            let (mut others, mut rate) = (0.0, 0.0);
+            for other in into {
+                if other.flow == *flow {
+                    rate = other.rate;
+                } else {
+                    others += other.rate;
+                }
+            }
+            let fair = self.down[*to] / exact(into.len() as u64);
+            let cap = fair.max(self.down[*to] - others).min(*cap);
+            claims.push(Claim { cap, flow: *flow, rate });
         }
-        caps.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
-        let (mut left, mut count) = (self.up[from], caps.len());
-        for (cap, flow) in caps {
+        claims.sort_unstable_by(|a, b| a.cap.total_cmp(&b.cap).then(a.flow.cmp(&b.flow)));
+        let (mut left, mut count) = (self.up[from], claims.len());
+        for Claim {
+            cap,
+            flow,
+            rate: before,
+        } in claims.drain(..)
+        {
             let rate = cap.min(left / exact(count as u64));
             left -= rate;
             count -= 1;
-            self.set_rate(now, flow, rate);
+            if (before - rate).abs() > 0.001 * rate {
+                self.set_rate(now, flow, rate);
+            }
         }
+        self.claims = claims;
     }
 
     fn set_rate(&mut self, now: Timestamp, flow: usize, rate: f64) {
-        let entry = &self.flows[flow];
-        if (entry.rate - rate).abs() <= 0.001 * rate {
-            return;
+        let to = self.flows[flow].to;
+        if let Some(incoming) = self.into[to].iter_mut().find(|other| other.flow == flow) {
+            incoming.rate = rate;
         }
         self.advance(now, flow);
         self.flows[flow].rate = rate;
@@ -283,12 +330,12 @@ impl<T> Links<T> {
         reason = "a time in microseconds, not negative"
     )]
     fn plan(&mut self, flow: usize) {
-        let entry = &mut self.flows[flow];
-        entry.version += 1;
+        self.versions[flow] += 1;
+        let entry = &self.flows[flow];
         if entry.rate > 0.0 {
             let micros = (entry.left / entry.rate * 1e6).ceil() as u64;
             self.due
-                .push((Timestamp(entry.at.0 + micros.max(1)), flow, entry.version));
+                .push_back((Timestamp(entry.at.0 + micros.max(1)), flow, self.versions[flow]));
         }
     }
 }
@@ -310,7 +357,7 @@ mod tests {
     fn run(links: &mut Links<u32>) -> Vec<(u64, u32)> {
         let (mut agenda, mut gone) = (std::collections::BTreeSet::new(), Vec::new());
         loop {
-            agenda.extend(links.take_due());
+            agenda.extend(std::iter::from_fn(|| links.next_due()));
             let Some((at, flow, version)) = agenda.pop_first() else {
                 return gone;
             };
@@ -352,10 +399,9 @@ mod tests {
         links.push(Timestamp::ZERO, 0, 2, chunk(900_000, 2));
         links.set_rates(Timestamp(500_000), 0, 0.0, 0.0);
         assert!(
-            links
-                .take_due()
+            std::mem::take(&mut links.due)
                 .iter()
-                .all(|(at, flow, version)| { at.0 < 500_000 || links.flows[*flow].version != *version })
+                .all(|(at, flow, version)| { at.0 < 500_000 || links.versions[*flow] != *version })
         );
         links.set_rates(Timestamp(2_500_000), 0, 1e6, 1e6);
         let gone = run(&mut links);
@@ -372,7 +418,7 @@ mod tests {
         links.push(Timestamp::ZERO, 0, 2, chunk(1_000_000, 2));
         links.set_rates(Timestamp(100_000), 0, 2e6, 1e6);
         run(&mut links);
-        let carried = links.take_carried();
+        let carried: Vec<Carried> = links.take_carried().collect();
         let all: f64 = carried.iter().map(|some| some.bytes).sum();
         assert!((all - 1_500_000.0).abs() < 10.0, "{all}");
         for some in carried {
@@ -382,7 +428,7 @@ mod tests {
         // What is cut off had left in part.
         links.push(Timestamp(5_000_000), 0, 1, chunk(1_000_000, 3));
         links.cut(Timestamp(5_250_000), 0, 1);
-        let part: f64 = links.take_carried().iter().map(|some| some.bytes).sum();
+        let part: f64 = links.take_carried().map(|some| some.bytes).sum();
         assert!((part - 250_000.0).abs() < 10.0, "{part}");
     }
 

@@ -1,11 +1,13 @@
 //! One virtual node: the real scheduler, a disk, and the lies it tells.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use samara_protocol::bits::Bits;
 use samara_protocol::id::{LayoutId, NodeId, RequestId, ServeId};
 use samara_protocol::manifest::blocks::BlockTable;
+use samara_protocol::sorted::{SortedMap, SortedSet};
 use samara_protocol::swarm::Swarm;
 use samara_protocol::swarm::config::{Role, Rules, SwarmConfig};
 use samara_protocol::swarm::event::Sources;
@@ -75,6 +77,15 @@ impl Nature {
     }
 }
 
+/// A connection to another node.
+#[derive(Debug, Clone, Copy)]
+pub struct Connection {
+    /// Which of all that ever were.
+    pub number: usize,
+    /// How long something is on its way.
+    pub latency: Duration,
+}
+
 /// A fetch that runs.
 #[derive(Debug, Clone)]
 pub struct Fetch {
@@ -125,28 +136,26 @@ pub struct Node {
     pub gone: bool,
     /// Which life it lives; what was meant for an earlier one is lost.
     pub life: u32,
-    /// Until when nothing gets through to it or from it.
-    pub cut_until: Timestamp,
     /// Until when its disk takes nothing.
     pub full_until: Timestamp,
     /// The timer that counts.
     pub timer: Option<Timestamp>,
     /// Its disk.
-    pub disk: BTreeMap<LayoutId, Disk>,
+    pub disk: SortedMap<LayoutId, Disk>,
     /// Its fetches.
-    pub fetches: BTreeMap<RequestId, Fetch>,
+    pub fetches: SortedMap<RequestId, Fetch>,
     /// What was asked of it.
-    pub asks: BTreeMap<ServeId, Ask>,
+    pub asks: SortedMap<ServeId, Ask>,
     /// Whom it knows.
-    pub knows: BTreeSet<usize>,
+    pub knows: SortedSet<usize>,
     /// To whom it is connected, and by which connection.
-    pub connected: BTreeMap<usize, u32>,
+    pub connected: SortedMap<usize, Connection>,
     /// When it was told to fetch each layout, and when it had all.
-    pub told: BTreeMap<LayoutId, Timestamp>,
+    pub told: SortedMap<LayoutId, Timestamp>,
     /// See `told`.
-    pub finished: BTreeMap<LayoutId, Timestamp>,
+    pub finished: SortedMap<LayoutId, Timestamp>,
     /// Where its bytes came from, as its scheduler says.
-    pub sources: BTreeMap<LayoutId, Sources>,
+    pub sources: SortedMap<LayoutId, Sources>,
     /// What the last life knew of others.
     pub memory: Snapshot,
     /// Payload bytes sent and received, verified or not, and received in vain.
@@ -176,17 +185,16 @@ impl Node {
             alive: false,
             gone: false,
             life: 0,
-            cut_until: Timestamp::ZERO,
             full_until: Timestamp::ZERO,
             timer: None,
-            disk: BTreeMap::new(),
-            fetches: BTreeMap::new(),
-            asks: BTreeMap::new(),
-            knows: BTreeSet::new(),
-            connected: BTreeMap::new(),
-            told: BTreeMap::new(),
-            finished: BTreeMap::new(),
-            sources: BTreeMap::new(),
+            disk: SortedMap::new(),
+            fetches: SortedMap::new(),
+            asks: SortedMap::new(),
+            knows: SortedSet::new(),
+            connected: SortedMap::new(),
+            told: SortedMap::new(),
+            finished: SortedMap::new(),
+            sources: SortedMap::new(),
             memory: Snapshot::default(),
             sent: 0,
             received: 0,

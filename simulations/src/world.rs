@@ -6,6 +6,7 @@ mod faults;
 mod lives;
 mod needs;
 mod paths;
+mod trace;
 mod traffic;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -17,17 +18,20 @@ use samara_protocol::limits::{BLOCKS_MAX, GROUP_BYTES};
 use samara_protocol::manifest::blocks::{Block, BlockTable};
 use samara_protocol::rng::Rng;
 use samara_protocol::swarm::config::Role;
-use samara_protocol::swarm::io::{DisconnectReason, Input, Refusal};
+use samara_protocol::swarm::io::{DisconnectReason, Input, Output, Refusal};
 use samara_protocol::swarm::step;
 use samara_protocol::time::Timestamp;
+use samara_protocol::tree::geometry::Geometry;
+use samara_protocol::tree::prove::ReplyProver;
 use samara_protocol::tree::ranges::RangeSet;
 use samara_protocol::wire::message::SwarmMessage;
 
 use agenda::Agenda;
 use needs::Needs;
+use trace::Trace;
 
 use crate::link::Links;
-use crate::node::Node;
+use crate::node::{Connection, Node};
 use crate::scenario::{Behaviour, FaultKind, Scenario, ScenarioError, size};
 use crate::timeline::Timeline;
 use crate::topology::{self, seconds};
@@ -53,6 +57,8 @@ pub struct Release {
     pub priority: u8,
     /// When sites are told.
     pub at: Timestamp,
+    /// What proves its groups, which are taken to be of one file.
+    pub prover: ReplyProver,
 }
 
 /// A fault and whom it comes to, as drawn from the plan and its seed.
@@ -80,8 +86,8 @@ struct Load {
 #[derive(Debug)]
 enum Event {
     /// Something reaches a node from a node, if the connection that it was sent on still stands.
-    Reach(usize, usize, u32, Parcel),
-    Left(usize, u64),
+    Reach(usize, usize, usize, Box<Parcel>),
+    Left(usize, u32),
     Timer(usize),
     Checkpoint(usize, u32),
     Join(usize),
@@ -127,13 +133,20 @@ pub struct World {
     pub check_every: u64,
     links: Links<Load>,
     agenda: Agenda<Event>,
+    /// A node that lacked something when that was last asked.
+    lacking: usize,
     next_serve: u64,
-    /// Counts connections, so that what was under way on an old one is lost.
-    connections: u32,
-    /// Everybody by identity.
+    /// Of each connection that there ever was whether it stands: what was under way on an old one is lost.
+    connections: Vec<bool>,
+    /// Everybody's identity, and everybody by identity.
+    ids: Vec<NodeId>,
     by_id: HashMap<NodeId, usize>,
+    /// Until when nothing gets through to a node or from it.
+    cut_until: Vec<Timestamp>,
     rng: Rng,
-    hash: blake3::Hasher,
+    trace: Trace,
+    /// What one step wants done, kept to be filled again.
+    outputs: Vec<Output>,
     /// Until when nothing gets through between two nodes.
     half_open: BTreeMap<(usize, usize), Timestamp>,
     deadline: Timestamp,
@@ -160,11 +173,7 @@ impl World {
         let releases = releases(scenario)?;
         let up = nodes.iter().map(|node| node.nature.rates.up).collect();
         let down = nodes.iter().map(|node| node.nature.rates.down).collect();
-        let by_id = nodes
-            .iter()
-            .enumerate()
-            .map(|(at, node)| (node.nature.id, at))
-            .collect();
+        let ids: Vec<NodeId> = nodes.iter().map(|node| node.nature.id).collect();
         let mut world = Self {
             scenario: scenario.clone(),
             releases,
@@ -174,11 +183,15 @@ impl World {
             steps: 0,
             check_every: 1,
             agenda: Agenda::new(),
+            lacking: 0,
             next_serve: 0,
-            connections: 0,
-            by_id,
+            connections: Vec::new(),
+            by_id: ids.iter().enumerate().map(|(at, id)| (*id, at)).collect(),
+            cut_until: vec![Timestamp::ZERO; ids.len()],
+            ids,
             rng: Rng::new(scenario.seed ^ 0x776f_726c),
-            hash: blake3::Hasher::new(),
+            trace: Trace::new(),
+            outputs: Vec::new(),
             half_open: BTreeMap::new(),
             deadline: Timestamp(u64::MAX),
             needs: Needs::default(),
@@ -216,7 +229,7 @@ impl World {
     /// The hash of everything that any scheduler put out, in order.
     #[must_use]
     pub fn trace_hash(&self) -> String {
-        self.hash.finalize().to_hex().to_string()
+        self.trace.hash()
     }
 
     fn end(&self) -> Timestamp {
@@ -254,7 +267,7 @@ impl World {
         let Release { layout, table, .. } = self.releases[release].clone();
         let part = self.nodes[node].nature.holds;
         let is_rotten = self.nodes[node].nature.behaviour == Behaviour::Rotten;
-        let disk = self.nodes[node].disk.entry(layout).or_default();
+        let disk = self.nodes[node].disk.get_or_default(layout);
         for block in 0..table.len() {
             if part >= 1.0 || self.rng.unit() < part {
                 disk.held.insert(table.get(block).range());
@@ -270,20 +283,25 @@ impl World {
         self.agenda.push(at, event);
     }
 
-    fn is_over(&self) -> bool {
-        let done = |node: &Node| {
-            !node.counts()
-                || node.gone
-                || self
-                    .releases
-                    .iter()
-                    .all(|release| node.finished.contains_key(&release.layout))
-        };
-        self.now >= Timestamp::ZERO.after(WARM_UP) && self.nodes.iter().all(done)
+    /// Whether every node has what it should. Asked after every event: mostly whoever lacked something still does.
+    fn is_over(&mut self) -> bool {
+        if self.now < Timestamp::ZERO.after(WARM_UP) || !self.is_done(self.lacking) {
+            return false;
+        }
+        let all = (self.lacking..self.nodes.len()).chain(0..self.lacking);
+        let lacking = all.into_iter().find(|node| !self.is_done(*node));
+        self.lacking = lacking.unwrap_or(0);
+        lacking.is_none()
+    }
+
+    fn is_done(&self, node: usize) -> bool {
+        let node = &self.nodes[node];
+        let mut releases = self.releases.iter();
+        !node.counts() || node.gone || releases.all(|release| node.finished.contains_key(&release.layout))
     }
 
     fn agree_on_links(&mut self) {
-        for (at, flow, version) in self.links.take_due() {
+        while let Some((at, flow, version)) = self.links.next_due() {
             self.at(at, Event::Left(flow, version));
         }
         for carried in self.links.take_carried() {
@@ -296,8 +314,8 @@ impl World {
     fn happen(&mut self, event: Event) {
         match event {
             Event::Reach(from, to, connection, parcel) => {
-                if self.connection(to, from) == Some(connection) {
-                    self.reach(from, to, parcel);
+                if self.connections[connection] {
+                    self.reach(from, to, *parcel);
                 }
             }
             Event::Left(flow, version) => self.left(flow, version),
@@ -319,24 +337,26 @@ impl World {
         }
     }
 
-    /// The number of the connection between two nodes, if it stands.
-    fn connection(&self, a: usize, b: usize) -> Option<u32> {
+    /// The connection between two nodes, if it stands.
+    fn connection(&self, a: usize, b: usize) -> Option<Connection> {
         self.nodes[a].connected.get(&b).copied()
     }
 
     /// One step of one node's scheduler, and everything that it wants done.
     fn step(&mut self, node: usize, input: Input) {
-        let mut outputs = Vec::new();
+        // What is done may make further steps: these take a list of their own.
+        let mut outputs = std::mem::take(&mut self.outputs);
         let entry = &mut self.nodes[node];
         let timeout = step(&mut entry.swarm, self.now, input, &mut |output| outputs.push(output));
         self.steps += 1;
         if self.steps.is_multiple_of(self.check_every) {
             entry.swarm.check();
         }
-        for output in outputs {
-            self.trace(node, &output);
+        for output in outputs.drain(..) {
+            self.trace.note(self.now, node, &output);
             self.perform(node, output);
         }
+        self.outputs = outputs;
         let entry = &mut self.nodes[node];
         let at = timeout.map(|(at, _)| at.max(self.now));
         if let Some(at) = at
@@ -407,6 +427,8 @@ fn releases(scenario: &Scenario) -> Result<Vec<Release>, ScenarioError> {
         };
         let blocks = (0..groups).step_by(per_block as usize).map(block).collect();
         let name = u8::try_from(number).unwrap_or(u8::MAX);
+        let bytes = u64::from(groups) * GROUP_BYTES;
+        let shape = Geometry::new(bytes).expect("a layout has at most 2^28 groups");
         releases.push(Release {
             layout: LayoutId {
                 manifest: ManifestId([name; 32]),
@@ -415,6 +437,7 @@ fn releases(scenario: &Scenario) -> Result<Vec<Release>, ScenarioError> {
             table: Arc::new(BlockTable::new(blocks)),
             priority: plan.priority,
             at: seconds(plan.at_s),
+            prover: ReplyProver::new(shape),
         });
     }
     Ok(releases)

@@ -7,7 +7,7 @@ use crate::source::{Source, rust};
 
 /// Modules of `protocol`, lowest layer first. Modules on one line may not import each other in a circle.
 const PROTOCOL: &[&[&str]] = &[
-    &["bits", "id", "limits", "rng", "time", "units"],
+    &["bits", "id", "limits", "rng", "sorted", "time", "units"],
     &["tree"],
     &["manifest", "trust", "wire"],
     &["swarm"],

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::id::{LayoutId, NodeId};
+use crate::sorted::SortedMap;
 use crate::tree::ranges::RangeSet;
 
 use super::io::{DisconnectReason, Distance};
@@ -17,7 +18,7 @@ pub struct Sources {
     /// By class of source.
     pub by_distance: BTreeMap<Distance, u64>,
     /// By node; for this node's own status, never for a receipt that crosses to another customer.
-    pub by_peer: BTreeMap<NodeId, u64>,
+    pub by_peer: SortedMap<NodeId, u64>,
 }
 
 impl Sources {
@@ -29,7 +30,7 @@ impl Sources {
 
     pub(super) fn add(&mut self, peer: NodeId, distance: Distance, bytes: u64) {
         *self.by_distance.entry(distance).or_default() += bytes;
-        *self.by_peer.entry(peer).or_default() += bytes;
+        *self.by_peer.get_or_default(peer) += bytes;
     }
 }
 

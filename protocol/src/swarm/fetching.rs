@@ -41,21 +41,23 @@ pub(super) struct Request {
 impl Swarm {
     /// Asks every peer that was marked for as much as may be asked of it, cheapest sources first.
     pub(super) fn fill(&mut self, now: Timestamp) {
-        let mut marked: Vec<(Distance, NodeId)> = Vec::new();
-        for id in std::mem::take(&mut self.to_fill) {
-            if let Some(peer) = self.peers.get(&id)
-                && peer.info.serves
-            {
-                marked.push((peer.info.distance, id));
-            }
-        }
-        if self.transfers.values().all(Transfer::is_full) {
+        if self.to_fill.is_empty() {
             return;
         }
-        marked.sort_unstable();
-        for (_, id) in marked {
-            while self.fill_once(now, id) {}
+        let mut marked = std::mem::take(&mut self.to_fill);
+        if !self.transfers.values().all(Transfer::is_full) {
+            marked.sort_unstable();
+            marked.dedup();
+            marked.retain(|id| self.peers.get(id).is_some_and(|peer| peer.info.serves));
+            marked.sort_by_cached_key(|id| self.peers[id].info.distance);
+            for id in &marked {
+                while self.fill_once(now, *id) {}
+            }
         }
+        // Who was marked meanwhile is asked after the next input.
+        marked.clear();
+        marked.append(&mut self.to_fill);
+        self.to_fill = marked;
     }
 
     /// Sends one request to `id` if that makes sense; says whether it did.
@@ -257,7 +259,7 @@ impl Swarm {
         if had_stalled {
             self.rely_again(from);
         }
-        self.to_fill.insert(from);
+        self.to_fill.push(from);
         self.whole_blocks(now, layout, &whole);
     }
 
@@ -291,7 +293,7 @@ impl Swarm {
         } else {
             self.standings.praise(&peer);
         }
-        self.to_fill.insert(peer);
+        self.to_fill.push(peer);
     }
 
     pub(super) fn fetch_failed(&mut self, now: Timestamp, id: RequestId, fault: FetchFault) {

@@ -87,7 +87,7 @@ impl Swarm {
         } else if remind(self.role, transfer, line) {
             self.mail(now, id, layout);
         }
-        self.to_fill.insert(id);
+        self.to_fill.push(id);
         if self.role == Role::Origin {
             self.place(now, id);
             self.seed_everybody(now, layout);
@@ -129,7 +129,7 @@ impl Swarm {
         if said != Said::Lost && self.role == Role::Origin {
             self.pledges_kept(now, id, layout, blocks);
         }
-        self.to_fill.insert(id);
+        self.to_fill.push(id);
         true
     }
 

@@ -66,7 +66,6 @@ impl Swarm {
         for (layout, line) in &mut peer.lines {
             self.forget_line(now, *layout, line);
         }
-        self.to_fill.remove(&id);
         self.fill_everybody();
         self.to_pump = true;
     }

@@ -1,11 +1,12 @@
 //! What is known of one admitted neighbour.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use crate::bits::Bits;
 use crate::id::{LayoutId, RequestId, ServeId};
 use crate::manifest::blocks::BlockTable;
+use crate::sorted::{SortedMap, SortedSet};
 use crate::time::Timestamp;
 use crate::tree::ranges::RangeSet;
 use crate::units::ByteRate;
@@ -24,22 +25,22 @@ const MESSAGES: ByteRate = ByteRate(200);
 pub(super) struct Peer {
     pub(super) info: PeerInfo,
     /// Products that its grants cover, what it is there, and whether it may have them of this node.
-    pub(super) covers: BTreeMap<u32, (PeerInfo, bool)>,
+    pub(super) covers: SortedMap<u32, (PeerInfo, bool)>,
     /// One for every layout that is open here and that it is covered for.
-    pub(super) lines: BTreeMap<LayoutId, Line>,
+    pub(super) lines: SortedMap<LayoutId, Line>,
     /// At an origin, the layouts that it is shown blocks of now: see `seeding::places`.
-    pub(super) places: BTreeSet<LayoutId>,
+    pub(super) places: SortedSet<LayoutId>,
     /// Blocks that it was sent, could not verify, and that are still to be read again.
-    pub(super) complaints: BTreeMap<LayoutId, RangeSet>,
+    pub(super) complaints: SortedMap<LayoutId, RangeSet>,
     /// The numbers that it gave to layouts.
-    pub(super) numbers: BTreeMap<u16, LayoutId>,
+    pub(super) numbers: SortedMap<u16, LayoutId>,
     /// Lines with something to say, and numbers of ours that are closed.
-    pub(super) dirty: BTreeSet<LayoutId>,
-    pub(super) closed: BTreeSet<u16>,
+    pub(super) dirty: SortedSet<LayoutId>,
+    pub(super) closed: SortedSet<u16>,
     /// Which of all tellings was its last; 0 before the first.
     pub(super) told: u64,
     /// Lines among the dirty ones on which the first words are to be said, and what was said of such since the last flush.
-    pub(super) urgent: BTreeSet<LayoutId>,
+    pub(super) urgent: SortedSet<LayoutId>,
     pub(super) hurried: usize,
     pub(super) source: Source,
     pub(super) sink: Sink,
@@ -52,15 +53,15 @@ impl Peer {
     pub(super) fn new(info: PeerInfo, now: Timestamp) -> Self {
         Self {
             info,
-            covers: BTreeMap::new(),
-            lines: BTreeMap::new(),
-            places: BTreeSet::new(),
-            complaints: BTreeMap::new(),
-            numbers: BTreeMap::new(),
-            dirty: BTreeSet::new(),
-            closed: BTreeSet::new(),
+            covers: SortedMap::new(),
+            lines: SortedMap::new(),
+            places: SortedSet::new(),
+            complaints: SortedMap::new(),
+            numbers: SortedMap::new(),
+            dirty: SortedSet::new(),
+            closed: SortedSet::new(),
             told: 0,
-            urgent: BTreeSet::new(),
+            urgent: SortedSet::new(),
             hurried: 0,
             source: Source::new(now),
             sink: Sink::default(),
@@ -209,7 +210,7 @@ const SLOW_RATE: u64 = 1 << 20;
 /// The neighbour as one that we fetch from.
 #[derive(Debug)]
 pub(super) struct Source {
-    pub(super) requests: BTreeSet<RequestId>,
+    pub(super) requests: SortedSet<RequestId>,
     /// Nominal bytes asked for and not yet here.
     pub(super) outstanding: u64,
     pub(super) meter: Meter,
@@ -242,7 +243,7 @@ pub(super) struct Source {
 impl Source {
     fn new(now: Timestamp) -> Self {
         Self {
-            requests: BTreeSet::new(),
+            requests: SortedSet::new(),
             outstanding: 0,
             meter: Meter::default(),
             window: Window::new(SPAN_MIN),

@@ -76,7 +76,7 @@ impl Swarm {
         };
         let is_known = peer.complaints.contains_key(&layout);
         if !complaint.is_empty() && (is_known || peer.complaints.len() < COMPLAINTS_MAX) {
-            peer.complaints.entry(layout).or_default().union_with(&complaint);
+            peer.complaints.get_or_default(layout).union_with(&complaint);
         }
         self.recheck_for(now, id);
         true

@@ -70,7 +70,7 @@ impl Swarm {
             self.share(victim);
         } else {
             self.drop_request(victim, true);
-            self.to_fill.insert(from);
+            self.to_fill.push(from);
             if let Some(peer) = self.peers.get_mut(&from) {
                 peer.source.in_vain = peer.source.in_vain.max(waited);
             }
@@ -89,8 +89,13 @@ impl Swarm {
     fn worst(&self, now: Timestamp, thief: &Peer, id: NodeId) -> Option<(RequestId, bool)> {
         let mut worst: Option<(Duration, RequestId, bool)> = None;
         let mut about: Option<(LayoutId, &Transfer, &View, bool)> = None;
-        for (key, request) in &self.requests {
-            if request.shared || request.peer == id || now.since(request.asked) < MOVE_AFTER {
+        // They stand in the order in which they were asked.
+        let old = self
+            .requests
+            .iter()
+            .take_while(|(_, request)| now.since(request.asked) >= MOVE_AFTER);
+        for (key, request) in old {
+            if request.shared || request.peer == id {
                 continue;
             }
             if about.is_none_or(|(layout, ..)| layout != request.layout) {
@@ -157,7 +162,7 @@ impl Swarm {
         }
         for (id, peer) in over {
             self.drop_request(id, true);
-            self.to_fill.insert(peer);
+            self.to_fill.push(peer);
         }
     }
 }

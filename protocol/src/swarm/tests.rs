@@ -344,7 +344,7 @@ fn a_peer_that_has_not_what_it_says_is_let_go_but_an_origin_never() {
         bench.status(A, &all(64), 64);
         let absent = |bench: &mut Bench, times: usize| {
             for _ in 0..times {
-                let running = bench.swarm.requests.keys().next().copied();
+                let running = bench.swarm.requests.iter().next().map(|(id, _)| *id);
                 let Some(request) = running else { break };
                 let fault = FetchFault::Absent;
                 bench.input(Input::FetchFailed { request, fault });
@@ -367,7 +367,7 @@ fn a_peer_that_cannot_read_its_disk_is_left_alone_for_longer_and_longer_and_neve
     bench.meet(A, Distance::Other);
     bench.status(A, &all(64), 64);
     for _ in 0..60 {
-        while let Some(request) = bench.swarm.requests.keys().next().copied() {
+        while let Some(request) = bench.swarm.requests.iter().next().map(|(id, _)| *id) {
             let fault = FetchFault::Unreadable;
             bench.input(Input::FetchFailed { request, fault });
         }

@@ -1,40 +1,56 @@
 //! Sets of group (or block) numbers as sorted, disjoint, non-touching half-open ranges.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::ops::Range;
 
 /// A set of `u32` as sorted, disjoint ranges that do not touch. Cost follows the number of ranges, not their length.
-#[derive(Clone, PartialEq, Eq, Default, Hash)]
-pub struct RangeSet(Vec<Range<u32>>);
+#[derive(Clone, Default)]
+pub struct RangeSet(Ranges);
+
+/// Most sets are nothing or one run, and there are many of them: these take no memory of their own.
+#[derive(Clone, Default)]
+enum Ranges {
+    #[default]
+    None,
+    One(Range<u32>),
+    /// Any number; what was more once stays so.
+    Many(Vec<Range<u32>>),
+}
 
 impl RangeSet {
     /// Nothing.
     #[must_use]
     pub const fn new() -> Self {
-        Self(Vec::new())
+        Self(Ranges::None)
     }
 
     /// How many numbers are in the set.
     #[must_use]
     pub fn count(&self) -> u64 {
-        self.0.iter().map(|range| u64::from(range.end - range.start)).sum()
+        let lengths = self.ranges().iter().map(|range| u64::from(range.end - range.start));
+        lengths.sum()
     }
 
     /// Whether nothing is in the set.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.ranges().is_empty()
     }
 
     /// The ranges, ascending.
     #[must_use]
     pub fn ranges(&self) -> &[Range<u32>] {
-        &self.0
+        match &self.0 {
+            Ranges::None => &[],
+            Ranges::One(range) => std::slice::from_ref(range),
+            Ranges::Many(ranges) => ranges,
+        }
     }
 
     /// The numbers, ascending.
     pub fn iter(&self) -> impl Iterator<Item = u32> + '_ {
-        self.0.iter().flat_map(Clone::clone)
+        self.ranges().iter().flat_map(Clone::clone)
     }
 
     /// Whether `item` is in the set.
@@ -49,8 +65,9 @@ impl RangeSet {
         if range.is_empty() {
             return true;
         }
-        let at = self.0.partition_point(|held| held.end <= range.start);
-        self.0
+        let ranges = self.ranges();
+        let at = ranges.partition_point(|held| held.end <= range.start);
+        ranges
             .get(at)
             .is_some_and(|held| held.start <= range.start && range.end <= held.end)
     }
@@ -60,14 +77,28 @@ impl RangeSet {
         if range.is_empty() {
             return;
         }
-        let from = self.0.partition_point(|held| held.end < range.start);
-        let to = self.0.partition_point(|held| held.start <= range.end);
-        let mut merged = range;
-        if from < to {
-            merged.start = merged.start.min(self.0[from].start);
-            merged.end = merged.end.max(self.0[to - 1].end);
+        match &mut self.0 {
+            Ranges::None => self.0 = Ranges::One(range),
+            Ranges::One(only) if only.end < range.start => self.0 = Ranges::Many(vec![only.clone(), range]),
+            Ranges::One(only) if range.end < only.start => self.0 = Ranges::Many(vec![range, only.clone()]),
+            Ranges::One(only) => *only = only.start.min(range.start)..only.end.max(range.end),
+            Ranges::Many(ranges) => {
+                // Most are put together from front to back.
+                if ranges.last().is_none_or(|last| last.end < range.start) {
+                    ranges.push(range);
+                    return;
+                }
+                let from = ranges.partition_point(|held| held.end < range.start);
+                let to = ranges.partition_point(|held| held.start <= range.end);
+                if from == to {
+                    ranges.insert(from, range);
+                    return;
+                }
+                let (first, last) = (ranges[from].start, ranges[to - 1].end);
+                ranges[from] = first.min(range.start)..last.max(range.end);
+                ranges.drain(from + 1..to);
+            }
         }
-        self.0.splice(from..to, [merged]);
     }
 
     /// Takes a range out.
@@ -75,27 +106,39 @@ impl RangeSet {
         if range.is_empty() {
             return;
         }
-        let from = self.0.partition_point(|held| held.end <= range.start);
-        let to = self.0.partition_point(|held| held.start < range.end);
-        if from >= to {
-            return;
+        match &mut self.0 {
+            Ranges::None => {}
+            Ranges::One(only) => {
+                let [left, right] = without(only, only, &range);
+                self.0 = match (left.is_empty(), right.is_empty()) {
+                    (true, true) => Ranges::None,
+                    (false, true) => Ranges::One(left),
+                    (true, false) => Ranges::One(right),
+                    (false, false) => Ranges::Many(vec![left, right]),
+                };
+            }
+            Ranges::Many(ranges) => {
+                let from = ranges.partition_point(|held| held.end <= range.start);
+                let to = ranges.partition_point(|held| held.start < range.end);
+                if from >= to {
+                    return;
+                }
+                let parts = without(&ranges[from], &ranges[to - 1], &range);
+                ranges.splice(from..to, parts.into_iter().filter(|part| !part.is_empty()));
+            }
         }
-        let left = self.0[from].start..range.start;
-        let right = range.end..self.0[to - 1].end;
-        let kept = [left, right].into_iter().filter(|part| part.start < part.end);
-        self.0.splice(from..to, kept);
     }
 
     /// Adds all of `other`.
     pub fn union_with(&mut self, other: &Self) {
-        for range in &other.0 {
+        for range in other.ranges() {
             self.insert(range.clone());
         }
     }
 
     /// Takes all of `other` out.
     pub fn subtract(&mut self, other: &Self) {
-        for range in &other.0 {
+        for range in other.ranges() {
             self.remove(range.clone());
         }
     }
@@ -103,15 +146,13 @@ impl RangeSet {
     /// What is in both.
     #[must_use]
     pub fn intersection(&self, other: &Self) -> Self {
-        let (mut out, mut i, mut j) = (Vec::new(), 0, 0);
-        while let (Some(a), Some(b)) = (self.0.get(i), other.0.get(j)) {
-            let both = a.start.max(b.start)..a.end.min(b.end);
-            if both.start < both.end {
-                out.push(both);
-            }
+        let (mut out, mut i, mut j) = (Self::new(), 0, 0);
+        let (ours, theirs) = (self.ranges(), other.ranges());
+        while let (Some(a), Some(b)) = (ours.get(i), theirs.get(j)) {
+            out.insert(a.start.max(b.start)..a.end.min(b.end));
             if a.end <= b.end { i += 1 } else { j += 1 }
         }
-        Self(out)
+        out
     }
 
     /// What is here and not in `other`.
@@ -120,6 +161,27 @@ impl RangeSet {
         let mut out = self.clone();
         out.subtract(other);
         out
+    }
+}
+
+/// What is left of `first` before `range`, and of `last`, which may be the same one, behind it; empty where there is nothing.
+fn without(first: &Range<u32>, last: &Range<u32>, range: &Range<u32>) -> [Range<u32>; 2] {
+    let left = first.start..first.end.min(range.start);
+    let right = last.start.max(range.end)..last.end;
+    [left, right]
+}
+
+impl PartialEq for RangeSet {
+    fn eq(&self, other: &Self) -> bool {
+        self.ranges() == other.ranges()
+    }
+}
+
+impl Eq for RangeSet {}
+
+impl Hash for RangeSet {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.ranges().hash(state);
     }
 }
 
@@ -141,7 +203,7 @@ impl From<Range<u32>> for RangeSet {
 
 impl fmt::Debug for RangeSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(&self.0).finish()
+        f.debug_list().entries(self.ranges()).finish()
     }
 }
 

@@ -67,8 +67,7 @@ impl World {
             }
             FaultKind::OriginDies => self.leave(node),
             FaultKind::Outage => {
-                let entry = &mut self.nodes[node];
-                entry.cut_until = entry.cut_until.max(end);
+                self.cut_until[node] = self.cut_until[node].max(end);
                 self.links.set_rates(self.now, node, 0.0, 0.0);
                 self.at(end, Event::Healed(fault.kind, node, node));
                 self.at(self.now.after(SILENCE), Event::Silence(fault.kind, node, node));
@@ -114,7 +113,7 @@ impl World {
             self.connect(node, other);
             return;
         }
-        if self.nodes[node].cut_until > self.now {
+        if self.cut_until[node] > self.now {
             return;
         }
         let rates = self.nodes[node].nature.rates;
@@ -130,7 +129,7 @@ impl World {
             if self.half_open.contains_key(&pair(node, other)) {
                 self.disconnect(node, other, None);
             }
-        } else if self.nodes[node].cut_until > self.now {
+        } else if self.cut_until[node] > self.now {
             for other in self.nodes[node].knows.clone() {
                 self.disconnect(other, node, None);
             }

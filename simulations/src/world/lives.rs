@@ -8,7 +8,7 @@ use samara_protocol::swarm::io::{Input, OpenTransfer};
 use samara_protocol::tree::ranges::RangeSet;
 use samara_protocol::wire::message::SwarmMessage;
 
-use super::{CHECKPOINT, Event, Parcel, Release, WARM_UP, World};
+use super::{CHECKPOINT, Connection, Event, Parcel, Release, WARM_UP, World};
 use crate::scenario::Behaviour;
 use crate::topology;
 
@@ -47,7 +47,9 @@ impl World {
         if !entry.alive {
             return;
         }
-        entry.told.entry(layout).or_insert(now);
+        if !entry.told.contains_key(&layout) {
+            entry.told.insert(layout, now);
+        }
         let held = entry.claimed(layout, &table);
         let durable = if entry.claims_all() {
             held.clone()
@@ -81,15 +83,19 @@ impl World {
             return;
         }
         self.hold_down(a, b);
-        self.connections += 1;
-        self.nodes[a].connected.insert(b, self.connections);
-        self.nodes[b].connected.insert(a, self.connections);
+        let connection = Connection {
+            number: self.connections.len(),
+            latency: self.latency(a, b),
+        };
+        self.connections.push(true);
+        self.nodes[a].connected.insert(b, connection);
+        self.nodes[b].connected.insert(a, connection);
         for (one, other) in [(a, b), (b, a)] {
             if self.nodes[other].nature.behaviour == Behaviour::Stranger {
                 // It thinks that it is in, and nobody let it in.
                 continue;
             }
-            let peer = self.nodes[other].nature.id;
+            let peer = self.ids[other];
             let info = topology::info(&self.nodes[one].nature, &self.nodes[other].nature);
             self.step(one, Input::PeerUp { peer, info });
             self.step(
@@ -111,11 +117,13 @@ impl World {
         }
         for (one, other) in [(a, b), (b, a)] {
             self.links.cut(self.now, one, other);
-            self.nodes[one].connected.remove(&other);
+            if let Some(connection) = self.nodes[one].connected.remove(&other) {
+                self.connections[connection.number] = false;
+            }
             self.nodes[one].fetches.retain(|_, fetch| fetch.peer != other);
             self.nodes[one].asks.retain(|_, ask| ask.by != other);
             if self.nodes[one].alive {
-                let peer = self.nodes[other].nature.id;
+                let peer = self.ids[other];
                 self.step(one, Input::PeerDown { peer });
             }
         }
@@ -159,7 +167,8 @@ impl World {
     }
 
     pub(super) fn flood(&mut self, node: usize) {
-        for other in self.nodes[node].connected.clone().into_keys() {
+        let others: Vec<usize> = self.nodes[node].connected.keys().copied().collect();
+        for other in others {
             for _ in 0..100 {
                 let blocks = RangeSet::from(0..1);
                 self.send(node, other, Parcel::Message(SwarmMessage::Lost { number: 0, blocks }));

@@ -13,9 +13,7 @@ impl World {
     /// When something that leaves now gets through between two nodes.
     pub(super) fn opens_at(&self, a: usize, b: usize) -> Timestamp {
         let path = self.half_open.get(&pair(a, b)).copied().unwrap_or(self.now);
-        path.max(self.nodes[a].cut_until)
-            .max(self.nodes[b].cut_until)
-            .max(self.now)
+        path.max(self.cut_until[a]).max(self.cut_until[b]).max(self.now)
     }
 
     /// How long something is on its way between two nodes.

@@ -4,11 +4,10 @@ use samara_protocol::id::{LayoutId, NodeId, RequestId, ServeId};
 use samara_protocol::limits::GROUP_BYTES;
 use samara_protocol::swarm::event::Event as Fact;
 use samara_protocol::swarm::io::{FetchFault, Input, Output, Refusal};
-use samara_protocol::tree::geometry::{Geometry, GroupIndex};
-use samara_protocol::tree::prove::ReplyProver;
+use samara_protocol::tree::geometry::GroupIndex;
 use samara_protocol::tree::ranges::RangeSet;
 
-use super::{Event, FRAME, FULL_DISK_RETRY, Load, Parcel, REDIAL, World};
+use super::{Event, FRAME, FULL_DISK_RETRY, Load, Parcel, REDIAL, Release, World};
 use crate::link::Chunk;
 use crate::node::{Ask, Fetch};
 use crate::scenario::Behaviour;
@@ -19,8 +18,8 @@ pub(super) const PIECE_GROUPS: usize = 4;
 impl World {
     pub(super) fn send(&mut self, from: usize, to: usize, parcel: Parcel) {
         if let Some(connection) = self.connection(from, to) {
-            let at = self.opens_at(from, to).after(self.latency(from, to));
-            self.at(at, Event::Reach(from, to, connection, parcel));
+            let at = self.opens_at(from, to).after(connection.latency);
+            self.at(at, Event::Reach(from, to, connection.number, Box::new(parcel)));
         }
     }
 
@@ -28,9 +27,11 @@ impl World {
         if !self.nodes[to].alive {
             return;
         }
-        let peer = self.nodes[from].nature.id;
         match parcel {
-            Parcel::Message(message) => self.step(to, Input::Message { peer, message }),
+            Parcel::Message(message) => {
+                let peer = self.ids[from];
+                self.step(to, Input::Message { peer, message });
+            }
             Parcel::Ask(request, layout, groups) => self.asked(from, to, request, layout, groups),
             Parcel::Cancel(request) => {
                 let asks = self.nodes[to].asks.iter();
@@ -86,12 +87,12 @@ impl World {
             by,
             request,
             layout,
-            prover: self.prover(layout),
+            prover: self.release(layout).prover.clone(),
             begun: false,
             breaks,
         };
         self.nodes[node].asks.insert(serve, ask);
-        let peer = self.nodes[by].nature.id;
+        let peer = self.ids[by];
         self.step(
             node,
             Input::ServeAsked {
@@ -129,7 +130,7 @@ impl World {
         if self.nodes[to].nature.behaviour == Behaviour::Greedy {
             self.throw_away(to, what, good);
         } else if !good.is_empty() {
-            let disk = self.nodes[to].disk.entry(layout).or_default();
+            let disk = self.nodes[to].disk.get_or_default(layout);
             let again = good.intersection(&disk.held).count() * GROUP_BYTES;
             disk.held.union_with(&good);
             self.nodes[to].wasted += again;
@@ -195,12 +196,11 @@ impl World {
     }
 
     /// A chunk has left its sender.
-    pub(super) fn left(&mut self, flow: usize, version: u64) {
+    pub(super) fn left(&mut self, flow: usize, version: u32) {
         let Some((from, to, Chunk { bytes, load })) = self.links.finish(self.now, flow, version) else {
             return;
         };
         self.nodes[from].sent += bytes;
-        self.begins(from, to);
         self.begins(from, to);
         if self.nodes[from].asks.get(&load.serve).is_some_and(|ask| ask.breaks) {
             self.break_off(from, to, bytes, &load);
@@ -227,11 +227,9 @@ impl World {
         self.step(from, Input::ServeCancelled { serve });
     }
 
-    /// What proves the groups of a reply, which are taken to be of one file.
-    fn prover(&self, layout: LayoutId) -> ReplyProver {
+    fn release(&self, layout: LayoutId) -> &Release {
         let release = self.releases.iter().find(|release| release.layout == layout);
-        let bytes = release.map_or(0, |release| release.table.bytes());
-        ReplyProver::new(Geometry::new(bytes).expect("a layout has at most 2^28 groups"))
+        release.expect("all layouts are those of releases")
     }
 
     pub(super) fn perform(&mut self, node: usize, output: Output) {
@@ -273,7 +271,7 @@ impl World {
                 }
             }
             Output::Recheck { layout, groups } => {
-                let disk = self.nodes[node].disk.entry(layout).or_default();
+                let disk = self.nodes[node].disk.get_or_default(layout);
                 let bad = disk.rotten.intersection(&groups);
                 disk.rotten.subtract(&bad);
                 disk.held.subtract(&bad);
@@ -314,8 +312,7 @@ impl World {
             let _ = entry.prover.proof(GroupIndex(*group), &mut proof, read);
         }
         self.nodes[node].proofs += proof.len() as u64;
-        // A node says of each group that its socket took it; a few at a time are fewer events, and no more than they take long.
-        let piece = (all.len() / 4).clamp(1, PIECE_GROUPS);
+        let piece = self.piece(ask.layout, all.len());
         let pieces = all.chunks(piece).count();
         for (at, chunk) in all.chunks(piece).enumerate() {
             let groups: RangeSet = chunk.iter().map(|group| *group..*group + 1).collect();
@@ -336,6 +333,19 @@ impl World {
             }
         }
         self.weigh_uplink(node);
+    }
+
+    /// How many groups of so many leave together. A node says of each that its socket took it, and that it is verified; a few at
+    /// a time are fewer events, and no more than they take long. Less than a block cannot be passed on: of large ones as many as may
+    /// be leave together.
+    fn piece(&self, layout: LayoutId, groups: usize) -> usize {
+        let table = &self.release(layout).table;
+        let is_large = !table.is_empty() && table.get(0).groups as usize >= PIECE_GROUPS;
+        if is_large {
+            PIECE_GROUPS
+        } else {
+            (groups / 4).clamp(1, PIECE_GROUPS)
+        }
     }
 
     /// The first bytes of a reply leave when what went before it has left.
@@ -359,22 +369,5 @@ impl World {
     fn find(&self, node: usize, id: NodeId) -> Option<usize> {
         let other = *self.by_id.get(&id)?;
         self.nodes[node].knows.contains(&other).then_some(other)
-    }
-
-    pub(super) fn trace(&mut self, node: usize, output: &Output) {
-        let (tag, number): (u8, u64) = match output {
-            Output::Send { message, .. } => (1, message.encoded_len() as u64),
-            Output::Fetch { request, groups, .. } => (2, request.0 ^ groups.count() << 32),
-            Output::CancelFetch { request } => (3, request.0),
-            Output::Serve { serve, groups, .. } => (4, serve.0 ^ groups.count() << 32),
-            Output::Refuse { serve, .. } => (5, serve.0),
-            Output::Recheck { groups, .. } => (6, groups.count()),
-            Output::Disconnect { .. } => (7, 0),
-            Output::Event(_) => (8, 0),
-        };
-        self.hash.update(&self.now.0.to_le_bytes());
-        self.hash.update(&(node as u64).to_le_bytes());
-        self.hash.update(&[tag]);
-        self.hash.update(&number.to_le_bytes());
     }
 }

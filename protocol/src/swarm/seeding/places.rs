@@ -5,10 +5,10 @@
 //! until the peer has all of it, unless nothing of it moves for half a minute and others wait.
 
 use std::cmp::Reverse;
-use std::collections::BTreeSet;
 
 use crate::id::{LayoutId, NodeId};
 use crate::limits::LINES_NEEDING_MAX;
+use crate::sorted::SortedSet;
 use crate::swarm::Swarm;
 use crate::swarm::config::SILENT_MAX;
 use crate::swarm::peer::Line;
@@ -34,10 +34,10 @@ impl Swarm {
         }
         needing.sort_unstable();
         needing.truncate(LINES_NEEDING_MAX);
-        let places: BTreeSet<LayoutId> = needing.into_iter().map(|(.., layout)| layout).collect();
+        let places: SortedSet<LayoutId> = needing.into_iter().map(|(.., layout)| layout).collect();
         let old = std::mem::replace(&mut peer.places, places.clone());
         let mut hidden = Vec::new();
-        for layout in old.difference(&places) {
+        for layout in old.iter().filter(|layout| !places.contains(layout)) {
             if let (Some(line), Some(transfer)) = (peer.lines.get_mut(layout), self.transfers.get_mut(layout)) {
                 line.waits_since = now;
                 if hide(line) {
@@ -49,7 +49,7 @@ impl Swarm {
         for layout in hidden {
             self.mail(now, id, layout);
         }
-        for layout in places.difference(&old) {
+        for layout in places.iter().filter(|layout| !old.contains(layout)) {
             if let Some(line) = self.peers.get_mut(&id).and_then(|peer| peer.lines.get_mut(layout)) {
                 line.moved = now;
             }

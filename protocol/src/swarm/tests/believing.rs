@@ -42,7 +42,7 @@ fn three_replies_in_a_row_that_break_off_are_forgiven_and_the_fourth_costs_a_pau
     }
     assert!(!break_one(&mut bench), "the fourth in a row");
     let asked = bench.fetches().len();
-    while let Some(request) = bench.swarm.requests.keys().next().copied() {
+    while let Some(request) = bench.swarm.requests.iter().next().map(|(id, _)| *id) {
         let fault = FetchFault::Broken;
         bench.input(Input::FetchFailed { request, fault });
     }

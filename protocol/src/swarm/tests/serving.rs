@@ -1,5 +1,7 @@
 //! Who is served, how many at a time, and out of which budget.
 
+use std::collections::BTreeMap;
+
 use super::*;
 use crate::swarm::io::UploadAudience;
 

@@ -1,5 +1,7 @@
 //! Those who only take: what they may make a node do, and whom they may keep waiting.
 
+use std::collections::BTreeMap;
+
 use super::introductions::{numbered, wants_numbered};
 use super::serving::{granted, take_all};
 use super::*;
