@@ -21,6 +21,7 @@ mod places;
 mod pool;
 mod protocol;
 mod proxy;
+mod rate;
 mod reply;
 mod session;
 mod shared;

@@ -11,16 +11,20 @@ use std::time::{Duration, Instant};
 
 use futures::{AsyncRead, AsyncWrite};
 
+use super::rate::Rate;
+
 /// Bytes read from a socket at once. rustls asks for 4 to 16 KiB a time.
 const READ_BYTES: usize = 128 << 10;
-/// Unsent bytes that the kernel may hold, on a slow line: 20 ms at 50 Mbit/s.
-const UNSENT_MIN: u32 = 128 << 10;
+/// Unsent bytes that the kernel may hold while no rate is known, and at rates that take 10 to 100 ms for so many.
+const UNSENT: u32 = 128 << 10;
+/// The same on the slowest line: one of the muxer's frames, which is then one system call.
+const UNSENT_MIN: u32 = 64 << 10;
 /// The same on the fastest.
 const UNSENT_MAX: u32 = 1 << 20;
-/// How long the unsent bytes may take at the measured rate.
+/// How long the unsent bytes may take at the measured rate, where that is more than [`UNSENT`].
 const UNSENT_TIME: Duration = Duration::from_millis(10);
-/// How often the rate is looked at.
-const RATE_INTERVAL: Duration = Duration::from_millis(100);
+/// The same where it is less.
+const UNSENT_SLOW_TIME: Duration = Duration::from_millis(100);
 /// Read buffers kept for reuse.
 const SPARE_MAX: usize = 4;
 
@@ -60,34 +64,12 @@ impl Socket for libp2p::tcp::tokio::TcpStream {
     fn set_unsent_max(&self, _: u32) {}
 }
 
-/// How fast a socket takes bytes, and what follows from it.
-#[derive(Debug)]
-struct Rate {
-    since: Instant,
-    taken: u64,
-    unsent_max: u32,
-}
-
-impl Rate {
-    /// Counts bytes; gives the new bound when it changes.
-    fn count(&mut self, bytes: usize, now: Instant) -> Option<u32> {
-        self.taken += bytes as u64;
-        let elapsed = now.saturating_duration_since(self.since);
-        if elapsed < RATE_INTERVAL {
-            return None;
-        }
-        let at_rate = u128::from(self.taken) * UNSENT_TIME.as_micros() / elapsed.as_micros();
-        let bound = u32::try_from(at_rate)
-            .unwrap_or(UNSENT_MAX)
-            .clamp(UNSENT_MIN, UNSENT_MAX);
-        (self.since, self.taken) = (now, 0);
-        // Small changes are not worth a system call.
-        let changed = bound / 2 >= self.unsent_max || bound <= self.unsent_max / 2;
-        changed.then(|| {
-            self.unsent_max = bound;
-            bound
-        })
-    }
+/// How many unsent bytes a socket may hold that takes `rate` bytes a second.
+fn unsent(rate: u64) -> u32 {
+    let in_time = |time: Duration| u128::from(rate) * time.as_micros() / Duration::from_secs(1).as_micros();
+    let slow = in_time(UNSENT_SLOW_TIME).clamp(UNSENT_MIN.into(), UNSENT.into());
+    let bound = in_time(UNSENT_TIME).clamp(slow, UNSENT_MAX.into());
+    u32::try_from(bound).expect("at most 1 MiB")
 }
 
 /// Reads ahead, and bounds what is unsent.
@@ -95,6 +77,7 @@ impl Rate {
 pub(super) struct ReadAhead<T> {
     inner: T,
     rate: Rate,
+    unsent_max: u32,
     buffers: ReadBuffers,
     /// Bytes that were read, and which of them are left.
     held: Option<(Box<[u8]>, usize, usize)>,
@@ -102,15 +85,11 @@ pub(super) struct ReadAhead<T> {
 
 impl<T: Socket> ReadAhead<T> {
     pub(super) fn new(inner: T, buffers: ReadBuffers) -> Self {
-        inner.set_unsent_max(UNSENT_MIN);
-        let rate = Rate {
-            since: Instant::now(),
-            taken: 0,
-            unsent_max: UNSENT_MIN,
-        };
+        inner.set_unsent_max(UNSENT);
         Self {
             inner,
-            rate,
+            rate: Rate::new(Instant::now()),
+            unsent_max: UNSENT,
             buffers,
             held: None,
         }
@@ -146,9 +125,14 @@ impl<T: AsyncRead + Unpin> AsyncRead for ReadAhead<T> {
 
 impl<T: Socket> ReadAhead<T> {
     fn count(&mut self, taken: &Poll<Result<usize>>) {
-        if let Poll::Ready(Ok(bytes)) = taken
-            && let Some(bound) = self.rate.count(*bytes, Instant::now())
-        {
+        let Poll::Ready(Ok(bytes)) = taken else { return };
+        let Some(rate) = self.rate.count(*bytes, Instant::now()) else {
+            return;
+        };
+        let bound = unsent(rate);
+        // Small changes are not worth a system call.
+        if bound / 2 >= self.unsent_max || bound <= self.unsent_max / 2 {
+            self.unsent_max = bound;
             self.inner.set_unsent_max(bound);
         }
     }
@@ -191,24 +175,12 @@ mod tests {
 
     #[test]
     fn a_slow_line_holds_little_and_a_fast_one_enough() {
-        let mut now = Instant::now();
-        let mut rate = Rate {
-            since: now,
-            taken: 0,
-            unsent_max: UNSENT_MIN,
-        };
-        let mut second = |rate: &mut Rate, bytes_per_second: usize| {
-            let mut bound = rate.unsent_max;
-            for _ in 0..1000 {
-                now += Duration::from_millis(1);
-                bound = rate.count(bytes_per_second / 1000, now).unwrap_or(bound);
-            }
-            bound
-        };
-        assert_eq!(second(&mut rate, 6_250_000), UNSENT_MIN, "50 Mbit/s");
-        let fast = second(&mut rate, 1_500_000_000);
-        assert_eq!(fast, UNSENT_MAX);
-        assert_eq!(second(&mut rate, 6_250_000), UNSENT_MIN, "and back");
+        assert_eq!(unsent(0), UNSENT_MIN);
+        assert_eq!(unsent(300_000), UNSENT_MIN, "a quarter of 10 Mbit/s");
+        assert_eq!(unsent(1_000_000), 100_000);
+        assert_eq!(unsent(6_250_000), UNSENT, "50 Mbit/s");
+        assert_eq!(unsent(50_000_000), 500_000);
+        assert_eq!(unsent(u64::MAX), UNSENT_MAX);
     }
 
     #[tokio::test]

@@ -16,13 +16,15 @@ use libp2p::core::upgrade::{InboundConnectionUpgrade, OutboundConnectionUpgrade}
 use samara_protocol::limits::{STREAMS_WAITING_MAX, SUBSTREAMS_MAX, YAMUX_WINDOW_MIN};
 use tokio::time::Sleep;
 
+mod backlog;
 mod frames;
 
+use backlog::{Backlog, Paced};
 use frames::Frames;
 
 /// The most payload in one yamux frame that this node sends: a group with its proof and the end of the reply. What another
 /// stream has to say waits for one at most.
-const SPLIT_BYTES: usize = 72 << 10;
+pub(super) const SPLIT_BYTES: usize = 72 << 10;
 /// The least window of a stream.
 #[expect(clippy::cast_possible_truncation, reason = "256 KiB")]
 const WINDOW_MIN: usize = YAMUX_WINDOW_MIN as usize;
@@ -60,11 +62,7 @@ impl<C: AsyncRead + AsyncWrite + Unpin> InboundConnectionUpgrade<C> for Yamux {
     type Future = Ready<Result<Muxer<C>, std::io::Error>>;
 
     fn upgrade_inbound(self, io: C, _: Self::Info) -> Self::Future {
-        ready(Ok(Muxer::new(yamux::Connection::new(
-            Frames::new(io),
-            self.0,
-            yamux::Mode::Server,
-        ))))
+        ready(Ok(Muxer::new(io, self.0, yamux::Mode::Server)))
     }
 }
 
@@ -74,11 +72,7 @@ impl<C: AsyncRead + AsyncWrite + Unpin> OutboundConnectionUpgrade<C> for Yamux {
     type Future = Ready<Result<Muxer<C>, std::io::Error>>;
 
     fn upgrade_outbound(self, io: C, _: Self::Info) -> Self::Future {
-        ready(Ok(Muxer::new(yamux::Connection::new(
-            Frames::new(io),
-            self.0,
-            yamux::Mode::Client,
-        ))))
+        ready(Ok(Muxer::new(io, self.0, yamux::Mode::Client)))
     }
 }
 
@@ -86,15 +80,18 @@ impl<C: AsyncRead + AsyncWrite + Unpin> OutboundConnectionUpgrade<C> for Yamux {
 #[derive(Debug)]
 pub(super) struct Muxer<C> {
     connection: yamux::Connection<Frames<C>>,
+    backlog: Backlog,
     inbound: VecDeque<yamux::Stream>,
     inbound_waker: Option<Waker>,
     closing: Option<Pin<Box<Sleep>>>,
 }
 
 impl<C: AsyncRead + AsyncWrite + Unpin> Muxer<C> {
-    const fn new(connection: yamux::Connection<Frames<C>>) -> Self {
+    fn new(io: C, config: yamux::Config, mode: yamux::Mode) -> Self {
+        let backlog = Backlog::new();
         Self {
-            connection,
+            connection: yamux::Connection::new(Frames::new(io, backlog.clone()), config, mode),
+            backlog,
             inbound: VecDeque::new(),
             inbound_waker: None,
             closing: None,
@@ -108,12 +105,12 @@ impl<C: AsyncRead + AsyncWrite + Unpin> Muxer<C> {
 }
 
 impl<C: AsyncRead + AsyncWrite + Unpin> StreamMuxer for Muxer<C> {
-    type Substream = yamux::Stream;
+    type Substream = Paced;
     type Error = yamux::ConnectionError;
 
     fn poll_inbound(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Self::Substream, Self::Error>> {
         if let Some(stream) = self.inbound.pop_front() {
-            return Poll::Ready(Ok(stream));
+            return Poll::Ready(Ok(Paced::new(stream, self.backlog.clone())));
         }
         // The connection itself moves in `poll`, which every owner of a muxer has to call: twice a wake-up would be once too often.
         self.inbound_waker = Some(cx.waker().clone());
@@ -121,7 +118,8 @@ impl<C: AsyncRead + AsyncWrite + Unpin> StreamMuxer for Muxer<C> {
     }
 
     fn poll_outbound(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Self::Substream, Self::Error>> {
-        self.connection.poll_new_outbound(cx)
+        let stream = std::task::ready!(self.connection.poll_new_outbound(cx))?;
+        Poll::Ready(Ok(Paced::new(stream, self.backlog.clone())))
     }
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<StreamMuxerEvent, Self::Error>> {

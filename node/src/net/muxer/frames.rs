@@ -14,6 +14,8 @@ use std::time::Duration;
 use futures::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, Sleep};
 
+use super::backlog::Backlog;
+
 /// Bytes of a frame's head.
 const HEAD: usize = 12;
 /// Answers that may wait for the end of the frame that is being written; a peer that asks for more is cut.
@@ -33,6 +35,7 @@ const FLAG_ACK: u16 = 2;
 struct Head {
     is_ping: bool,
     is_pong: bool,
+    stream: u32,
     body: usize,
 }
 
@@ -43,6 +46,7 @@ impl Head {
         Self {
             is_ping: bytes[1] == TYPE_PING && flags & FLAG_SYN != 0,
             is_pong: bytes[1] == TYPE_PING && flags & FLAG_ACK != 0,
+            stream: u32::from_be_bytes([bytes[4], bytes[5], bytes[6], bytes[7]]),
             body: if bytes[1] == TYPE_DATA { length as usize } else { 0 },
         }
     }
@@ -74,8 +78,10 @@ pub(super) struct Frames<T> {
     gone: usize,
     /// Answers that wait for the end of the frame that is being written.
     pongs: Vec<[u8; HEAD]>,
-    /// Bytes of the current frame's body that have not gone.
+    /// Bytes of the current frame's body that have not gone, and whose they are.
     body_to_go: usize,
+    stream: u32,
+    backlog: Backlog,
     /// [`ROUND_TRIP_MIN`].
     round_trip_min: Duration,
     /// When yamux last asked for a round trip.
@@ -85,9 +91,11 @@ pub(super) struct Frames<T> {
 }
 
 impl<T> Frames<T> {
-    pub(super) const fn new(inner: T) -> Self {
+    pub(super) const fn new(inner: T, backlog: Backlog) -> Self {
         Self {
             inner,
+            backlog,
+            stream: 0,
             incoming: [0; HEAD],
             came: 0,
             passed: 0,
@@ -122,6 +130,12 @@ impl<T> Frames<T> {
         }
     }
 
+    /// Bytes of the current frame's body are in the socket.
+    fn went(&mut self, bytes: usize) {
+        self.body_to_go -= bytes;
+        self.backlog.taken(self.stream, bytes);
+    }
+
     /// Moves waiting answers in front of what is written next, where a frame may begin.
     fn place_pongs(&mut self) {
         let at_boundary = self.body_to_go == 0 && self.gone == self.heads.len();
@@ -129,6 +143,12 @@ impl<T> Frames<T> {
             (self.heads, self.gone) = (self.pongs.concat(), 0);
             self.pongs.clear();
         }
+    }
+}
+
+impl<T> Drop for Frames<T> {
+    fn drop(&mut self) {
+        self.backlog.close();
     }
 }
 
@@ -213,7 +233,7 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Frames<T> {
             ready!(this.poll_heads(cx))?;
             (this.heads, this.gone) = (head.to_vec(), 0);
             let head = Head::read(head);
-            this.body_to_go = head.body;
+            (this.body_to_go, this.stream) = (head.body, head.stream);
             if head.is_ping {
                 this.pinged = Some(Instant::now());
             }
@@ -229,13 +249,13 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Frames<T> {
                 (0, _) => return Poll::Ready(Err(ErrorKind::WriteZero.into())),
                 (_, 0) => {}
                 (_, of_body) => {
-                    this.body_to_go -= of_body;
+                    this.went(of_body);
                     return Poll::Ready(Ok(of_body));
                 }
             }
         }
         let count = ready!(Pin::new(&mut this.inner).poll_write(cx, bytes))?;
-        this.body_to_go -= count;
+        this.went(count);
         Poll::Ready(Ok(count))
     }
 
@@ -314,10 +334,13 @@ mod tests {
     #[tokio::test]
     async fn frames_arrive_whole_and_in_order_whatever_the_socket_takes() {
         for width in [1, 3, 13, 40, 1000] {
-            let mut stream = Frames::new(Narrow {
-                width,
-                ..Narrow::default()
-            });
+            let mut stream = Frames::new(
+                Narrow {
+                    width,
+                    ..Narrow::default()
+                },
+                Backlog::new(),
+            );
             let mut sent = Vec::new();
             for (length, byte) in [(300, 1), (0, 0), (20, 2), (1, 3)] {
                 let frame = frame(length, byte);
@@ -336,10 +359,13 @@ mod tests {
 
     #[tokio::test]
     async fn a_head_and_its_body_are_one_write() {
-        let mut stream = Frames::new(Narrow {
-            width: 1000,
-            ..Narrow::default()
-        });
+        let mut stream = Frames::new(
+            Narrow {
+                width: 1000,
+                ..Narrow::default()
+            },
+            Backlog::new(),
+        );
         stream.write_all(&head(TYPE_DATA, 0, 500)).await.expect("head");
         assert_eq!(stream.inner.calls, 0);
         stream.write_all(&[2; 500]).await.expect("body");
@@ -361,11 +387,14 @@ mod tests {
                 ping(8),
             ]
             .concat();
-            let mut stream = Frames::new(Narrow {
-                gives,
-                width,
-                ..Narrow::default()
-            });
+            let mut stream = Frames::new(
+                Narrow {
+                    gives,
+                    width,
+                    ..Narrow::default()
+                },
+                Backlog::new(),
+            );
             // A frame is half written when the pings come.
             stream.write_all(&head(TYPE_DATA, 0, 50)).await.expect("head");
             stream.write_all(&[3; 20]).await.expect("half of the body");
@@ -382,11 +411,14 @@ mod tests {
     #[tokio::test]
     async fn a_flood_of_pings_ends_the_connection() {
         let gives = head(TYPE_PING, FLAG_SYN, 1).repeat(PONGS_MAX + 1);
-        let mut stream = Frames::new(Narrow {
-            gives,
-            width: 1000,
-            ..Narrow::default()
-        });
+        let mut stream = Frames::new(
+            Narrow {
+                gives,
+                width: 1000,
+                ..Narrow::default()
+            },
+            Backlog::new(),
+        );
         stream
             .write_all(&head(TYPE_DATA, 0, 50))
             .await
@@ -398,7 +430,7 @@ mod tests {
     /// A stream over a pipe, a round trip asked for on it, and the pipe's other end.
     async fn asked(round_trip_min: Duration) -> (Frames<Compat<DuplexStream>>, Compat<DuplexStream>) {
         let (near, far) = tokio::io::duplex(1000);
-        let mut stream = Frames::new(near.compat());
+        let mut stream = Frames::new(near.compat(), Backlog::new());
         stream.round_trip_min = round_trip_min;
         stream.write_all(&head(TYPE_PING, FLAG_SYN, 9)).await.expect("head");
         stream.flush().await.expect("flushes");

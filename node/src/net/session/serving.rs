@@ -16,12 +16,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Session, SessionError};
 use crate::net::event::NetEvent;
+use crate::net::muxer::SPLIT_BYTES;
 use crate::net::reply::{Outgoing, ReplySink};
 
 /// Buffers of frames that may wait for the stream's writer.
 const OUTGOING_QUEUE_MAX: usize = 2;
-/// Whole frames written between two looks at whether they are still wanted, in bytes.
-const RUN_BYTES: usize = 256 << 10;
+/// Whole frames written between two looks at whether they are still wanted, in bytes: one of the muxer's frames.
+const RUN_BYTES: usize = SPLIT_BYTES;
 
 /// A stream that takes nothing for so many times the silence that ends a connection is given up.
 const STALL_SILENCES: u32 = 4;
