@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 mod commands;
+mod large_pages;
 
 /// Runs the scheduler of Samara in a virtual world.
 #[derive(Debug, Parser)]
@@ -32,6 +33,7 @@ enum Command {
 
 #[expect(clippy::print_stdout, clippy::print_stderr, reason = "a program's output")]
 fn main() -> ExitCode {
+    large_pages::ask_for();
     let printed = match Cli::parse().command {
         Command::Run(args) => commands::run::run(&args),
         Command::List => Ok(commands::list::list()),
